@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# make, make install (as root), make demo (as root), make test (as root)
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR    ?=
+PYTHON     ?= /usr/bin/python3
+CC         ?= cc
+CFLAGS     ?= -O2 -g
+MUSL_GCC   ?= $(shell command -v musl-gcc 2>/dev/null)
+INSTALL    ?= install
+
+CONFIG_DIR  = $(SYSCONFDIR)/pybind
+HELPER      = $(PREFIX)/libexec/pybind/pybind-helper
+LIBRARY     = $(PREFIX)/lib/pybind/libpybind.so
+SHARE       = $(PREFIX)/share/pybind
+MANDIR      = $(PREFIX)/share/man
+VERSION    := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' pybind/__init__.py)
+
+WARNINGS = -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes \
+           -Wmissing-prototypes -Wvla -Wformat=2 -Werror
+COMMON   = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS)
+
+# musl starts in a tenth of glibc's time; it brings no linux/*.h of its own.
+MULTIARCH   := $(shell $(CC) -print-multiarch 2>/dev/null)
+HELPER_CC    = $(if $(MUSL_GCC),$(MUSL_GCC) -idirafter /usr/include -idirafter /usr/include/$(MULTIARCH),$(CC))
+HELPER_FLAGS = $(COMMON) -static -fPIE -static-pie -fstack-protector-strong \
+               -ftrivial-auto-var-init=zero -fno-strict-aliasing -DCONFIG_DIR='"$(CONFIG_DIR)"' \
+               -Wl,-z,relro,-z,now,-z,noexecstack
+LIBRARY_FLAGS = $(COMMON) -fPIC -ffreestanding -fvisibility=hidden -fno-stack-protector \
+               -fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables \
+               -nostdlib -shared -Wl,-z,relro,-z,now,-z,noexecstack,--hash-style=both \
+               -DCONFIG_DIR='"$(CONFIG_DIR)"' -DHELPER_PATH='"$(HELPER)"' \
+               -DLIBRARY_PATH='"$(LIBRARY)"'
+STARTER_FLAGS = $(COMMON) -Wno-vla -DPYTHON='"$(PYTHON)"' -DSTART_PY='"$(SHARE)/start.py"'
+
+HELPER_SRC  = $(wildcard helpers/helper/*.c)
+LIBRARY_SRC = $(wildcard helpers/preload/*.c)
+HEADERS     = helpers/protocol.h $(wildcard helpers/helper/*.h helpers/preload/*.h)
+MODULES     = $(wildcard pybind/*.py)
+MAN1        = man/pybind.1
+MAN5        = man/pybind.5
+
+all: build/pybind-helper build/libpybind.so build/pybind build/_build.py
+
+# Paths are compiled in: other paths are another build.
+build/settings: FORCE
+	@mkdir -p build
+	@case "$(PREFIX)$(SYSCONFDIR)" in *[\ :]*) \
+	  echo "PREFIX and SYSCONFDIR must not contain a blank or a colon (ld.so(8))" >&2; exit 1;; esac
+	@echo '$(PREFIX) $(SYSCONFDIR) $(PYTHON) $(HELPER_CC) $(CFLAGS)' | cmp -s - $@ || \
+	  echo '$(PREFIX) $(SYSCONFDIR) $(PYTHON) $(HELPER_CC) $(CFLAGS)' >$@
+
+build/pybind-helper: $(HELPER_SRC) $(HEADERS) build/settings
+	$(HELPER_CC) $(HELPER_FLAGS) -o $@ $(HELPER_SRC)
+
+build/libpybind.so: $(LIBRARY_SRC) $(HEADERS) build/settings
+	$(CC) $(LIBRARY_FLAGS) -o $@ $(LIBRARY_SRC)
+
+build/pybind: helpers/starter.c build/settings
+	$(CC) $(STARTER_FLAGS) -o $@ helpers/starter.c
+
+build/_build.py: pybind/_build.py build/settings
+	sed -e 's|^PREFIX = .*|PREFIX = "$(PREFIX)"|' -e 's|^CONFIG_DIR = .*|CONFIG_DIR = "$(CONFIG_DIR)"|' \
+	  pybind/_build.py >$@
+
+pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
+	$(PYTHON) tools/gen_wire.py >$@.new && mv $@.new $@
+
+# The capability goes on last: chown(2) and strip(1) take it off.  A staged
+# install (DESTDIR) leaves it to the package's own post-install step.
+install: all
+	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
+	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
+	  $(SHARE)/pybind $(MANDIR)/man1 $(MANDIR)/man5)
+	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
+	$(INSTALL) -m 0755 build/pybind-helper $(DESTDIR)$(HELPER)
+	$(INSTALL) -m 0755 build/libpybind.so $(DESTDIR)$(LIBRARY)
+	$(INSTALL) -m 0755 build/pybind $(DESTDIR)$(PREFIX)/bin/pybind
+	$(INSTALL) -m 0644 tools/start.py $(DESTDIR)$(SHARE)/start.py
+	$(INSTALL) -m 0644 $(MODULES) $(DESTDIR)$(SHARE)/pybind/
+	$(INSTALL) -m 0644 build/_build.py $(DESTDIR)$(SHARE)/pybind/_build.py
+	umask 022; $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(SHARE)/pybind
+	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/
+	$(INSTALL) -m 0644 $(MAN5) $(DESTDIR)$(MANDIR)/man5/
+ifeq ($(DESTDIR),)
+	setcap cap_net_bind_service=p $(HELPER)
+else
+	@echo "staged: run 'setcap cap_net_bind_service=p $(HELPER)' after unpacking"
+endif
+
+# /etc/pybind is the administrator's: it stays, unless it is empty.
+uninstall:
+	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
+	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
+	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
+	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5)))
+	-rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null
+
+demo:
+	tools/need demo
+	$(MAKE) all
+	tools/sandbox tools/demo
+
+# TESTS='-k name' and the like go to pytest.
+test:
+	tools/need test
+	$(MAKE) all
+	tools/sandbox tools/run-tests $(TESTS)
+
+lint:
+	tools/need lint
+	tools/run-lint
+
+clean:
+	rm -rf build
+
+FORCE:
+.PHONY: all install uninstall demo test lint clean FORCE

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One line of a rule file: does it cover the question, or is it broken?
+ *
+ *     addrmin[-addrmax],portmin[-portmax][/protocol]
+ *     addr/length,portmin[-portmax][/protocol]
+ *     addr4/length:portmin,portmax[/protocol]
+ *     any,portmin[-portmax][/protocol]
+ *
+ * '#' starts a comment; blanks may follow ',' and ':' and end a rule.
+ * Strict where authbind guesses: a line that is not one of these is broken,
+ * and a broken line refuses the whole file (HOSTILE cases 54, 55).
+ */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "helper.h"
+
+#define BLANKS " \t"
+
+struct rule {
+    int family; /* 0: any */
+    unsigned char addr_min[16], addr_max[16];
+    unsigned port_min, port_max;
+    bool tcp, udp;
+};
+
+/* The parsers move *at over what they took and return what is wrong. */
+
+static bool take(char **at, const char *word)
+{
+    size_t len = strlen(word);
+    bool there = strncmp(*at, word, len) == 0;
+
+    *at += there ? len : 0;
+    return there;
+}
+
+/* Decimal without sign or leading zero, at most max; a larger one is `over`. */
+static enum pb_fault number(char **at, unsigned max, enum pb_fault over, unsigned *value)
+{
+    size_t len = strspn(*at, "0123456789");
+
+    if (len == 0 || (len > 1 && **at == '0'))
+        return PB_FAULT_SYNTAX;
+    *value = 0;
+    for (; len > 0; len--, (*at)++) {
+        *value = *value * 10 + (unsigned)(**at - '0');
+        if (*value > max)
+            return over;
+    }
+    return PB_FAULT_NONE;
+}
+
+static enum pb_fault address(char **at, int *family, unsigned char *addr)
+{
+    size_t len = strspn(*at, "0123456789abcdefABCDEF:.");
+    char *end = *at + len, next = *end;
+
+    *end = '\0';
+    *family = strchr(*at, ':') ? AF_INET6 : AF_INET;
+    bool good = inet_pton(*family, *at, addr) == 1;
+    *end = next;
+    *at = end;
+    return good ? PB_FAULT_NONE : PB_FAULT_ADDRESS;
+}
+
+static size_t address_len(int family)
+{
+    return family == AF_INET ? 4 : 16;
+}
+
+/* /LENGTH: addr_max becomes the last address that the prefix covers. */
+static enum pb_fault prefix(char **at, struct rule *r)
+{
+    unsigned length, bits = (unsigned)address_len(r->family) * 8;
+    enum pb_fault fault = number(at, bits, PB_FAULT_LENGTH, &length);
+
+    for (unsigned bit = length; !fault && bit < bits; bit++) {
+        unsigned char mask = (unsigned char)(0x80 >> bit % 8);
+        if (r->addr_min[bit / 8] & mask)
+            return PB_FAULT_HOST_BITS;
+        r->addr_max[bit / 8] |= mask;
+    }
+    return fault;
+}
+
+static enum pb_fault address_range(char **at, struct rule *r)
+{
+    int max_family;
+
+    if (take(at, "any"))
+        return PB_FAULT_NONE;
+    enum pb_fault fault = address(at, &r->family, r->addr_min);
+    memcpy(r->addr_max, r->addr_min, sizeof r->addr_max);
+    if (!fault && take(at, "/"))
+        return prefix(at, r);
+    if (fault || !take(at, "-"))
+        return fault;
+    fault = address(at, &max_family, r->addr_max);
+    if (!fault && (max_family != r->family ||
+                   memcmp(r->addr_min, r->addr_max, address_len(r->family)) > 0))
+        fault = PB_FAULT_ORDER;
+    return fault;
+}
+
+static enum pb_fault port(char **at, unsigned *value)
+{
+    *at += strspn(*at, BLANKS);
+    return number(at, 65535, PB_FAULT_PORT, value);
+}
+
+/* In the older form, ':' after an IPv4 prefix, ',' stands between the ports. */
+static enum pb_fault port_range(char **at, bool old_form, struct rule *r)
+{
+    enum pb_fault fault = port(at, &r->port_min);
+
+    r->port_max = r->port_min;
+    if (fault)
+        return fault;
+    if (old_form)
+        fault = take(at, ",") ? port(at, &r->port_max) : PB_FAULT_SYNTAX;
+    else if (take(at, "-"))
+        fault = number(at, 65535, PB_FAULT_PORT, &r->port_max);
+    return !fault && r->port_min > r->port_max ? PB_FAULT_ORDER : fault;
+}
+
+static enum pb_fault rule(char *at, struct rule *r)
+{
+    const char *start = at;
+    enum pb_fault fault = address_range(&at, r);
+
+    if (fault)
+        return fault;
+    bool old_form = r->family == AF_INET && memchr(start, '/', (size_t)(at - start)) &&
+                    take(&at, ":");
+    if (!old_form && !take(&at, ","))
+        return PB_FAULT_SYNTAX;
+    fault = port_range(&at, old_form, r);
+    if (fault)
+        return fault;
+    r->tcp = r->udp = true;
+    if (take(&at, "/")) {
+        r->tcp = take(&at, "tcp");
+        r->udp = !r->tcp && take(&at, "udp");
+        if (!r->tcp && !r->udp)
+            return PB_FAULT_PROTOCOL;
+    }
+    return at[strspn(at, BLANKS)] == '\0' ? PB_FAULT_NONE : PB_FAULT_SYNTAX;
+}
+
+static bool covers(const struct rule *r, const struct question *q)
+{
+    size_t len = address_len(q->family);
+
+    return q->port >= r->port_min && q->port <= r->port_max && (q->udp ? r->udp : r->tcp) &&
+           (r->family == 0 ||
+            (r->family == q->family && memcmp(q->addr, r->addr_min, len) >= 0 &&
+             memcmp(q->addr, r->addr_max, len) <= 0));
+}
+
+/* line: len bytes without the newline, then one byte that is overwritten.
+ * A byte that could hide a rule from a reader's terminal, or end the line
+ * early for one parser only, is refused; in comments, non-ASCII is fine. */
+enum line_verdict parse_line(char *line, size_t len, const struct question *question,
+                             enum pb_fault *fault)
+{
+    struct rule r = {0};
+    bool comment = false;
+
+    *fault = len > LINE_LEN_MAX ? PB_FAULT_TOO_LONG : PB_FAULT_NONE;
+    for (size_t i = 0; !*fault && i < len; i++) {
+        unsigned char byte = (unsigned char)line[i];
+        comment = comment || byte == '#';
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7f || (byte >= 0x80 && !comment))
+            *fault = PB_FAULT_BYTE;
+    }
+    if (*fault)
+        return LINE_BROKEN;
+    line[len] = '\0';
+    line[strcspn(line, "#")] = '\0';
+    if (line[strspn(line, BLANKS)] == '\0')
+        return LINE_NO_MATCH;
+    *fault = rule(line, &r);
+    if (*fault)
+        return LINE_BROKEN;
+    return covers(&r, question) ? LINE_MATCH : LINE_NO_MATCH;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libpybind.so: the bind(2) that an unmodified program calls.  The kernel is
+ * asked first, always: it alone knows what is privileged here (the sysctl
+ * ip_unprivileged_port_start, capabilities, namespaces).  Only what it refuses
+ * with EACCES goes to the helper, and every doubt ends in that EACCES.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/prctl.h>
+
+#include "arch.h"
+#include "preload.h"
+
+#define SIN6_LEN_RFC2133 24 /* without sin6_scope_id: the kernel takes it */
+
+typedef int bind_fn(int, const struct sockaddr *, socklen_t);
+
+/* From whichever libc the program has. */
+extern int *__errno_location(void);
+extern void *dlsym(void *handle, const char *symbol) __attribute__((weak));
+
+/* The bind of a preload library behind this one, or libc's. */
+static bind_fn *next_bind;
+
+__attribute__((constructor)) static void find_next_bind(void)
+{
+    void *const rtld_next = (void *)-1L; /* RTLD_NEXT, dlsym(3) */
+
+    if (dlsym)
+        next_bind = (bind_fn *)dlsym(rtld_next, "bind");
+}
+
+/* Returns 0 or an errno; the program's errno is whatever it is afterwards. */
+static int plain_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    if (next_bind)
+        return next_bind(fd, addr, len) == 0 ? 0 : *__errno_location();
+    return (int)-raw(SYS_bind, fd, addr, len);
+}
+
+/* False for what the helper need not be asked about. */
+static bool make_request(const struct sockaddr *addr, socklen_t len, struct pb_request *request)
+{
+    struct sockaddr_in6 copy = {0}; /* the larger of the two */
+    struct sockaddr_in in4;
+
+    *request = (struct pb_request){
+        .magic = PB_MAGIC, .version = PB_VERSION, .op = PB_OP_BIND};
+    if (len < sizeof in4)
+        return false;
+    memcpy(&copy, addr, len < sizeof copy ? len : sizeof copy);
+    memcpy(&in4, &copy, sizeof in4);
+    request->family = copy.sin6_family;
+    request->port = copy.sin6_port; /* the same place in both structures */
+    if (request->family == AF_INET) {
+        memcpy(request->addr, &in4.sin_addr, sizeof in4.sin_addr);
+    } else if (request->family == AF_INET6 && len >= SIN6_LEN_RFC2133) {
+        memcpy(request->addr, &copy.sin6_addr, sizeof copy.sin6_addr);
+        request->flowinfo = copy.sin6_flowinfo;
+        request->scope_id = len >= sizeof copy ? copy.sin6_scope_id : 0;
+    } else {
+        return false;
+    }
+    return request->port != 0;
+}
+
+static bool wanted(int fd, const struct pb_request *request)
+{
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+
+    /* The helper could not gain its capability, and a filter of the program
+     * that kills for fork or exec would kill the program for trying. */
+    if (raw(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0)
+        return false;
+    return raw(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
+           limits_allow(request, protocol);
+}
+
+/* The helper died unheard: the socket itself tells whether it was bound. */
+static bool is_bound(int fd, const struct pb_request *request)
+{
+    struct sockaddr_in6 name = {0};
+    struct sockaddr_in in4;
+    socklen_t len = sizeof name;
+
+    if (raw(SYS_getsockname, fd, &name, &len) != 0 || name.sin6_family != request->family ||
+        name.sin6_port != request->port)
+        return false;
+    memcpy(&in4, &name, sizeof in4);
+    return request->family == AF_INET
+               ? memcmp(&in4.sin_addr, request->addr, sizeof in4.sin_addr) == 0
+               : memcmp(&name.sin6_addr, request->addr, sizeof name.sin6_addr) == 0;
+}
+
+static int ask_helper(int fd, const struct pb_request *request)
+{
+    struct pb_reply reply;
+
+    switch (spawn_helper(fd, request, &reply)) {
+    case SPAWN_ANSWERED:
+        return reply.error;
+    case SPAWN_VANISHED:
+        return is_bound(fd, request) ? 0 : EACCES;
+    default:
+        return EACCES;
+    }
+}
+
+static int serve(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    struct pb_request request;
+    int error = plain_bind(fd, addr, len);
+
+    if (error == EADDRINUSE && spawn_wait_for_copies())
+        error = plain_bind(fd, addr, len);
+    if (error != EACCES || !make_request(addr, len, &request) || !wanted(fd, &request))
+        return error;
+    error = ask_helper(fd, &request);
+    if (error == EADDRINUSE && spawn_wait_for_copies())
+        error = ask_helper(fd, &request);
+    return error;
+}
+
+__attribute__((visibility("default"))) int bind(int fd, const struct sockaddr *addr,
+                                                socklen_t len)
+{
+    int *errno_at = __errno_location(), before = *errno_at;
+    int error = serve(fd, addr, len);
+
+    *errno_at = error ? error : before;
+    return error ? -1 : 0;
+}

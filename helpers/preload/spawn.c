@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Starts one pybind-helper for one bind(), so that the program notices nothing.
+ *
+ * program thread --clone(VM|VFORK, no exit signal)--> intermediate
+ *                                  intermediate --clone(VM|VFORK)--> helper
+ *
+ * The intermediate has a descriptor table of its own, so the socketpair never
+ * shows in the program's; it is its own parent of the helper, so no SIGCHLD and
+ * no waitpid(-1) of the program meets it; its memory is the program's, so it
+ * costs the same at any size.  An exit signal of 0 lets the program's wait(2)
+ * calls pass it by (only __WALL would see it).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "arch.h"
+#include "preload.h"
+
+#define SIGSET_LEN 8         /* the kernel's sigset_t */
+#define HELPER_GONE_MS 10000 /* twice what the helper's own alarm allows */
+#define COPY_YIELDS 10000
+
+struct job {
+    int fd;
+    const struct pb_request *request;
+    struct pb_reply *reply;
+    int pair[2];
+    bool holds_copies;
+    enum spawn_result result;
+    int helper_pid;
+};
+
+/* Intermediates that still hold a copy of every descriptor of the program. */
+static int copies;
+
+/* A thread that closes a listening socket and binds its port again may meet
+ * the copy that an intermediate of another thread made in between.  True when
+ * there was one, and it is gone: the caller tries again.  Bounded, because a
+ * forked child inherits the count but not the intermediate. */
+bool spawn_wait_for_copies(void)
+{
+    if (__atomic_load_n(&copies, __ATOMIC_ACQUIRE) == 0)
+        return false;
+    for (int i = 0; i < COPY_YIELDS && __atomic_load_n(&copies, __ATOMIC_ACQUIRE) != 0; i++)
+        raw(SYS_sched_yield, 0);
+    return true;
+}
+
+static void drop_copies(struct job *job)
+{
+    if (__atomic_exchange_n(&job->holds_copies, false, __ATOMIC_ACQ_REL))
+        __atomic_sub_fetch(&copies, 1, __ATOMIC_ACQ_REL);
+}
+
+static void exit_now(void)
+{
+    for (;;)
+        raw(SYS_exit_group, 0);
+}
+
+/* In the helper's process, before execve(2): the socket becomes 3, the reply
+ * socket 0.  Both are first moved out of each other's way. */
+static void become_helper(void *arg)
+{
+    struct job *job = arg;
+    static const char *const argv[] = {"pybind-helper", NULL}, *const envp[] = {NULL};
+    long socket_fd = raw(SYS_fcntl, job->fd, F_DUPFD, PB_SOCKET_FD + 1);
+    long reply_fd = raw(SYS_fcntl, job->pair[1], F_DUPFD, PB_SOCKET_FD + 1);
+
+    if (socket_fd >= 0 && reply_fd >= 0 && raw(SYS_dup3, socket_fd, PB_SOCKET_FD, 0) >= 0 &&
+        raw(SYS_dup3, reply_fd, PB_REPLY_FD, 0) >= 0)
+        raw(SYS_execve, HELPER_PATH, argv, envp);
+    exit_now();
+}
+
+/* Closes all but the socket and, where -v asked for reports, descriptor 2. */
+static long close_others(int fd)
+{
+    int low = limits_verbose && fd > 2 ? 3 : 0, high = fd + 1;
+    long result = 0;
+
+    if (limits_verbose && fd > 2)
+        result |= raw(SYS_close_range, 0, 1, 0);
+    if (limits_verbose && fd < 2) {
+        result |= fd == 0 ? raw(SYS_close_range, 1, 1, 0) : raw(SYS_close_range, 0, 0, 0);
+        low = fd;
+        high = 3;
+    }
+    if (fd > low)
+        result |= raw(SYS_close_range, low, fd - 1, 0);
+    return result | raw(SYS_close_range, high, ~0u, 0);
+}
+
+static bool receive_reply(struct job *job)
+{
+    struct pb_reply *reply = job->reply;
+    long got;
+
+    do
+        got = raw(SYS_recvfrom, job->pair[0], reply, sizeof *reply, 0, NULL, NULL);
+    while (got == -EINTR);
+    return got == sizeof *reply && reply->magic == PB_MAGIC && reply->version == PB_VERSION;
+}
+
+static void intermediate(void *arg)
+{
+    struct job *job = arg;
+    unsigned long dfl[8] = {0}; /* struct sigaction of any kernel: SIG_DFL, no flags */
+
+    /* Ignored SIGCHLD would reap the helper before it is waited for. */
+    raw(SYS_rt_sigaction, SIGCHLD, dfl, NULL, SIGSET_LEN);
+    if (close_others(job->fd) != 0)
+        exit_now();
+    drop_copies(job);
+    if (raw(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, job->pair) != 0 ||
+        raw(SYS_sendto, job->pair[0], job->request, sizeof *job->request, MSG_NOSIGNAL, NULL,
+            0) != sizeof *job->request)
+        exit_now();
+    job->result = SPAWN_VANISHED;
+    job->helper_pid = (int)vfork_call(CLONE_VM | CLONE_VFORK | SIGCHLD, become_helper, job);
+    if (job->helper_pid < 0) {
+        job->result = SPAWN_FAILED;
+        exit_now();
+    }
+    raw(SYS_close, job->pair[1]);
+    bool answered = receive_reply(job);
+    while (raw(SYS_wait4, job->helper_pid, NULL, __WALL, NULL) == -EINTR)
+        ;
+    job->helper_pid = 0;
+    if (answered)
+        job->result = SPAWN_ANSWERED;
+    if (limits_verbose)
+        report(2, job->request, answered ? job->reply : NULL);
+    exit_now();
+}
+
+/* The intermediate was killed while its helper ran.  The helper must not bind
+ * after this call has told the program that it failed. */
+static void outlive_helper(int pid)
+{
+    struct timespec ms = {.tv_nsec = 1000000};
+
+    raw(SYS_kill, pid, SIGKILL);
+    for (int i = 0; i < HELPER_GONE_MS; i++) {
+        long reaped = raw(SYS_wait4, pid, NULL, WNOHANG | __WALL, NULL);
+        if (reaped == pid || (reaped == -ECHILD && raw(SYS_kill, pid, 0) != 0))
+            return;
+        raw(SYS_nanosleep, &ms, NULL);
+    }
+}
+
+/* SPAWN_ANSWERED: *reply is the helper's.  SPAWN_VANISHED: it was started and
+ * died unheard, so only the socket knows.  SPAWN_FAILED: it never ran. */
+enum spawn_result spawn_helper(int fd, const struct pb_request *request, struct pb_reply *reply)
+{
+    struct job job = {.fd = fd, .request = request, .reply = reply, .holds_copies = true};
+    unsigned long all = ~0ul, old;
+
+    job.result = SPAWN_FAILED;
+    /* A handler of the program must not run on memory shared with a child. */
+    raw(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, SIGSET_LEN);
+    __atomic_add_fetch(&copies, 1, __ATOMIC_ACQ_REL);
+    long pid = vfork_call(CLONE_VM | CLONE_VFORK, intermediate, &job);
+    drop_copies(&job);
+    if (pid > 0) {
+        while (raw(SYS_wait4, pid, NULL, __WALL, NULL) == -EINTR)
+            ;
+        if (job.helper_pid > 0)
+            outlive_helper(job.helper_pid);
+    }
+    raw(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, SIGSET_LEN);
+    return job.result;
+}

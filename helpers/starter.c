@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bin/pybind: notes what CPython's start-up would lose, then execs Python.
+ *
+ * CPython ignores SIGPIPE and SIGXFSZ before its first line runs, refuses to
+ * start when stdin is a directory, and would let its own files take closed
+ * descriptors 0 to 2.  The program must find all of that as the caller left
+ * it, so it goes along as the first argument (pybind/launch.py reads it):
+ * "FFFSS:FD" with
+ *   FFF  descriptors 0, 1, 2: o open, c closed, d a directory (0 only)
+ *   SS   SIGPIPE, SIGXFSZ: i ignored, d not
+ *   FD   where the directory of descriptor 0 is kept, or -1
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define KEPT_FD_MIN 10 /* out of the way of what Python opens */
+
+static char descriptor_state(int fd, int *kept_fd)
+{
+    struct stat st;
+    char state = 'c';
+
+    if (fstat(fd, &st) == 0) {
+        if (fd != 0 || !S_ISDIR(st.st_mode))
+            return 'o';
+        *kept_fd = fcntl(fd, F_DUPFD, KEPT_FD_MIN);
+        close(fd);
+        state = *kept_fd >= 0 ? 'd' : 'c';
+    }
+    if (open("/dev/null", O_RDWR) != fd) /* the lowest free number */
+        return 'o';
+    return state;
+}
+
+static char signal_state(int sig)
+{
+    struct sigaction action;
+
+    return sigaction(sig, NULL, &action) == 0 && action.sa_handler == SIG_IGN ? 'i' : 'd';
+}
+
+int main(int argc, char **argv)
+{
+    static char *const own[] = {PYTHON, "-I", "-X", "utf8", START_PY};
+    enum { OWN = sizeof own / sizeof *own };
+    char *args[OWN + 1 + argc + 1], notes[32];
+    int kept_fd = -1, count = 0;
+
+    char fd0 = descriptor_state(0, &kept_fd), fd1 = descriptor_state(1, &kept_fd);
+    char fd2 = descriptor_state(2, &kept_fd);
+    snprintf(notes, sizeof notes, "%c%c%c%c%c:%d", fd0, fd1, fd2, signal_state(SIGPIPE),
+             signal_state(SIGXFSZ), kept_fd);
+    while (count < OWN) {
+        args[count] = own[count];
+        count++;
+    }
+    args[count++] = notes;
+    for (int i = 1; i < argc; i++)
+        args[count++] = argv[i];
+    args[count] = NULL;
+    execv(PYTHON, args);
+    perror("pybind: cannot start " PYTHON);
+    return 125;
+}

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every test starts with empty permission folders; a skip needs an allowed reason."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+if "PYBIND_SANDBOX" in os.environ:
+    import support
+
+
+@pytest.fixture(autouse=True)
+def empty_config():
+    """Give each test the folders as `make install` makes them."""
+    if "PYBIND_SANDBOX" in os.environ:
+        support.clear_config()
+
+
+@pytest.fixture
+def grant80():
+    """Grant UID's group port 80, as an administrator does it for authbind."""
+    return support.flag("byport/80")

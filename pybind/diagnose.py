@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a helper cannot gain its capability: looked for where the kernel decides it.
+
+The order is that of capabilities(7), "Transformation of capabilities during
+execve()": what applies to every program of this process comes first.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .paths import HELPER
+
+CAP_NET_BIND_SERVICE = 10
+_WHOLE_RANGE = ["0", "0", "4294967295"]
+
+
+def lost_capability() -> tuple[str, ...]:
+    """Return lines: what keeps CAP_NET_BIND_SERVICE from the helper, and the repair."""
+    status = own_status()
+    if status.get("NoNewPrivs") == "1":
+        return (
+            "no_new_privs is set for this process, so no program it starts can gain a capability "
+            "(systemd: NoNewPrivileges= and most sandboxing options; docker: no-new-privileges)",
+            "start pybind outside of it, or in a unit use AmbientCapabilities=CAP_NET_BIND_SERVICE",
+        )
+    if status.get("TracerPid", "0") != "0":
+        return (
+            f"process {status['TracerPid']} traces this one (strace, gdb), and the kernel gives "
+            "no capability to a traced program",
+            "run it without the tracer, or trace as root: strace -u USER -f pybind ...",
+        )
+    if not int(status.get("CapBnd", "0"), 16) >> CAP_NET_BIND_SERVICE & 1:
+        return (
+            "the capability bounding set of this process lacks CAP_NET_BIND_SERVICE",
+            "docker: --cap-add NET_BIND_SERVICE; systemd: add it to CapabilityBoundingSet=",
+        )
+    if in_user_namespace():
+        return user_namespace()
+    return _about_the_file()
+
+
+def _about_the_file() -> tuple[str, ...]:
+    mount = mount_point(HELPER)
+    if os.statvfs(HELPER).f_flag & os.ST_NOSUID:
+        return (
+            f"{HELPER} is on a file system mounted nosuid ({mount})",
+            f"as root: mount -o remount,suid {mount}",
+        )
+    try:
+        os.getxattr(HELPER, "security.capability")
+    except OSError:
+        return (
+            f"{HELPER} has lost its file capability (copying, chown and strip take it off)",
+            f"as root: setcap cap_net_bind_service=p {HELPER}",
+        )
+    return (
+        "the helper did not gain CAP_NET_BIND_SERVICE, and none of the known causes is seen here",
+        f"as root, compare: getcap {HELPER}",
+    )
+
+
+def own_status() -> dict[str, str]:
+    """Return /proc/self/status (proc(5)) as names and values."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        pairs = (line.partition(":") for line in file)
+        return {name: value.strip() for name, _, value in pairs}
+
+
+def in_user_namespace() -> bool:
+    """Tell whether this process is in a user namespace that is not the first one."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            return file.read().split() != _WHOLE_RANGE
+    except OSError:
+        return False
+
+
+def user_namespace() -> tuple[str, ...]:
+    """Return lines about a user namespace (unshare -U, rootless containers)."""
+    return (
+        "this process is in a user namespace: its capabilities do not count for the network "
+        "of the host",
+        "start pybind outside of the user namespace",
+    )
+
+
+def binds_alone() -> bool:
+    """Tell whether programs started from here can bind privileged ports themselves."""
+    return bool(int(own_status().get("CapEff", "0"), 16) >> CAP_NET_BIND_SERVICE & 1)
+
+
+def mount_point(path: str) -> str:
+    """Return where the file system of `path` is mounted."""
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path

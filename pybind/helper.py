@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks pybind-helper: one process, one request, one reply.
+
+The wire format is _wire.py's. Nothing here judges: what comes back is what
+the helper said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import struct
+
+from . import _wire
+from .errors import HelperUnusable
+from .model import Address, Reply, Step
+from .paths import HELPER
+
+_SPARE_FD = 10  # above what the helper is given (0 and 3), so that dup2 cannot collide
+_STEP_SIZE = struct.calcsize(_wire.STEP_FORMAT)
+_REPLY_SIZE = struct.calcsize(_wire.REPLY_FORMAT)
+_CHECK_SIZE = _REPLY_SIZE + 4 + _wire.TRACE_MAX * _STEP_SIZE
+
+
+def check(address: Address) -> Reply:
+    """Ask whether the caller may bind `address`; binds nothing.
+
+    Port 0 is never granted, but the reply tells whether the helper is capable.
+    Raises HelperUnusable.
+    """
+    protocol = socket.IPPROTO_UDP if address.udp else socket.IPPROTO_TCP
+    return _ask(_encode(_wire.OP_CHECK, address, protocol), None)
+
+
+def bind(address: Address, sock: socket.socket) -> Reply:
+    """Have `sock` (borrowed) bound to `address`.
+
+    The reply's error is 0 or the errno for bind(). Raises HelperUnusable; then
+    the socket may be bound or not: ask getsockname.
+    """
+    return _ask(_encode(_wire.OP_BIND, address, 0), sock.fileno())
+
+
+def _encode(op: int, address: Address, protocol: int) -> bytes:
+    return struct.pack(
+        _wire.REQUEST_FORMAT,
+        _wire.MAGIC,
+        _wire.VERSION,
+        op,
+        address.family,
+        protocol,
+        socket.htons(address.port),
+        0,
+        0,
+        address.scope_id,
+        address.addr,
+    )
+
+
+def _ask(request: bytes, socket_fd: int | None) -> Reply:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            ours.send(request)
+            pid = _spawn(theirs.fileno(), socket_fd)
+        # Until the helper's end closes: its own alarm(2) bounds that.
+        data = ours.recv(_CHECK_SIZE + 1)
+        with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored by our caller
+            os.waitpid(pid, 0)
+    return _decode(data)
+
+
+def _spawn(reply_fd: int, socket_fd: int | None) -> int:
+    spare = [fcntl.fcntl(reply_fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)]
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, spare[0], _wire.REPLY_FD)]
+        if socket_fd is not None:
+            spare.append(fcntl.fcntl(socket_fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD))
+            actions.append((os.POSIX_SPAWN_DUP2, spare[1], _wire.SOCKET_FD))
+        return os.posix_spawn(HELPER, ["pybind-helper"], {}, file_actions=actions)
+    except OSError as error:
+        raise HelperUnusable(
+            f"cannot start {HELPER}: {os.strerror(error.errno)}",
+            "to install it, as root, in pybind's source folder: make install",
+        ) from error
+    finally:
+        for fd in spare:
+            os.close(fd)
+
+
+def _decode(data: bytes) -> Reply:
+    if len(data) not in (_REPLY_SIZE, _CHECK_SIZE):
+        raise HelperUnusable(f"{HELPER} died before it answered")
+    magic, version, reason, error, cause, line, fault, flags, name = struct.unpack_from(
+        _wire.REPLY_FORMAT, data
+    )
+    if magic != _wire.MAGIC or (version != _wire.VERSION and reason != _wire.REASON_VERSION):
+        raise HelperUnusable(
+            f"{HELPER} is of another version than this command",
+            "to install both anew, as root, in pybind's source folder: make install",
+        )
+    return Reply(
+        reason,
+        error,
+        cause,
+        line,
+        fault,
+        bool(flags & _wire.FLAG_CAPABLE),
+        bool(flags & _wire.FLAG_V4_HALF),
+        bool(flags & _wire.FLAG_TRUNCATED),
+        _text(name),
+        _decode_trace(data[_REPLY_SIZE:]),
+    )
+
+
+def _decode_trace(data: bytes) -> tuple[Step, ...]:
+    if not data:
+        return ()
+    (count,) = struct.unpack_from("=I", data)
+    steps = []
+    for result, v4_half, line, name in struct.iter_unpack(
+        _wire.STEP_FORMAT, data[4 : 4 + min(count, _wire.TRACE_MAX) * _STEP_SIZE]
+    ):
+        steps.append(Step(result, bool(v4_half), line, _text(name)))
+    return tuple(steps)
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode("ascii", "replace")

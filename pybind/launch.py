@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Leaves the world as the caller of bin/pybind made it, and execs the program.
+
+helpers/starter.c notes what CPython's start-up loses; its header has the form
+of the notes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Iterator, Mapping
+
+from .errors import ProgramNotExecutable, ProgramNotFound
+from .model import Plan
+
+_SHELL = b"/bin/sh"
+
+
+def read_environ() -> tuple[bytes, ...]:
+    """Return the environment that pybind was started with, as NAME=VALUE bytes.
+
+    From proc(5), not os.environ: CPython sets LC_CTYPE in the C locale, and a
+    mapping cannot hold duplicates or entries without '='.
+    """
+    with open("/proc/self/environ", "rb") as file:
+        entries = file.read()
+    return tuple(entries.split(b"\0")[:-1])
+
+
+def execute(plan: Plan, notes: str) -> None:
+    """Become the program; returns never. notes: the starter's.
+
+    Raises ProgramNotFound, ProgramNotExecutable. A file that execve(2) calls no
+    executable format is given to /bin/sh, as execvp(3) does.
+    """
+    restore(notes)
+    try:
+        _execve(plan.path, plan.argv, plan.environ)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            _raise_for(plan.path, error)
+    try:
+        _execve(_SHELL, (_SHELL, plan.path, *plan.argv[1:]), plan.environ)
+    except OSError as error:
+        _raise_for(_SHELL, error)
+
+
+def restore(notes: str) -> None:
+    """Give back descriptors 0 to 2 and the dispositions that the starter noted."""
+    states, _, kept = notes.partition(":")
+    for sig, state in ((signal.SIGPIPE, states[3]), (signal.SIGXFSZ, states[4])):
+        signal.signal(sig, signal.SIG_IGN if state == "i" else signal.SIG_DFL)
+    for fd in range(3):
+        if states[fd] == "c":
+            os.close(fd)
+        elif states[fd] == "d":
+            os.dup2(int(kept), fd)
+            os.close(int(kept))
+
+
+def _raise_for(path: bytes, error: OSError) -> None:
+    message = f"cannot start {os.fsdecode(path)!r}: {os.strerror(error.errno or 0)}"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.path.exists(path):
+        raise ProgramNotFound(message) from None
+    raise ProgramNotExecutable(message) from None
+
+
+class _Entries(Mapping[bytes, bytes]):
+    """An environment with duplicates, in the only form that os.execve takes.
+
+    It asks a mapping for keys() and values() and pairs them up.
+    """
+
+    def __init__(self, environ: tuple[bytes, ...]) -> None:
+        self._pairs = []
+        for entry in environ:
+            # The first byte may be '=', as in the shell variables of some ports.
+            name, _, value = entry[1:].partition(b"=")
+            self._pairs.append((entry[:1] + name, value))
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([name for name, _ in self._pairs])
+
+    def __getitem__(self, name: bytes) -> bytes:
+        return dict(self._pairs)[name]
+
+    def keys(self) -> list[bytes]:  # type: ignore[override]
+        """Return the names, duplicates kept."""
+        return [name for name, _ in self._pairs]
+
+    def values(self) -> list[bytes]:  # type: ignore[override]
+        """Return the values in the order of keys()."""
+        return [value for _, value in self._pairs]
+
+
+def _execve(path: bytes, argv: tuple[bytes, ...], environ: tuple[bytes, ...]) -> None:
+    if all(entry.find(b"=", 1) > 0 for entry in environ):
+        os.execve(path, list(argv), _Entries(environ))
+    # An entry that is no NAME=VALUE: os.execve would refuse it, execve(2) does not.
+    import ctypes  # noqa: PLC0415 - costs more than the rest of this module together
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    args = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
+    envp = (ctypes.c_char_p * (len(environ) + 1))(*environ, None)
+    libc.execve(path, args, envp)
+    raise OSError(ctypes.get_errno(), "execve")

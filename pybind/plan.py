@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Request and Target -> Plan: the environment that execve(2) is given (pure).
+
+The caller's environment goes on as the bytes it was: order, duplicates and
+non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
+"""
+
+from __future__ import annotations
+
+from .errors import UsageError
+from .model import Listed, Plan, Request, Target
+
+_OURS = (b"PYBIND_PORTS=", b"PYBIND_DEPTH=", b"PYBIND_VERBOSE=")
+_PORTS_LEN_MAX = 8191  # helpers/preload/limits.c keeps that much
+
+
+def plain(request: Request, target: Target, environ: tuple[bytes, ...]) -> Plan:
+    """Plan to start the program as if pybind were not there."""
+    return Plan(target.path, request.argv, environ)
+
+
+def preload(
+    request: Request, target: Target, environ: tuple[bytes, ...], library: bytes
+) -> Plan:
+    """Plan to start the program with the preload library.
+
+    Raises UsageError when more ports are listed than the library can keep.
+    """
+    ports = [value for value in (_value(environ, b"PYBIND_PORTS="),) if value is not None]
+    if request.listed:
+        ports.append(b",".join(encode_limit(listed) for listed in request.listed))
+    ours = []
+    if ports:
+        text = b"|".join(ports)
+        if len(text) > _PORTS_LEN_MAX:
+            raise UsageError("too many ports are listed")
+        ours.append(b"PYBIND_PORTS=" + text)
+    if request.depth is not None:
+        ours.append(b"PYBIND_DEPTH=%d" % request.depth)
+    if request.verbose:
+        ours.append(b"PYBIND_VERBOSE=1")
+    rest = tuple(entry for entry in environ if not entry.startswith(_OURS))
+    return Plan(target.path, request.argv, (*_with_preload(rest, library), *ours))
+
+
+def encode_limit(listed: Listed) -> bytes:
+    """Return one entry of PYBIND_PORTS, as helpers/preload/limits.c reads it."""
+    protocol = {None: "b", "tcp": "t", "udp": "u"}[listed.protocol]
+    mapped = b"\0" * 10 + b"\xff\xff"
+    addr = listed.addr
+    if addr is None:
+        where = "*"
+    elif len(addr) == 4 or addr.startswith(mapped):
+        where = "4" + addr[-4:].hex()
+    else:
+        where = "6" + addr.hex()
+    return f"{listed.port:04x}{protocol}{where}".encode()
+
+
+def _value(environ: tuple[bytes, ...], name: bytes) -> bytes | None:
+    values = [entry[len(name) :] for entry in environ if entry.startswith(name)]
+    return values[-1] if values else None
+
+
+def _with_preload(environ: tuple[bytes, ...], library: bytes) -> tuple[bytes, ...]:
+    """Put the library first in LD_PRELOAD, once, and keep what stands there."""
+    name = b"LD_PRELOAD="
+    present = _value(environ, name) or b""
+    others = [word for word in present.replace(b" ", b":").split(b":") if word and word != library]
+    entry = name + b":".join([library, *others])
+    rest = tuple(e for e in environ if not e.startswith(name))
+    return (*rest, entry)

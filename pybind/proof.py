@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proves listed ports before the program starts: bind for real, close again.
+
+Not kept open: a held socket keeps the port busy after the server is gone, a
+held UDP socket swallows datagrams (DESIGN 2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from . import _wire, helper
+from .model import Address, Listed, Reply
+
+ANY4 = bytes(4)
+ANY6 = bytes(16)
+
+
+class Verdict:
+    """What became of one address: granted or refused, by whom, why.
+
+    plain: the kernel allows it without the helper. reply: the helper's answer,
+    or None where it was not asked. error: errno of the bind, 0 when it worked.
+    """
+
+    def __init__(self, address: Address, error: int, reply: Reply | None) -> None:
+        self.address = address
+        self.error = error
+        self.reply = reply
+
+    @property
+    def plain(self) -> bool:
+        """Tell whether the kernel alone decided."""
+        return self.reply is None
+
+    @property
+    def granted(self) -> bool:
+        """Tell whether a bind may be made (it may still meet a busy port)."""
+        return self.error == 0 or (
+            self.error == errno.EADDRINUSE
+            and (self.reply is None or self.reply.reason == _wire.REASON_KERNEL)
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether the port is granted but somebody holds it."""
+        return self.granted and self.error == errno.EADDRINUSE
+
+
+def addresses(listed: Listed) -> list[Address]:
+    """Return the addresses to prove: the required one first, then the optional.
+
+    Every local address means 0.0.0.0 (required) and :: (a host may have no
+    IPv6, and :: needs both halves granted).
+    """
+    udp = listed.protocol == "udp"
+    if listed.addr is None:
+        return [
+            Address(socket.AF_INET, ANY4, 0, listed.port, udp),
+            Address(socket.AF_INET6, ANY6, 0, listed.port, udp),
+        ]
+    family = socket.AF_INET if len(listed.addr) == 4 else socket.AF_INET6
+    return [Address(family, listed.addr, listed.scope_id, listed.port, udp)]
+
+
+def prove(address: Address) -> Verdict | None:
+    """Bind a socket to `address` and close it again.
+
+    Returns None where the host has no such address family. Raises
+    HelperUnusable.
+    """
+    sock = _socket(address)
+    if sock is None:
+        return None
+    with sock:
+        error = _plain_bind(sock, address)
+        if error != errno.EACCES:
+            return Verdict(address, error, None)
+        reply = helper.bind(address, sock)
+    return Verdict(address, reply.error, reply)
+
+
+def ask(address: Address) -> Verdict | None:
+    """Like prove(), but where the kernel refuses only the check request is made.
+
+    A check grants, or refuses, without meeting the port: busy ports stay unseen.
+    """
+    sock = _socket(address)
+    if sock is None:
+        return None
+    with sock:
+        error = _plain_bind(sock, address)
+    if error != errno.EACCES:
+        return Verdict(address, error, None)
+    reply = helper.check(address)
+    return Verdict(address, reply.error, reply)
+
+
+def _socket(address: Address) -> socket.socket | None:
+    kind = socket.SOCK_DGRAM if address.udp else socket.SOCK_STREAM
+    try:
+        sock = socket.socket(address.family, kind)
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+            return None
+        raise
+    # An overlapping restart of the same user's server must pass. Not for UDP:
+    # there each of the options would let this socket take the server's datagrams.
+    if not address.udp:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if address.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return sock
+
+
+def _plain_bind(sock: socket.socket, address: Address) -> int:
+    text = socket.inet_ntop(address.family, address.addr)
+    try:
+        if address.family == socket.AF_INET:
+            sock.bind((text, address.port))
+        else:
+            sock.bind((text, address.port, 0, address.scope_id))
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def holders(address: Address) -> list[int]:
+    """Return the uids that hold the port of `address` (proc(5), /proc/net/tcp and so on)."""
+    found = set()
+    for name in ("udp", "udp6") if address.udp else ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/net/{name}", encoding="ascii") as table:
+                rows = [line.split() for line in table][1:]
+        except OSError:
+            continue
+        for row in rows:
+            listening = address.udp or row[3] == "0A"
+            if listening and int(row[1].rpartition(":")[2], 16) == address.port:
+                found.add(int(row[7]))
+    return sorted(found)
+
+
+def held_by_caller(address: Address) -> bool:
+    """Tell whether only the caller's own sockets are in the way."""
+    return holders(address) == [os.getuid()]

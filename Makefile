@@ -21,11 +21,20 @@ WARNINGS = -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-pro
            -Wmissing-prototypes -Wvla -Wformat=2 -Werror
 COMMON   = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS)
 
-# musl starts in a tenth of glibc's time; it brings no linux/*.h of its own.
+# musl starts in a tenth of glibc's time. Its gcc wrapper brings no linux/*.h of
+# its own and cannot link a static PIE by itself, hence the start files by name.
 MULTIARCH   := $(shell $(CC) -print-multiarch 2>/dev/null)
-HELPER_CC    = $(if $(MUSL_GCC),$(MUSL_GCC) -idirafter /usr/include -idirafter /usr/include/$(MULTIARCH),$(CC))
-HELPER_FLAGS = $(COMMON) -static -fPIE -static-pie -fstack-protector-strong \
-               -ftrivial-auto-var-init=zero -fno-strict-aliasing -DCONFIG_DIR='"$(CONFIG_DIR)"' \
+MUSL_DIR     = /usr/lib/$(subst -gnu,-musl,$(MULTIARCH))
+HARDENING    = -fPIE -fstack-protector-strong -ftrivial-auto-var-init=zero -fno-strict-aliasing
+ifneq ($(and $(MUSL_GCC),$(wildcard $(MUSL_DIR)/rcrt1.o)),)
+HELPER_CC    = $(MUSL_GCC) -idirafter /usr/include -idirafter /usr/include/$(MULTIARCH)
+HELPER_LINK  = -static -nostartfiles -Wl,-pie,--no-dynamic-linker \
+               $(MUSL_DIR)/rcrt1.o $(MUSL_DIR)/crti.o $(HELPER_SRC) $(MUSL_DIR)/crtn.o
+else
+HELPER_CC    = $(CC)
+HELPER_LINK  = -static-pie $(HELPER_SRC)
+endif
+HELPER_FLAGS = $(COMMON) $(HARDENING) -DCONFIG_DIR='"$(CONFIG_DIR)"' \
                -Wl,-z,relro,-z,now,-z,noexecstack
 LIBRARY_FLAGS = $(COMMON) -fPIC -ffreestanding -fvisibility=hidden -fno-stack-protector \
                -fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables \
@@ -41,7 +50,7 @@ MODULES     = $(wildcard pybind/*.py)
 MAN1        = man/pybind.1
 MAN5        = man/pybind.5
 
-all: build/pybind-helper build/libpybind.so build/pybind build/_build.py
+all: build/pybind-helper build/libpybind.so build/pybind build/_build.py pybind/_wire.py
 
 # Paths are compiled in: other paths are another build.
 build/settings: FORCE
@@ -52,7 +61,7 @@ build/settings: FORCE
 	  echo '$(PREFIX) $(SYSCONFDIR) $(PYTHON) $(HELPER_CC) $(CFLAGS)' >$@
 
 build/pybind-helper: $(HELPER_SRC) $(HEADERS) build/settings
-	$(HELPER_CC) $(HELPER_FLAGS) -o $@ $(HELPER_SRC)
+	$(HELPER_CC) $(HELPER_FLAGS) -o $@ $(HELPER_LINK)
 
 build/libpybind.so: $(LIBRARY_SRC) $(HEADERS) build/settings
 	$(CC) $(LIBRARY_FLAGS) -o $@ $(LIBRARY_SRC)

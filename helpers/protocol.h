@@ -7,8 +7,9 @@
  * One helper process serves one request.  It is started with
  *     descriptor 0   one end of a private SOCK_SEQPACKET socketpair(2)
  *     descriptor 3   the program's own socket (PB_OP_BIND only)
- * reads one struct pb_request, sends one struct pb_reply (a check: followed in
- * the same message by struct pb_trace) and exits.  Integers are in host byte
+ * reads one struct pb_request, sends one struct pb_reply (after a check that
+ * the rules were asked about, followed in the same message by struct pb_trace)
+ * and exits.  Integers are in host byte
  * order (both ends are on one machine) except port and addr, which are in
  * network byte order as in sockaddr_in(6).
  *

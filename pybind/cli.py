@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command: knows the order of things, and is the only error boundary.
+"""
+The command: knows the order of things, and is the only error boundary.
 
 argv -> Request -> proof of the listed ports -> Target -> Plan -> exec
 """
@@ -28,7 +29,7 @@ Exit status: PROGRAM's own; 125 pybind refused, 126 PROGRAM cannot be executed,
 127 there is no such PROGRAM."""
 
 
-class _Port(click.ParamType):
+class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since 8.2
     name = "[ADDR:]PORT[/PROTO]"
 
     def convert(
@@ -42,18 +43,40 @@ class _Port(click.ParamType):
     help=_HELP,
     context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]},
 )
-@click.option("-p", "--port", "listed", type=_Port(), multiple=True,
-              help="Serve only this port (number or service name; IPv6 in brackets). Repeatable.")
-@click.option("--depth", type=click.IntRange(min=1), metavar="N",
-              help="Serve only the first N programs of a chain of execs.")
+@click.option(
+    "-p",
+    "--port",
+    "listed",
+    type=_Port(),
+    multiple=True,
+    help="Serve only this port (number or service name; IPv6 in brackets). Repeatable.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Serve only the first N programs of a chain of execs.",
+)
 @click.option("--deep", is_flag=True, help="Serve all descendants (the default; as authbind).")
-@click.option("--mode", type=click.Choice(["auto", "preload"]), default="auto",
-              show_default=True, help="How PROGRAM's binds are served.")
-@click.option("-v", "--verbose", is_flag=True,
-              help="Say which way was taken, and on stderr what became of each bind.")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "preload"]),
+    default="auto",
+    show_default=True,
+    help="How PROGRAM's binds are served.",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Say which way was taken, and on stderr what became of each bind.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No notes, only errors.")
-@click.option("--check", is_flag=True,
-              help="Start and bind nothing: say whether it would be granted (0) or refused (125).")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Start and bind nothing: say whether it would be granted (0) or refused (125).",
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
 def _command(deep: bool, depth: int | None, argv: tuple[str, ...], **options: object) -> Request:
@@ -61,8 +84,11 @@ def _command(deep: bool, depth: int | None, argv: tuple[str, ...], **options: ob
         raise UsageError("--deep and --depth exclude each other")
     program = tuple(os.fsencode(word) for word in argv)
     if not program and not (options["check"] and options["listed"]):
-        raise UsageError("no program is given", "usage: pybind [OPTION]... [--] PROGRAM [ARG]...",
-                         "see: pybind --help")
+        raise UsageError(
+            "no program is given",
+            "usage: pybind [OPTION]... [--] PROGRAM [ARG]...",
+            "see: pybind --help",
+        )
     return Request(depth=depth, argv=program, **options)  # type: ignore[arg-type]
 
 
@@ -90,7 +116,7 @@ def _run(request: Request, notes: str) -> int:
     found = None
     if request.argv:
         found = target.classify(target.find(request.argv[0], environ))
-    needed = _ports_need_helper(request)
+    needed = _ports_need_helper(request, environ)
     if found and needed:
         _check_target(found)
     if request.check:
@@ -106,11 +132,18 @@ def _run(request: Request, notes: str) -> int:
     raise AssertionError("execve returned")
 
 
-def _ports_need_helper(request: Request) -> bool:
-    """Prove, or with --check ask about, what is listed; raises Refused.
+def _ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
+    """
+    Prove, or with --check ask about, what is listed; raises Refused.
 
     Returns whether anything is left that only the helper could bind.
     """
+    for listed in request.listed:
+        if plan.outer_limit_excludes(listed, environ):
+            raise Refused(
+                f"port {listed.text} is not among the ports of the pybind that started this one",
+                "list it there too: nested, each --port only narrows",
+            )
     if request.listed:
         needs = [_listed_needs_helper(listed, request) for listed in request.listed]
         return any(needs)
@@ -187,5 +220,3 @@ def _note(request: Request, *lines: str) -> None:
 def _say(*lines: str) -> None:
     for line in lines:
         click.echo(f"pybind: {line}", err=True)
-
-

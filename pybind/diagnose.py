@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a helper cannot gain its capability: looked for where the kernel decides it.
+"""
+Why a helper cannot gain its capability: looked for where the kernel decides it.
 
 The order is that of capabilities(7), "Transformation of capabilities during
 execve()": what applies to every program of this process comes first.
@@ -91,7 +92,9 @@ def binds_alone() -> bool:
 
 
 def mount_point(path: str) -> str:
-    """Return where the file system of `path` is mounted."""
-    while not os.path.ismount(path):
-        path = os.path.dirname(path)
-    return path
+    """Return where the file system of `path` is mounted (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split()[4] for line in file]
+    real = os.path.realpath(path)
+    inside = [p for p in points if (real + "/").startswith(p.rstrip("/") + "/")]
+    return max(inside, key=len, default="/")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns a helper's reply into words: what was refused, why, what repairs it.
+"""
+Turns a helper's reply into words: what was refused, why, what repairs it.
 
 The only place with the wording of refusals. It explains and never decides:
 every fact about the rules comes from the reply, and a file is looked at again
@@ -18,9 +19,14 @@ import stat
 from . import _wire, diagnose
 from .model import Address, Reply
 from .paths import CONFIG_DIR, HELPER
-from .proof import Verdict, holders
+from .proof import MAPPED, Verdict, holders
 
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
+_CONFIG_REASONS = (
+    _wire.REASON_CONFIG_MISSING,
+    _wire.REASON_CONFIG_UNSAFE,
+    _wire.REASON_CONFIG_ERROR,
+)
 
 
 def what(address: Address) -> str:
@@ -46,6 +52,8 @@ def refusal(verdict: Verdict) -> list[str]:
     head = f"{what(address)} is refused to {_caller()}: "
     if reply is None or reply.reason == _wire.REASON_KERNEL:
         why = _kernel(address, verdict.error, reply)
+    elif reply.reason in _CONFIG_REASONS and diagnose.in_user_namespace():
+        why = diagnose.user_namespace()  # where root's files are nobody's
     elif reply.reason == _wire.REASON_NO_CAPABILITY:
         why = (_wire.REASON_TEXTS[reply.reason], *diagnose.lost_capability())
     else:
@@ -62,11 +70,7 @@ def _by_rules(address: Address, reply: Reply) -> tuple[str, ...]:
     text = _wire.REASON_TEXTS.get(reason, f"reason {reason}")
     if reason == _wire.REASON_NO_RULE:
         return (f"{text}{half}", "as root: " + grant_command(address))
-    if reason in (
-        _wire.REASON_CONFIG_MISSING,
-        _wire.REASON_CONFIG_UNSAFE,
-        _wire.REASON_CONFIG_ERROR,
-    ):
+    if reason in _CONFIG_REASONS:
         return _config(reply, text)
     if reason in (_wire.REASON_FLAG_DENIED, _wire.REASON_FLAG_KIND, _wire.REASON_FLAG_ERROR):
         return (f"{path}: {text}{half}", *_flag(path, reply))
@@ -82,8 +86,7 @@ def grant_command(address: Address) -> str:
     reserved = "!" if 512 <= address.port <= 1023 else ""
     addr = socket.inet_ntop(address.family, address.addr)
     where = addr if any(address.addr) else "any"
-    mapped = b"\0" * 10 + b"\xff\xff"
-    if address.addr.startswith(mapped):
+    if address.addr.startswith(MAPPED):
         where = socket.inet_ntop(socket.AF_INET, address.addr[12:])
     rule = f"{where},{address.port}/{'udp' if address.udp else 'tcp'}"
     file = f"{CONFIG_DIR}/byuser/{reserved}{os.getuid()}"
@@ -126,8 +129,10 @@ def _rules(path: str, reply: Reply) -> tuple[str, ...]:
         command = f"chown root:root {quoted} && chmod 0644 {quoted}"
         if not _is(path, stat.S_ISREG):
             command = f"mv {quoted} {quoted}.old"
-        return (_describe(path) + "; must be a regular file of root's that no other can write",
-                "as root: " + command)
+        return (
+            _describe(path) + "; must be a regular file of root's that no other can write",
+            "as root: " + command,
+        )
     if reply.reason == _wire.REASON_RULES_TOO_BIG:
         return ("as root, split it: rules for a group go to bygroup, a port range is one line",)
     return (os.strerror(reply.cause),)
@@ -136,18 +141,18 @@ def _rules(path: str, reply: Reply) -> tuple[str, ...]:
 def _config(reply: Reply, text: str) -> tuple[str, ...]:
     folders = " ".join(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS)
     if reply.reason == _wire.REASON_CONFIG_MISSING:
-        return (f"{CONFIG_DIR}: {text}",
-                f"as root: install -d -m 0755 {CONFIG_DIR} {folders}")
+        return (f"{CONFIG_DIR}: {text}", f"as root: install -d -m 0755 {CONFIG_DIR} {folders}")
     path = _unsafe_component(f"{CONFIG_DIR}/{reply.name}".rstrip("/"))
     quoted = shlex.quote(path)
     if reply.reason == _wire.REASON_CONFIG_ERROR:
-        return (f"{path}: {text} ({os.strerror(reply.cause)})",
-                f"as root: chmod 0755 {quoted}")
+        return (f"{path}: {text} ({os.strerror(reply.cause)})", f"as root: chmod 0755 {quoted}")
     repair = f"chown root:root {quoted} && chmod 0755 {quoted}"
     if not _is(path, stat.S_ISDIR):
         repair = f"mv {quoted} {quoted}.old && install -d -m 0755 {quoted}"
-    return (f"{text}: {_describe(path)}; must be a directory of root's that no other can write",
-            "as root: " + repair)
+    return (
+        f"{text}: {_describe(path)}; must be a directory of root's that no other can write",
+        "as root: " + repair,
+    )
 
 
 def _unsafe_component(path: str) -> str:
@@ -169,7 +174,10 @@ def _kernel(address: Address, error: int, reply: Reply | None) -> tuple[str, ...
         uids = holders(address)
         by = " held by " + ", ".join(_user(uid) for uid in uids) if uids else " in use"
         proto = "u" if address.udp else "t"
-        return (f"the port is{by}", f"to see the process, as root: ss -Hl{proto}np sport = :{address.port}")
+        return (
+            f"the port is{by}",
+            f"to see the process, as root: ss -Hl{proto}np sport = :{address.port}",
+        )
     if error == errno.EADDRNOTAVAIL:
         return ("this host has no such address", "its addresses: ip address")
     if error == errno.EACCES and reply is not None and diagnose.in_user_namespace():
@@ -180,8 +188,10 @@ def _kernel(address: Address, error: int, reply: Reply | None) -> tuple[str, ...
 def unusable_helper(reply: Reply) -> list[str]:
     """Return the lines for a helper without its capability, no port being listed."""
     if not reply.capable:
-        return [f"no privileged port can be served: {HELPER} cannot gain CAP_NET_BIND_SERVICE",
-                *diagnose.lost_capability()]
+        return [
+            f"no privileged port can be served: {HELPER} cannot gain CAP_NET_BIND_SERVICE",
+            *diagnose.lost_capability(),
+        ]
     return []
 
 

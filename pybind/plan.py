@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Request and Target -> Plan: the environment that execve(2) is given (pure).
+"""
+Request and Target -> Plan: the environment that execve(2) is given (pure).
 
 The caller's environment goes on as the bytes it was: order, duplicates and
 non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
@@ -19,10 +20,9 @@ def plain(request: Request, target: Target, environ: tuple[bytes, ...]) -> Plan:
     return Plan(target.path, request.argv, environ)
 
 
-def preload(
-    request: Request, target: Target, environ: tuple[bytes, ...], library: bytes
-) -> Plan:
-    """Plan to start the program with the preload library.
+def preload(request: Request, target: Target, environ: tuple[bytes, ...], library: bytes) -> Plan:
+    """
+    Plan to start the program with the preload library.
 
     Raises UsageError when more ports are listed than the library can keep.
     """
@@ -55,6 +55,29 @@ def encode_limit(listed: Listed) -> bytes:
     else:
         where = "6" + addr.hex()
     return f"{listed.port:04x}{protocol}{where}".encode()
+
+
+def outer_limit_excludes(listed: Listed, environ: tuple[bytes, ...]) -> bool:
+    """Tell whether a pybind around this one serves less than `listed`.
+
+    The library in the program would refuse what the proof here has granted.
+    """
+    limits = _value(environ, b"PYBIND_PORTS=")
+    if limits is None:
+        return False
+    want = encode_limit(listed)
+    return any(
+        not any(_covers(entry, want) for entry in entries.split(b","))
+        for entries in limits.split(b"|")
+    )
+
+
+def _covers(entry: bytes, want: bytes) -> bool:
+    return (
+        entry[:4] == want[:4]
+        and entry[4:5] in (b"b", want[4:5])
+        and (entry[5:] == b"*" or entry[5:] == want[5:])
+    )
 
 
 def _value(environ: tuple[bytes, ...], name: bytes) -> bytes | None:

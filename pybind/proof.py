@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proves listed ports before the program starts: bind for real, close again.
+"""
+Proves listed ports before the program starts: bind for real, close again.
 
 Not kept open: a held socket keeps the port busy after the server is gone, a
 held UDP socket swallows datagrams (DESIGN 2).
@@ -10,16 +11,19 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 
 from . import _wire, helper
 from .model import Address, Listed, Reply
 
 ANY4 = bytes(4)
 ANY6 = bytes(16)
+MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: takes the IPv4 port
 
 
 class Verdict:
-    """What became of one address: granted or refused, by whom, why.
+    """
+    What became of one address: granted or refused, by whom, why.
 
     plain: the kernel allows it without the helper. reply: the helper's answer,
     or None where it was not asked. error: errno of the bind, 0 when it worked.
@@ -50,7 +54,8 @@ class Verdict:
 
 
 def addresses(listed: Listed) -> list[Address]:
-    """Return the addresses to prove: the required one first, then the optional.
+    """
+    Return the addresses to prove: the required one first, then the optional.
 
     Every local address means 0.0.0.0 (required) and :: (a host may have no
     IPv6, and :: needs both halves granted).
@@ -66,7 +71,8 @@ def addresses(listed: Listed) -> list[Address]:
 
 
 def prove(address: Address) -> Verdict | None:
-    """Bind a socket to `address` and close it again.
+    """
+    Bind a socket to `address` and close it again.
 
     Returns None where the host has no such address family. Raises
     HelperUnusable.
@@ -83,7 +89,8 @@ def prove(address: Address) -> Verdict | None:
 
 
 def ask(address: Address) -> Verdict | None:
-    """Like prove(), but where the kernel refuses only the check request is made.
+    """
+    Like prove(), but where the kernel refuses only the check request is made.
 
     A check grants, or refuses, without meeting the port: busy ports stay unseen.
     """
@@ -111,7 +118,7 @@ def _socket(address: Address) -> socket.socket | None:
     if not address.udp:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if address.family == socket.AF_INET6:
+    if address.family == socket.AF_INET6 and not address.addr.startswith(MAPPED):
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return sock
 
@@ -129,7 +136,12 @@ def _plain_bind(sock: socket.socket, address: Address) -> int:
 
 
 def holders(address: Address) -> list[int]:
-    """Return the uids that hold the port of `address` (proc(5), /proc/net/tcp and so on)."""
+    """
+    Return the uids whose sockets are in the way of `address`.
+
+    Source: proc(5), /proc/net/tcp and its kin; addresses there are hexadecimal
+    words in host byte order.
+    """
     found = set()
     for name in ("udp", "udp6") if address.udp else ("tcp", "tcp6"):
         try:
@@ -138,10 +150,19 @@ def holders(address: Address) -> list[int]:
         except OSError:
             continue
         for row in rows:
+            words, _, port = row[1].rpartition(":")
             listening = address.udp or row[3] == "0A"
-            if listening and int(row[1].rpartition(":")[2], 16) == address.port:
+            if listening and int(port, 16) == address.port and _overlap(words, address.addr):
                 found.add(int(row[7]))
     return sorted(found)
+
+
+def _overlap(words: str, addr: bytes) -> bool:
+    held = b"".join(
+        int(words[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(words), 8)
+    )
+    ours, theirs = (a[12:] if a.startswith(MAPPED) else a for a in (addr, held))
+    return ours == theirs or not any(ours) or not any(theirs)
 
 
 def held_by_caller(address: Address) -> bool:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads port specifications: [ADDR:]PORT[/PROTO] -> Listed.
+"""
+Reads port specifications: [ADDR:]PORT[/PROTO] -> Listed.
 
 Pure but for two look-ups of names: services(5) and interface names.
 """
@@ -19,7 +20,8 @@ PROTOCOLS = ("tcp", "udp")
 
 
 def parse_listed(text: str) -> Listed:
-    """Return what one --port means.
+    """
+    Return what one --port means.
 
     Raises UsageError, with the part that is wrong.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File -> Target: what will really be executed, and can preload serve it?
+"""File -> Target: what will really be executed, and whether preload can serve it.
 
 Follows `#!` as execve(2) does and reads ELF headers only (elf(5)); never
 guesses from a name.
@@ -25,7 +25,8 @@ _CAP_NET_BIND_SERVICE = 10
 
 
 def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
-    """Return the path that execvp(3) would execute.
+    """
+    Return the path that execvp(3) would execute.
 
     Raises ProgramNotFound, ProgramNotExecutable.
     """
@@ -73,27 +74,24 @@ def _check_executable(path: bytes) -> None:
 
 
 def classify(path: bytes) -> Target:
-    """Return what execve(2) of `path` executes in the end, and how it can be served.
+    """
+    Return what execve(2) of `path` executes in the end, and how it can be served.
 
     Raises ProgramNotExecutable for a script whose interpreter is not there.
     """
-    script = None
-    current = path
+    current, head = path, _read_head(path)
     for _ in range(_INTERPRETERS_MAX):
-        head = _read_head(current)
-        if head is None or not head.startswith(b"#!"):
-            break
-        words = head[2:].split(b"\n")[0].split(maxsplit=1)
+        words = head[2:].split(b"\n")[0].split(maxsplit=1) if head.startswith(b"#!") else []
         if not words:
             break
-        script = script or current
         current = _interpreter(current, words[0])
-    kind = "script run by " + os.fsdecode(current) if script else "program"
+        head = _read_head(current)
+    kind = "script run by " + os.fsdecode(current) if current != path else "program"
     # The privileges of a script are its interpreter's (execve(2)).
     raised = _raises_privileges(current)
     if raised is not None:
         return Target(path, f"{kind} {raised[0]}", None if raised[1] else raised[0], raised[1])
-    if head is None:
+    if not head and not os.access(current, os.R_OK):
         return Target(path, f"{kind} that cannot be read (taken for a dynamic ELF)", None, False)
     if not head.startswith(b"\x7fELF"):
         return Target(path, "script without #!, run by /bin/sh", None, False)
@@ -102,12 +100,13 @@ def classify(path: bytes) -> Target:
     return Target(path, f"{kind}, {elf}", obstacle, False)
 
 
-def _read_head(path: bytes) -> bytes | None:
+def _read_head(path: bytes) -> bytes:
+    """Return what the kernel looks at first; empty where the file cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(_HEAD_LEN)
     except OSError:
-        return None
+        return b""
 
 
 def _interpreter(script: bytes, interpreter: bytes) -> bytes:
@@ -122,7 +121,8 @@ def _interpreter(script: bytes, interpreter: bytes) -> bytes:
 
 
 def _raises_privileges(path: bytes) -> tuple[str, bool] | None:
-    """Return (why, whether it can then bind privileged ports itself), or None.
+    """
+    Return (why, whether it can then bind privileged ports itself), or None.
 
     In secure-execution mode the loader ignores LD_PRELOAD (ld.so(8)).
     """
@@ -178,7 +178,9 @@ def _program_headers(data: bytes) -> tuple[set[int], bool]:
         kind = struct.unpack_from(order + "I", data, at)[0]
         kinds.add(kind)
         if kind == _PT_NOTE:
-            start = struct.unpack_from(order + ("Q" if wide else "I"), data, at + (8 if wide else 4))
+            start = struct.unpack_from(
+                order + ("Q" if wide else "I"), data, at + (8 if wide else 4)
+            )
             length = struct.unpack_from(
                 order + ("Q" if wide else "I"), data, at + (32 if wide else 16)
             )

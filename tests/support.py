@@ -72,7 +72,7 @@ def as_user(argv, uid=UID, gid=GID, groups=(), **options):
     options.setdefault("stdin", subprocess.DEVNULL)
     group = ["--groups", ",".join(map(str, groups))] if groups else ["--clear-groups"]
     drop = ["/usr/bin/setpriv", "--reuid", str(uid), "--regid", str(gid), *group, "--inh-caps=-all"]
-    return subprocess.Popen([*drop, "/usr/bin/env", *map(str, argv)], **options)  # noqa: S603
+    return subprocess.Popen([*drop, "/usr/bin/env", *map(str, argv)], **options)
 
 
 def run(argv, **options):
@@ -118,10 +118,8 @@ def server(argv, ready=None, **options):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
-        except subprocess.TimeoutExpired:
-            pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -171,7 +169,5 @@ def compile_c(source, *flags, compiler="gcc", name="program"):
     folder = scratch_dir()
     (folder / "program.c").write_text(source)
     binary = folder / name
-    subprocess.run(  # noqa: S603
-        [compiler, "-O1", "-o", binary, folder / "program.c", *flags], check=True
-    )
+    subprocess.run([compiler, "-O1", "-o", binary, folder / "program.c", *flags], check=True)
     return binary

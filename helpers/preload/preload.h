@@ -24,7 +24,8 @@ enum spawn_result spawn_helper(int fd, const struct pb_request *request, struct 
 bool spawn_wait_for_copies(void);
 
 /* report.c: only after -v */
-void report(int fd, const struct pb_request *request, const struct pb_reply *reply);
+void report(int fd, const struct pb_request *request, const struct pb_reply *reply,
+            int exec_error);
 
 /* memory.c: the compiler may call these by itself. */
 void *memcpy(void *restrict to, const void *restrict from, size_t len);

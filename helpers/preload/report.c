@@ -45,14 +45,19 @@ static const char *reason_text(unsigned reason)
     }
 }
 
-void report(int fd, const struct pb_request *request, const struct pb_reply *reply)
+/* reply: NULL where the helper did not answer, or with exec_error never ran. */
+void report(int fd, const struct pb_request *request, const struct pb_reply *reply,
+            int exec_error)
 {
     struct line l = {.len = 0};
 
     add(&l, "pybind: bind of port ");
     add_number(&l, ntohs(request->port));
     add(&l, request->family == AF_INET ? " (IPv4): " : " (IPv6): ");
-    add(&l, reply ? reason_text(reply->reason) : "the helper died before it answered");
+    if (reply)
+        add(&l, reason_text(reply->reason));
+    else
+        add(&l, exec_error ? "cannot start " HELPER_PATH : "the helper died before it answered");
     if (reply && reply->name[0]) {
         add(&l, ", " CONFIG_DIR "/");
         for (size_t i = 0; i < PB_NAME_MAX && reply->name[i] && l.len < sizeof l.text; i++)
@@ -64,9 +69,9 @@ void report(int fd, const struct pb_request *request, const struct pb_reply *rep
     }
     if (reply && reply->flags & PB_FLAG_V4_HALF)
         add(&l, " (the 0.0.0.0 half of ::)");
-    if (reply && reply->cause) {
+    if (exec_error || (reply && reply->cause)) {
         add(&l, ", errno ");
-        add_number(&l, (unsigned)reply->cause);
+        add_number(&l, (unsigned)(exec_error ? exec_error : reply->cause));
     }
     add(&l, "\n");
     raw(SYS_write, fd, l.text, l.len);

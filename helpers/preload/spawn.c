@@ -33,6 +33,7 @@ struct job {
     bool holds_copies;
     enum spawn_result result;
     int helper_pid;
+    long exec_error; /* negative errno of the helper's execve(2), 0 when it ran */
 };
 
 /* Intermediates that still hold a copy of every descriptor of the program. */
@@ -74,7 +75,7 @@ static void become_helper(void *arg)
 
     if (socket_fd >= 0 && reply_fd >= 0 && raw(SYS_dup3, socket_fd, PB_SOCKET_FD, 0) >= 0 &&
         raw(SYS_dup3, reply_fd, PB_REPLY_FD, 0) >= 0)
-        raw(SYS_execve, HELPER_PATH, argv, envp);
+        job->exec_error = raw(SYS_execve, HELPER_PATH, argv, envp);
     exit_now();
 }
 
@@ -134,8 +135,10 @@ static void intermediate(void *arg)
     job->helper_pid = 0;
     if (answered)
         job->result = SPAWN_ANSWERED;
+    else if (job->exec_error)
+        job->result = SPAWN_FAILED;
     if (limits_verbose)
-        report(2, job->request, answered ? job->reply : NULL);
+        report(2, job->request, answered ? job->reply : NULL, (int)-job->exec_error);
     exit_now();
 }
 

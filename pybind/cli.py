@@ -116,7 +116,8 @@ def _run(request: Request, notes: str) -> int:
     found = None
     if request.argv:
         found = target.classify(target.find(request.argv[0], environ))
-    needed = _ports_need_helper(request, environ)
+    nested = plan.is_nested(environ, os.fsencode(LIBRARY))
+    needed = _ports_need_helper(request, environ) or nested
     if found and needed:
         _check_target(found)
     if request.check:

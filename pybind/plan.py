@@ -57,6 +57,12 @@ def encode_limit(listed: Listed) -> bytes:
     return f"{listed.port:04x}{protocol}{where}".encode()
 
 
+def is_nested(environ: tuple[bytes, ...], library: bytes) -> bool:
+    """Tell whether a pybind is around this one: then its library answers our own binds."""
+    present = _value(environ, b"LD_PRELOAD=") or b""
+    return library in present.replace(b" ", b":").split(b":")
+
+
 def outer_limit_excludes(listed: Listed, environ: tuple[bytes, ...]) -> bool:
     """Tell whether a pybind around this one serves less than `listed`.
 

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line as a user types it, on the installed command."""
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+
+import pytest
+import support
+from support import UID, flag, pybind, rules
+
+BIND = """
+import socket, sys
+for word in sys.argv[1:]:
+    host, port, kind = word.split(",")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    try:
+        sock.bind((host, int(port)))
+        print(word, "bound")
+    except OSError as error:
+        print(word, error.errno)
+    sock.close()
+"""
+
+
+def binds(*words, options=()):
+    """Run a program under pybind that binds each HOST,PORT,PROTO; returns its words."""
+    done = pybind(*options, "--", "/usr/bin/python3", "-c", BIND, *words)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def test_who_owns_words_after_the_program():
+    """Everything after PROGRAM belongs to it, whatever it looks like."""
+    echo = ["/usr/bin/printf", "%s;"]
+    assert pybind(*echo, "--port", "-x", "--", "", "--help").stdout == "--port;-x;--;;--help;"
+    assert pybind("--", *echo, "--", "-v").stdout == "--;-v;"
+    folder = support.scratch_dir()
+    (folder / "-x").write_text("#!/bin/sh\necho dash\n")
+    (folder / "-x").chmod(0o755)
+    done = pybind("--", "-x", env={"PATH": f"{folder}:/usr/bin:/bin"})
+    assert done.stdout == "dash\n"
+
+
+def test_exit_status():
+    """The program's own status, or its signal."""
+    assert pybind("sh", "-c", "exit 37").returncode == 37
+    assert pybind("sh", "-c", "kill -TERM $$").returncode == -15
+
+
+def test_version_and_help():
+    """Both end with 0 and go to stdout."""
+    assert pybind("--version").stdout == "pybind 0.1.0\n"
+    text = pybind("--help").stdout
+    for option in ("--port", "--depth", "--deep", "--mode", "--verbose", "--quiet", "--check"):
+        assert option in text
+
+
+def test_check():
+    """--check: 0 granted, 125 refused, 126 and 127 as a start; starts and binds nothing."""
+    flag("byport/80")
+    granted = pybind("--check", "--port", "80", "--port", "80/udp", "false")
+    assert granted.returncode == 0
+    assert "0.0.0.0:80/tcp: granted (/etc/pybind/byport/80)" in granted.stdout
+    assert "[::]:80/udp: granted" in granted.stdout
+    assert pybind("--check", "--port", "80").returncode == 0
+    assert pybind("--check", "--port", "443", "true").returncode == 125
+    assert pybind("--check", "--port", "80", "/etc").returncode == 126
+    assert pybind("--check", "--port", "80", "/nonexistent").returncode == 127
+    assert pybind("--check", "true").returncode == 0
+    assert pybind("--check").returncode == 125
+
+
+def test_port_limits(grant80):
+    """--port limits to what is listed; without it everything granted is served."""
+    flag("byport/443")
+    rules(f"byuser/{UID}", "any,53")
+    all_of = ("127.0.0.1,80,tcp", "127.0.0.1,443,tcp", "::1,53,udp", "127.0.0.1,22,tcp")
+    assert list(binds(*all_of).values()) == ["bound", "bound", "bound", "13"]
+    assert list(binds(*all_of, options=["--port", "443"]).values()) == ["13", "bound", "13", "13"]
+    listed = ["--port", "127.0.0.1:80/tcp", "--port", "53/udp"]
+    assert list(binds(*all_of, options=listed).values()) == ["bound", "13", "bound", "13"]
+    assert binds("127.0.0.2,80,tcp", "127.0.0.1,80,udp", "::ffff:127.0.0.1,80,tcp",
+                 options=listed) == {  # fmt: skip
+        "127.0.0.2,80,tcp": "13", "127.0.0.1,80,udp": "13", "::ffff:127.0.0.1,80,tcp": "bound"
+    }  # fmt: skip
+
+
+def test_nested_narrows(grant80):
+    """A pybind in a pybind serves what both list, and says so before the start."""
+    flag("byport/443")
+    done = pybind("-p", "80", "-p", "443", support.PYBIND, "-p", "443", "--", "/usr/bin/python3",
+                  "-c", BIND, "127.0.0.1,80,tcp", "127.0.0.1,443,tcp")  # fmt: skip
+    assert done.stdout == "127.0.0.1,80,tcp 13\n127.0.0.1,443,tcp bound\n"
+    done = pybind("-p", "80", support.PYBIND, "-p", "443", "true")
+    assert done.returncode == 125
+    assert "not among the ports of the pybind that started this one" in done.stderr
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(1, "13"), (2, "13"), (3, "bound"), (None, "bound")])
+def test_depth(grant80, depth, expected):
+    """--depth N serves the first N programs of a chain; --deep and nothing serve all."""
+    inner = 'exec sh -c \'exec /usr/bin/python3 -c "$0" "$1"\' "$0" "$1"'
+    options = ["--depth", depth] if depth else ["--deep"]
+    done = pybind(*map(str, options), "sh", "-c", inner, BIND, "127.0.0.1,80,tcp")
+    assert done.stdout.split()[-1:] == [expected], done.stderr
+
+
+def test_depth_keeps_other_libraries(grant80):
+    """Where coverage ends only our own library leaves LD_PRELOAD."""
+    done = pybind("--depth", "1", "sh", "-c", "env", env={
+        "PATH": "/usr/bin:/bin", "LD_PRELOAD": "/lib/x86_64-linux-gnu/libm.so.6"})  # fmt: skip
+    assert "LD_PRELOAD=/lib/x86_64-linux-gnu/libm.so.6\n" in done.stdout
+
+
+@pytest.fixture
+def unprivileged_start():
+    """Return a setter of the sysctl; it is put back."""
+    name = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    with open(name, encoding="ascii") as file:
+        before = file.read()
+
+    def setter(value):
+        with open(name, "w", encoding="ascii") as file:
+            file.write(str(value))
+
+    yield setter
+    setter(before)
+
+
+@pytest.mark.parametrize("start", [0, 80, 1024, 2000])
+def test_unprivileged_port_start(unprivileged_start, start):
+    """The kernel tells what is privileged: never stricter, and files reserve above 1024 too."""
+    unprivileged_start(start)
+    flag("byport/1500")
+    granted = binds("127.0.0.1,79,tcp", "127.0.0.1,80,tcp", "127.0.0.1,1500,tcp", "::1,1999,udp")
+    for word, port in (("127.0.0.1,79,tcp", 79), ("127.0.0.1,80,tcp", 80), ("::1,1999,udp", 1999)):
+        assert granted[word] == ("bound" if port >= start else "13"), word
+    assert granted["127.0.0.1,1500,tcp"] == "bound"
+    for port in (79, 80, 1500, 1999):
+        expected = 0 if port >= start or port == 1500 else 125
+        assert pybind("--port", str(port), "true").returncode == expected, port
+
+
+def test_without_ipv6(grant80):
+    """A host without IPv6 is no refusal."""
+    setting = pathlib.Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
+    before = setting.read_text()
+    setting.write_text("1")
+    try:
+        done = pybind("--port", "80", "true")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert binds("127.0.0.1,80,tcp", options=["--port", "80"]) == {"127.0.0.1,80,tcp": "bound"}
+    finally:
+        setting.write_text(before)
+        for state in ("down", "up"):  # lo gets ::1 back
+            subprocess.run(["ip", "link", "set", "lo", state], check=True)
+
+
+def test_root_is_started_plainly():
+    """Root's program is simply started, without the library."""
+    done = subprocess.run([support.PYBIND, "-v", "--port", "80", "env"], capture_output=True,
+                          text=True, cwd="/")  # fmt: skip
+    assert done.returncode == 0
+    assert "LD_PRELOAD" not in done.stdout
+    assert "started plainly" in done.stderr
+
+
+def test_nothing_privileged_is_started_plainly():
+    """Where no listed port needs a grant the program gets no library."""
+    done = pybind("--port", "8080", "env")
+    assert (done.returncode, "LD_PRELOAD" in done.stdout) == (0, False)
+
+
+def test_silence(grant80):
+    """After the start pybind prints nothing, unless -v asked for it."""
+    script = [*("--", "/usr/bin/python3", "-c", BIND), "127.0.0.1,80,tcp", "127.0.0.1,81,tcp"]
+    assert pybind("--port", "80", *script).stderr == ""
+    assert pybind(*script).stderr == ""
+    told = pybind("-v", *script).stderr
+    assert "served by the preload library" in told
+    assert "bind of port 80 (IPv4): granted, /etc/pybind/byport/80" in told
+    assert "bind of port 81 (IPv4): no permission file grants it" in told
+
+
+def test_script_without_interpreter_line(grant80):
+    """A script without #! is run by /bin/sh, as execvp(3) does."""
+    path = support.scratch_dir() / "script"
+    path.write_text("echo $0 $1\n")
+    path.chmod(0o755)
+    assert pybind("--port", "80", path, "x").stdout == f"{path} x\n"
+
+
+def test_unreadable_program(grant80):
+    """A program of mode 0711 is started with the library."""
+    path = support.scratch_dir() / "python"
+    subprocess.run(["cp", "/usr/bin/python3", path], check=True)
+    path.chmod(0o711)
+    done = pybind("--port", "80", path, "-c", BIND, "127.0.0.1,80,tcp")
+    assert done.stdout == "127.0.0.1,80,tcp bound\n"
+
+
+def test_restart_beside_a_reuseport_server(grant80):
+    """An overlapping restart of the same user's server with SO_REUSEPORT passes the proof."""
+    code = ("import socket,sys;s=socket.socket();s.setsockopt(1,15,1);s.bind(('0.0.0.0',80));"
+            "s.listen();print('up',flush=True);sys.stdin.read()")  # fmt: skip
+    first = support.as_user([support.PYBIND, "/usr/bin/python3", "-c", code], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    with first:
+        assert first.stdout.readline() == "up\n"
+        assert pybind("--port", "80", "true").returncode == 0
+        first.stdin.close()
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 80))

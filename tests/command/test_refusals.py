@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every refusal: its own message, its own status, nothing started, and a repair that works.
+
+The repairs are taken from the message and typed as root.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+import support
+from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, pybind, rules
+
+DROP = ["/usr/bin/setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
+ME = f"uid {UID} (nobody)"
+
+
+@pytest.fixture
+def program():
+    """Return (path, started): a program that leaves a mark when it is started."""
+    folder = support.scratch_dir()
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\necho ran >>{folder}/mark\n")
+    path.chmod(0o755)
+    return path, lambda: (folder / "mark").exists()
+
+
+def refused(done, *words, status=125):
+    """Assert a clear refusal: status, no stdout, at most four lines that all name pybind."""
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert 1 <= len(lines) <= 4
+    assert all(line.startswith("pybind: ") for line in lines)
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    return done.stderr
+
+
+def repair(message):
+    """Type the command that the message proposes."""
+    command = re.search(r"as root[^:]*: (.*)", message)[1]
+    subprocess.run(command, shell=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-x"], ["No such option", "-x"]),
+        (["--no-such"], ["No such option", "--no-such", "--help"]),
+        (["--port"], ["--port", "requires an argument"]),
+        (["--port", "0"], ["port 0 means any free port"]),
+        (["--port", "65536"], ["ports are 1 to 65535"]),
+        (["--port", "-1"], ["bad port '-1'"]),
+        (["--port", "80/xyz"], ["'xyz' is neither tcp nor udp"]),
+        (["--port", "[::1"], ["bad port '[::1'"]),
+        (["--port", "80"], ["no program is given"]),
+        (["--depth", "0"], ["--depth"]),
+        (["--depth", "x"], ["--depth"]),
+        (["--deep", "--depth", "2"], ["exclude each other"]),
+        (["--mode", "magic"], ["magic", "auto"]),
+    ],
+)
+def test_usage(grant80, program, arguments, words):
+    """A wrong command line is named, status 125, and starts nothing."""
+    path, started = program
+    tail = [] if "no program is given" in words else [path]
+    done = pybind(*arguments, *tail) if arguments != ["--port"] else pybind("--port")
+    refused(done, *words)
+    assert not started()
+
+
+def test_missing_and_not_executable(grant80, program):
+    """127 for no such program, 126 for one that cannot be executed."""
+    path, started = program
+    refused(pybind("--port", "80", "/nonexistent/x"), "'/nonexistent/x'", status=127)
+    refused(pybind("--port", "80", "no-such-program"), "not found in PATH", status=127)
+    refused(pybind("--port", "80", ""), "empty", status=127)
+    refused(pybind("--port", "80", "/etc"), "not a regular file", status=126)
+    path.chmod(0o600)
+    refused(pybind("--port", "80", path), f"not executable by uid {UID}", "mode 0600", status=126)
+    path.chmod(0o755)
+    path.write_text("#!/nonexistent/interpreter\n")
+    refused(pybind("--port", "80", path), "interpreter", "/nonexistent/interpreter", status=126)
+    assert not started()
+
+
+def test_no_grant(program):
+    """Nothing grants: what, to whom, and the command that grants exactly that."""
+    path, started = program
+    message = refused(pybind("--port", "80", path), "0.0.0.0:80/tcp", ME, "no permission file")
+    assert not started()
+    repair(message)
+    assert (CONFIG / "byuser" / str(UID)).read_text() == "any,80/tcp\n"
+    assert pybind("--port", "80", path).returncode == 0
+    assert started()
+
+
+@pytest.mark.parametrize(
+    "spec", ["127.0.0.1:80/udp", "[::1]:443", "631", "[::ffff:127.0.0.1]:80", "[::]:80", "53/udp"]
+)
+def test_no_grant_repairs(spec):
+    """The proposed command works for every form of --port."""
+    repair(refused(pybind("--port", spec, "true"), "no permission file"))
+    assert pybind("-q", "--port", spec, "true").returncode == 0
+
+
+def test_granted_to_another(program):
+    """A grant for somebody else is none; the flag file is named with its owner and mode."""
+    path, started = program
+    rules(f"byuser/{OTHER_UID}", "any,80")
+    refused(pybind("--port", "80", path), "no permission file grants it")
+    flag("byport/80", uid=OTHER_UID, gid=0, mode=0o500)
+    message = refused(
+        pybind("--port", "80", path), "/etc/pybind/byport/80", "not executable for this user",
+        f"owner {OTHER_UID}", "mode 0500",
+    )  # fmt: skip
+    assert not started()
+    repair(message)
+    assert pybind("--port", "80", path).returncode == 0
+
+
+def test_flag_of_another_kind():
+    """A symbolic link in place of a flag is refused, and can be put aside."""
+    (CONFIG / "byport" / "80").symlink_to("/bin/true")
+    rules(f"byuser/{UID}", "any,80")
+    repair(refused(pybind("--port", "80", "true"), "byport/80", "not a regular file"))
+    assert pybind("--port", "80", "true").returncode == 0
+
+
+def test_flag_on_noexec():
+    """On a noexec mount no flag file is executable: the mount is named."""
+    flag("byport/80", mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", CONFIG / "byport"],
+                   check=True)  # fmt: skip
+    try:
+        flag("byport/80", mode=0o755)
+        message = refused(pybind("--port", "80", "true"), "noexec", str(CONFIG / "byport"))
+        repair(message)
+        assert pybind("--port", "80", "true").returncode == 0
+    finally:
+        subprocess.run(["umount", CONFIG / "byport"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("any,8o", "not of the form"), ("10.0.0.1/8,80", "beyond its prefix"), ("any,80\r", "byte"),
+     ("#" * 300, "longer than 255"), ("any,90-80", "minimum is above")],
+)  # fmt: skip
+def test_broken_rule_file(program, line, words):
+    """A broken line is named with file, number and fault; taking it out repairs."""
+    path, started = program
+    rules(f"byuser/{UID}", "any,80", line)
+    message = refused(
+        pybind("--port", "80", path), f"/etc/pybind/byuser/{UID} line 2", words, "whole file"
+    )
+    assert not started()
+    repair(message)
+    assert pybind("--port", "80", path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"uid": UID}, f"owner {UID}"), ({"mode": 0o666}, "mode 0666"), ({"mode": 0o600}, "readable")],
+)
+def test_unsafe_rule_file(program, options, words):
+    """A rule file that the user owns, others can write, or the user cannot read."""
+    path, started = program
+    rules(f"byuser/{UID}", "any,80", **options)
+    message = refused(pybind("--port", "80", path), f"/etc/pybind/byuser/{UID}", words)
+    assert not started()
+    repair(message)
+    assert pybind("--port", "80", path).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
+def test_unsafe_directory(grant80, program, folder):
+    """A directory that others can write: named, with the repair."""
+    path, started = program
+    target = CONFIG / folder
+    target.chmod(0o777)
+    message = refused(pybind("--port", "80", path), str(target), "mode 0777", "not safely root's")
+    assert not started()
+    repair(message)
+    assert pybind("--port", "80", path).returncode == 0
+
+
+def test_missing_directory():
+    """Without /etc/pybind the command makes it."""
+    shutil.rmtree(CONFIG)
+    repair(refused(pybind("--port", "80", "true"), "/etc/pybind", "does not exist"))
+    refused(pybind("--port", "80", "true"), "no permission file grants it")
+
+
+def test_missing_half():
+    """The missing half of :: is named; as the optional half it is a note that -q silences."""
+    rules(f"byuser/{UID}", "::/0,80")
+    refused(pybind("--port", "[::]:80", "true"), "[::]:80/tcp", "other half, 0.0.0.0")
+    rules(f"byuser/{UID}", "0.0.0.0/0,80")
+    done = pybind("--port", "80", "true")
+    assert done.returncode == 0
+    assert "note: [::]:80/tcp is refused" in done.stderr
+    assert pybind("-q", "--port", "80", "true").stderr == ""
+
+
+def test_busy(grant80, program):
+    """A busy port names its holder; for --check it is a note."""
+    path, started = program
+    with support.server(["/usr/bin/socat", "TCP4-LISTEN:8081,bind=127.0.0.1", "-"]):
+        pass
+    listener = support.socket.socket()
+    with contextlib.closing(listener):
+        listener.bind(("127.0.0.1", 80))
+        listener.listen()
+        refused(pybind("--port", "80", path), "held by uid 0 (root)", "ss -Hltnp")
+        assert not started()
+        done = pybind("--check", "--port", "80", path)
+        assert done.returncode == 0
+        assert "note: 0.0.0.0:80/tcp is granted but busy now" in done.stderr
+        assert pybind("--port", "127.0.0.2:80", path).returncode == 0
+
+
+def test_address_of_another_host(grant80):
+    """An address that the host does not have is told from a refusal by rule."""
+    refused(pybind("--port", "192.0.2.1:80", "true"), "this host has no such address")
+
+
+def test_helper_missing(grant80, program):
+    """A helper that is not installed."""
+    path, started = program
+    moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
+    try:
+        for arguments in (["--port", "80", path], [path]):
+            refused(pybind(*arguments), HELPER, "No such file", "make install")
+    finally:
+        moved.rename(HELPER)
+    assert not started()
+
+
+def test_helper_lost_its_capability(grant80, program):
+    """A copied helper: the capability is gone, and setcap gives it back."""
+    path, started = program
+    subprocess.run(["setcap", "-r", HELPER], check=True)
+    try:
+        message = refused(pybind("--port", "80", path), "lost its file capability")
+        refused(pybind(path), "lost its file capability")
+        assert not started()
+        repair(message)
+        assert pybind("--port", "80", path).returncode == 0
+    finally:
+        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+def test_nosuid_mount(grant80, program):
+    """A helper on a nosuid mount."""
+    path, started = program
+    folder = pathlib.Path(HELPER).parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
+        refused(pybind("--port", "80", path), "mounted nosuid", f"({folder})")
+        assert not started()
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "words"),
+    [
+        ([*DROP, "--inh-caps=-all", "--no-new-privs"], "no_new_privs is set"),
+        ([*DROP, "--inh-caps=-all", "--bounding-set=-net_bind_service"], "bounding set"),
+    ],
+)
+def test_stripped_caller(grant80, program, wrapper, words):
+    """no_new_privs and a reduced bounding set are named, with and without --port."""
+    path, started = program
+    for arguments in (["--port", "80"], []):
+        done = subprocess.run([*wrapper, "env", support.PYBIND, *arguments, path],
+                              capture_output=True, text=True, cwd="/")  # fmt: skip
+        refused(done, words)
+    assert not started()
+
+
+def test_user_namespace(grant80, program):
+    """In a user namespace its root is told that it is not the host's."""
+    path, started = program
+    done = support.run(["/usr/bin/unshare", "-Ur", support.PYBIND, "--port", "80", path])
+    refused(done, "in a user namespace")
+    assert not started()
+
+
+def test_traced(grant80, program):
+    """Under strace -f of an ordinary user the tracer is named; root's tracer does no harm."""
+    path, started = program
+    strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
+    refused(support.run([*strace, support.PYBIND, "--port", "80", path]), "traces this one")
+    assert not started()
+    done = subprocess.run([*strace, "-u", "nobody", support.PYBIND, "--port", "80", path],
+                          capture_output=True, text=True, cwd="/")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_static_program(grant80):
+    """A program that preload cannot serve is refused before it starts, with the reason."""
+    for binary, words in (("/usr/bin/busybox", "statically linked"), ("/usr/bin/caddy", "Go")):
+        refused(pybind("--port", "80", binary), words)
+        refused(pybind("--check", "--port", "80", binary).__class__(
+            [], 125, "", pybind("--check", "--port", "80", binary).stderr), words)  # fmt: skip
+
+
+def test_raised_privileges(grant80):
+    """A setuid or setgid program ignores preload libraries: refused with that reason."""
+    folder = support.scratch_dir()
+    shutil.copy("/bin/true", folder / "true")
+    for owner, mode, words in ((OTHER_UID, 0o4755, "setuid"), (OTHER_UID, 0o2755, "setgid")):
+        os.chown(folder / "true", owner, owner)
+        (folder / "true").chmod(mode)
+        refused(pybind("--port", "80", folder / "true"), words)
+    (folder / "true").chmod(0o755)
+    subprocess.run(["setcap", "cap_net_raw=ep", folder / "true"], check=True)
+    refused(pybind("--port", "80", folder / "true"), "file capabilities")
+    subprocess.run(["setcap", "cap_net_bind_service=ep", folder / "true"], check=True)
+    assert pybind("--port", "80", folder / "true").returncode == 0
+
+
+def test_another_system():
+    """On another operating system: one line, 125."""
+    code = (
+        "import sys; sys.platform = 'darwin'; sys.path.insert(0, sys.argv[1]);"
+        "from pybind.cli import main; sys.exit(main(['--port', '80', 'true'], 'ooodd:-1'))"
+    )
+    done = support.run(["/usr/bin/python3", "-c", code, support.PREFIX + "/share/pybind"])
+    assert len(refused(done, "Linux only").splitlines()) == 1

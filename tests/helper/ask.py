@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drives the installed helper over its protocol, as an ordinary user.
+
+Run as a program (by UID, through support.as_user): reads a Python literal list
+of requests from stdin, prints a literal list of answers. Each request is a dict:
+    op, family, addr (text), port, protocol: the fields; or raw: bytes to send
+    socket: (family, type, protocol) of descriptor 3, or None
+    twice: bind the socket to a free port first
+An answer is a dict of the reply's fields, bound (getsockname), steps; or None.
+"""
+
+import ast
+import contextlib
+import os
+import socket
+import struct
+import sys
+
+sys.path.insert(0, os.environ["PYBIND_PACKAGE"])
+
+from pybind import _wire  # noqa: E402
+from pybind.paths import HELPER  # noqa: E402
+
+REPLY_LEN = struct.calcsize(_wire.REPLY_FORMAT)
+FIELDS = ("magic", "version", "reason", "error", "cause", "line", "fault", "flags", "name")
+
+
+def encode(request):
+    if "raw" in request:
+        return request["raw"]
+    family = request.get("family", socket.AF_INET)
+    addr = request.get("addr", "0.0.0.0" if family == socket.AF_INET else "::")
+    return struct.pack(
+        _wire.REQUEST_FORMAT,
+        request.get("magic", _wire.MAGIC),
+        request.get("version", _wire.VERSION),
+        request.get("op", _wire.OP_CHECK),
+        family,
+        request.get("protocol", 6 if request.get("op") != _wire.OP_BIND else 0),
+        socket.htons(request.get("port", 80)),
+        0,
+        0,
+        request.get("scope", 0),
+        socket.inet_pton(family if family in (2, 10) else 2, addr),
+    )
+
+
+def ask(request):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made = request.get("socket")
+    sock = socket.socket(*made) if made else None
+    if sock and request.get("twice"):
+        sock.bind(("127.0.0.1" if made[0] == socket.AF_INET else "::1", 0))
+    ours.send(encode(request))
+    actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 30)]
+    if sock:
+        actions.append((os.POSIX_SPAWN_DUP2, sock.fileno(), 31))
+    actions.append((os.POSIX_SPAWN_DUP2, 30, 0))
+    actions.append((os.POSIX_SPAWN_DUP2, 31, 3) if sock else (os.POSIX_SPAWN_CLOSE, 3))
+    pid = os.posix_spawn(HELPER, request.get("argv", ["pybind-helper"]),
+                         request.get("env", {}), file_actions=actions)
+    theirs.close()
+    data = ours.recv(1 << 20)
+    status = os.waitpid(pid, 0)[1]
+    if not data:
+        return {"reply": None, "status": status}
+    answer = dict(zip(FIELDS, struct.unpack_from(_wire.REPLY_FORMAT, data)))
+    answer["name"] = answer["name"].rstrip(b"\0").decode()
+    answer["len"] = len(data)
+    answer["steps"] = []
+    if len(data) > REPLY_LEN:
+        (count,) = struct.unpack_from("=I", data, REPLY_LEN)
+        size = struct.calcsize(_wire.STEP_FORMAT)
+        for at in range(count):
+            result, half, line, name = struct.unpack_from(
+                _wire.STEP_FORMAT, data, REPLY_LEN + 4 + at * size
+            )
+            answer["steps"].append((name.rstrip(b"\0").decode(), result, half, line))
+    if sock:
+        answer["bound"] = None
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            answer["bound"] = sock.getsockname()[:2]
+        sock.close()
+    return answer
+
+
+if __name__ == "__main__":
+    requests = ast.literal_eval(sys.stdin.read())
+    print([ask(request) for request in requests])

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rule evaluation of pybind(5), asked of the installed helper."""
+
+import errno
+import os
+import socket
+
+import pytest
+import support
+from support import CONFIG, GID, OTHER_UID, UID, flag, rules
+
+from pybind import _wire as w
+
+V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
+
+
+def verdict(answer):
+    return answer["reason"], answer["name"], answer["line"]
+
+
+def test_nothing_grants(ask):
+    """Without files nothing is granted, and the steps are authbind's in its order."""
+    answer = ask({}, groups=(1001, 1002))
+    assert verdict(answer) == (w.REASON_NO_RULE, "", 0)
+    assert answer["error"] == errno.EACCES
+    assert [step[0] for step in answer["steps"]] == [
+        "byport/80,tcp", "byport/80",
+        "byaddr/0.0.0.0,80,tcp", "byaddr/0.0.0.0:80", "byaddr/0.0.0.0,80",
+        f"byuser/{UID}", f"bygroup/{GID}", "bygroup/1001", "bygroup/1002",
+    ]  # fmt: skip
+    assert {step[1] for step in answer["steps"]} == {w.STEP_ABSENT}
+
+
+def test_ipv6_names(ask):
+    """IPv6 files are looked for compressed and uncompressed."""
+    answer = ask({"family": V6, "addr": "2001:db8::1", "port": 443, "protocol": 17})
+    assert [step[0] for step in answer["steps"]][:6] == [
+        "byport/443,udp", "byport/443",
+        "byaddr/2001:db8::1,443,udp", "byaddr/2001:db8:0:0:0:0:0:1,443,udp",
+        "byaddr/2001:db8::1,443", "byaddr/2001:db8:0:0:0:0:0:1,443",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("port", "mark"), [(511, ""), (512, "!"), (631, "!"), (1023, "!"), (1024, "")]
+)
+def test_reserved_mark(ask, port, mark):
+    """Ports 512 to 1023 need '!' in every file's name."""
+    answer = ask({"port": port})
+    names = [step[0] for step in answer["steps"]]
+    assert f"byport/{mark}{port}" in names
+    assert all(name.partition("/")[2].startswith("!") == bool(mark) for name in names)
+
+
+@pytest.mark.parametrize("name", ["byport/80", "byport/80,tcp", "byaddr/127.0.0.1:80",
+                                  "byaddr/127.0.0.1,80", "byaddr/127.0.0.1,80,tcp"])
+def test_flag_grants(ask, name):
+    """A flag file that the caller may execute grants."""
+    flag(name)
+    assert verdict(ask({"addr": "127.0.0.1"})) == (w.REASON_GRANTED, name, 0)
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "granted"),
+    [(UID, 0, 0o500, True), (0, GID, 0o750, True), (0, 0, 0o755, True), (0, 0, 0o750, False),
+     (0, GID, 0o640, False), (UID, 0, 0o077, False), (OTHER_UID, 0, 0o700, False)],
+)  # fmt: skip
+def test_flag_modes(ask, uid, gid, mode, granted):
+    """access(2) decides, by owner, group and others in this order; else refused and stop."""
+    flag("byport/80", uid, gid, mode)
+    rules(f"byuser/{UID}", "any,80")  # must not be reached
+    expected = w.REASON_GRANTED if granted else w.REASON_FLAG_DENIED
+    assert verdict(ask({})) == (expected, "byport/80", 0)
+
+
+def test_protocol_form_comes_first(ask):
+    """byport/80,udp decides for UDP before byport/80 is looked at."""
+    flag("byport/80")
+    flag("byport/80,udp", mode=0o600)
+    tcp, udp = ask({}, {"protocol": 17})
+    assert verdict(tcp)[0] == w.REASON_GRANTED
+    assert verdict(udp) == (w.REASON_FLAG_DENIED, "byport/80,udp", 0)
+
+
+@pytest.mark.parametrize("kind", ["directory", "symlink", "dangling", "fifo"])
+def test_flag_must_be_regular(ask, kind):
+    """A flag that is no regular file refuses."""
+    path = CONFIG / "byport" / "80"
+    if kind == "directory":
+        path.mkdir(mode=0o755)
+    elif kind == "fifo":
+        os.mkfifo(path, 0o755)
+    else:
+        path.symlink_to("/bin/true" if kind == "symlink" else "/nonexistent")
+    assert verdict(ask({})) == (w.REASON_FLAG_KIND, "byport/80", 0)
+
+
+def test_user_then_groups(ask):
+    """byuser, then the real group, then the supplementary ones; no match goes on."""
+    rules(f"byuser/{UID}", "any,81")
+    rules(f"bygroup/{GID}", "any,82")
+    rules("bygroup/4242", "any,83", "any,80")
+    mine, without = ask({}, groups=(4242,)), ask({})
+    assert verdict(mine) == (w.REASON_GRANTED, "bygroup/4242", 2)
+    assert verdict(without)[0] == w.REASON_NO_RULE
+    assert verdict(ask({}, uid=OTHER_UID, gid=OTHER_UID))[0] == w.REASON_NO_RULE
+
+
+@pytest.mark.parametrize(
+    ("line", "yes", "no"),
+    [
+        ("any,80", ["0.0.0.0", "127.0.0.1", "::1"], []),
+        ("0.0.0.0/0,80", ["0.0.0.0", "255.255.255.255", "::ffff:1.2.3.4"], ["::1"]),
+        ("::/0,80", ["::1", "2001:db8::"], ["127.0.0.1", "::ffff:1.2.3.4", "::"]),
+        ("10.0.0.0/8,80", ["10.255.255.255"], ["11.0.0.0", "9.255.255.255"]),
+        ("10.0.0.0/9:80,80", ["10.127.255.255"], ["10.128.0.0"]),
+        ("10.1.2.3-10.1.2.9,80", ["10.1.2.3", "10.1.2.9"], ["10.1.2.2", "10.1.2.10"]),
+        ("10.1.2.3/32,70-90", ["10.1.2.3"], ["10.1.2.2"]),
+        ("::1-::5,80", ["::1", "::5"], ["::6", "127.0.0.1"]),
+        ("any,80/tcp", ["127.0.0.1"], []),
+        ("any,80/udp", [], ["127.0.0.1"]),
+        ("any, 80 \t# web", ["127.0.0.1"], []),
+        ("# any,80", [], ["127.0.0.1"]),
+        ("any,81-65535", [], ["127.0.0.1"]),
+        ("any,0-79", [], ["127.0.0.1"]),
+    ],
+)
+def test_rule_lines(ask, line, yes, no):
+    """Which addresses a line covers, and that the line's number is told."""
+    rules(f"byuser/{UID}", "# first", "", line)
+    for addresses, expected in ((yes, (w.REASON_GRANTED, f"byuser/{UID}", 3)),
+                                (no, (w.REASON_NO_RULE, "", 0))):
+        for addr in addresses:
+            family = V6 if ":" in addr else V4
+            assert verdict(ask({"family": family, "addr": addr})) == expected, addr
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("any,80,", w.FAULT_SYNTAX), ("any", w.FAULT_SYNTAX), ("any,", w.FAULT_SYNTAX),
+        ("any,080", w.FAULT_SYNTAX), ("any,+80", w.FAULT_SYNTAX), ("any,8o", w.FAULT_SYNTAX),
+        ("any,4294967376", w.FAULT_PORT), ("any,-4294967216-80", w.FAULT_SYNTAX),
+        ("any,65536", w.FAULT_PORT), ("any,90-70", w.FAULT_ORDER),
+        ("any,80/sctp", w.FAULT_PROTOCOL), ("any,80/tcpx", w.FAULT_SYNTAX),
+        ("alice,80", w.FAULT_ADDRESS), ("10.0.0,80", w.FAULT_ADDRESS),
+        ("010.0.0.0/8,80", w.FAULT_ADDRESS), ("10.0.0.1/8,80", w.FAULT_HOST_BITS),
+        ("0.0.0.0/33,80", w.FAULT_LENGTH), ("0.0.0.0/4294967295,80", w.FAULT_LENGTH),
+        ("::/129,80", w.FAULT_LENGTH), ("10.0.0.9-10.0.0.1,80", w.FAULT_ORDER),
+        ("10.0.0.1-::1,80", w.FAULT_ORDER), ("::1-10.0.0.1,80", w.FAULT_ORDER),
+        ("0.0.0.0/0:80", w.FAULT_SYNTAX), ("0.0.0.0:80,80", w.FAULT_ADDRESS),
+        (" any,80", w.FAULT_ADDRESS), ("any,80\r", w.FAULT_BYTE), ("any,80\0", w.FAULT_BYTE),
+        ("any,80 \x1b[2K# harmless", w.FAULT_BYTE), ("any,80é", w.FAULT_BYTE),
+        ("#" + "x" * 255, w.FAULT_TOO_LONG),
+        ("#" * 300 + "\nany,80", w.FAULT_TOO_LONG),
+    ],
+)  # fmt: skip
+def test_broken_line(ask, line, fault):
+    """One broken line, wherever it stands, refuses the file, with its number."""
+    rules(f"byuser/{UID}", "any,80", line, "any,80")
+    rules(f"bygroup/{GID}", "any,80")  # must not be reached
+    answer = ask({})
+    assert verdict(answer) == (w.REASON_RULES_BROKEN, f"byuser/{UID}", 2)
+    assert answer["fault"] == fault
+
+
+def test_edges_of_a_file(ask):
+    """255 bytes a line, 1 MiB a file, a missing last newline and an empty file are fine."""
+    path = rules(f"byuser/{UID}", "#" + "x" * 254)
+    path.write_bytes(path.read_bytes() + b"any,80")
+    assert verdict(ask({})) == (w.REASON_GRANTED, f"byuser/{UID}", 2)
+    path.write_bytes(b"")
+    assert verdict(ask({}))[0] == w.REASON_NO_RULE
+    path.write_bytes(b"any,80\n" + b"#\n" * ((1 << 19) - 4) + b"\n")
+    assert path.stat().st_size == 1 << 20
+    assert verdict(ask({})) == (w.REASON_GRANTED, f"byuser/{UID}", 1)
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert verdict(ask({})) == (w.REASON_RULES_TOO_BIG, f"byuser/{UID}", 0)
+
+
+def test_unsafe_rule_files(ask):
+    """A rule file that is not root's alone, no regular file, or unreadable refuses."""
+    name = f"byuser/{UID}"
+    for options, reason in (
+        ({"uid": UID}, w.REASON_RULES_UNSAFE), ({"mode": 0o664}, w.REASON_RULES_UNSAFE),
+        ({"mode": 0o646}, w.REASON_RULES_UNSAFE), ({"mode": 0o600}, w.REASON_RULES_UNREADABLE),
+        ({"gid": GID, "mode": 0o640}, w.REASON_GRANTED),
+    ):  # fmt: skip
+        rules(name, "any,80", **options)
+        assert verdict(ask({}))[0] == reason, options
+        (CONFIG / name).unlink()
+    (CONFIG / name).mkdir()
+    assert verdict(ask({}))[0] == w.REASON_RULES_UNSAFE
+    (CONFIG / name).rmdir()
+    rules("byuser/real", "any,80")
+    (CONFIG / name).symlink_to("real")
+    assert verdict(ask({}))[0] == w.REASON_RULES_UNSAFE
+
+
+@pytest.mark.parametrize("folder", ["", "byport", "byaddr", "byuser", "bygroup"])
+@pytest.mark.parametrize("harm", ["group", "world", "owner", "symlink"])
+def test_unsafe_folders(ask, folder, harm):
+    """/etc/pybind and its folders must be root's alone, or nothing is granted."""
+    flag("byport/80", mode=0o755)
+    path = CONFIG / folder
+    if harm == "owner":
+        os.chown(path, UID, 0)
+    elif harm == "symlink":
+        moved = path.rename(path.parent / "moved.aside")
+        path.symlink_to(moved)
+    else:
+        path.chmod(0o775 if harm == "group" else 0o757)
+    try:
+        answer = ask({})
+    finally:
+        if harm == "symlink" and not folder:
+            path.unlink()
+            moved.rename(path)
+    assert verdict(answer) == (w.REASON_CONFIG_UNSAFE, folder, 0)
+
+
+def test_missing_folders(ask):
+    """A missing folder is an empty one; no /etc/pybind at all refuses with that reason."""
+    rules(f"bygroup/{GID}", "any,80")
+    for folder in ("byport", "byaddr", "byuser"):
+        (CONFIG / folder).rmdir()
+    assert verdict(ask({})) == (w.REASON_GRANTED, f"bygroup/{GID}", 1)
+    support.shutil.rmtree(CONFIG)
+    assert verdict(ask({})) == (w.REASON_CONFIG_MISSING, "", 0)
+
+
+def test_unsearchable_folder(ask):
+    """An error other than ENOENT never means 'try the next rule'."""
+    rules(f"byuser/{UID}", "any,80")
+    (CONFIG / "byport").chmod(0o700)
+    answer = ask({})
+    assert verdict(answer) == (w.REASON_FLAG_ERROR, "byport/80,tcp", 0)
+    assert answer["cause"] == errno.EACCES
+
+
+def test_both_wildcards(ask):
+    """:: needs 0.0.0.0 too, and a refusal says that it is about that half."""
+    rules(f"byuser/{UID}", "::/0,80")
+    answer = ask({"family": V6})
+    assert verdict(answer) == (w.REASON_NO_RULE, "", 0)
+    assert answer["flags"] & w.FLAG_V4_HALF
+    assert any(half for _, _, half, _ in answer["steps"])
+    rules(f"byuser/{UID}", "::/0,80", "0.0.0.0/0,80")
+    assert verdict(ask({"family": V6})) == (w.REASON_GRANTED, f"byuser/{UID}", 2)
+    rules(f"byuser/{UID}", "0.0.0.0/0,80")
+    answer = ask({"family": V6})
+    assert (answer["reason"], answer["flags"] & w.FLAG_V4_HALF) == (w.REASON_NO_RULE, 0)
+
+
+def test_mapped_is_judged_as_ipv4(ask):
+    """::ffff:127.0.0.1 takes the IPv4 port, so the IPv4 files count."""
+    flag("byaddr/127.0.0.1,80")
+    assert verdict(ask({"family": V6, "addr": "::ffff:127.0.0.1"}))[0] == w.REASON_GRANTED
+    assert verdict(ask({"family": V6, "addr": "::127.0.0.1"}))[0] == w.REASON_NO_RULE
+
+
+def test_many_groups(ask):
+    """Every supplementary group is asked; a trace that is too long says so."""
+    groups = range(2000, 2400)
+    rules("bygroup/2399", "any,80")
+    answer = ask({}, groups=groups)
+    assert verdict(answer) == (w.REASON_GRANTED, "bygroup/2399", 1)
+    assert answer["flags"] & w.FLAG_TRUNCATED
+    assert len(answer["steps"]) == w.TRACE_MAX

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The environment that the program is given."""
+
+from pybind import plan
+from pybind.model import Request, Target
+from pybind.request import parse_listed
+
+LIBRARY = b"/lib/libpybind.so"
+TARGET = Target(b"/bin/true", "program", None, False)
+
+
+def request(*ports, depth=None, verbose=False):
+    listed = tuple(parse_listed(port) for port in ports)
+    return Request(listed, depth, "auto", verbose, False, False, (b"true",))
+
+
+def test_environment_is_kept():
+    """Order, duplicates, non-UTF-8 and entries without '=' go on as they were."""
+    environ = (b"A=1", b"B=\xff", b"A=2", b"odd", b"=x", b"LC_CTYPE=")
+    made = plan.preload(request(), TARGET, environ, LIBRARY)
+    assert made.environ == (*environ, b"LD_PRELOAD=" + LIBRARY)
+    assert plan.plain(request(), TARGET, environ).environ == environ
+
+
+def test_preload_comes_first_and_once():
+    """A foreign library stays behind ours; a nested pybind adds none."""
+    made = plan.preload(request(), TARGET, (b"LD_PRELOAD=/a.so /b.so",), LIBRARY)
+    assert made.environ == (b"LD_PRELOAD=" + LIBRARY + b":/a.so:/b.so",)
+    again = plan.preload(request(), TARGET, made.environ, LIBRARY)
+    assert again.environ == made.environ
+
+
+def test_limits():
+    """Every form of --port has the encoding that limits.c reads."""
+    made = plan.preload(
+        request("80", "127.0.0.1:443/tcp", "[::1]:53/udp", "[::ffff:1.2.3.4]:1"),
+        TARGET,
+        (),
+        LIBRARY,
+    )
+    ports = next(e for e in made.environ if e.startswith(b"PYBIND_PORTS="))
+    assert ports == (
+        b"PYBIND_PORTS=0050b*,01bbt47f000001,0035u6" + b"0" * 31 + b"1,0001b401020304"
+    )
+
+
+def test_nested_narrows():
+    """Each pybind adds a list; all lists must allow."""
+    outer = plan.preload(request("80", "443/tcp"), TARGET, (), LIBRARY)
+    inner = plan.preload(request("80"), TARGET, outer.environ, LIBRARY)
+    assert b"PYBIND_PORTS=0050b*,01bbt*|0050b*" in inner.environ
+    kept = plan.preload(request(depth=3, verbose=True), TARGET, outer.environ, LIBRARY)
+    assert b"PYBIND_PORTS=0050b*,01bbt*" in kept.environ
+    assert b"PYBIND_DEPTH=3" in kept.environ
+    assert b"PYBIND_VERBOSE=1" in kept.environ
+
+
+def test_outer_limit():
+    """A port that the outer pybind does not serve is told before the start."""
+    outer = plan.preload(request("80", "443/tcp"), TARGET, (), LIBRARY).environ
+    excluded = {
+        text: plan.outer_limit_excludes(parse_listed(text), outer)
+        for text in ("80", "80/udp", "127.0.0.1:80", "443", "443/tcp", "81")
+    }
+    assert [text for text, out in excluded.items() if out] == ["443", "81"]
+    assert not plan.outer_limit_excludes(parse_listed("81"), ())

@@ -37,7 +37,8 @@ endif
 HELPER_FLAGS = $(COMMON) $(HARDENING) -DCONFIG_DIR='"$(CONFIG_DIR)"' \
                -Wl,-z,relro,-z,now,-z,noexecstack
 LIBRARY_FLAGS = $(COMMON) -fPIC -ffreestanding -fvisibility=hidden -fno-stack-protector \
-               -fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables \
+               $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) \
+               -fno-asynchronous-unwind-tables \
                -nostdlib -shared -Wl,-z,relro,-z,now,-z,noexecstack,--hash-style=both \
                -DCONFIG_DIR='"$(CONFIG_DIR)"' -DHELPER_PATH='"$(HELPER)"' \
                -DLIBRARY_PATH='"$(LIBRARY)"'
@@ -83,6 +84,8 @@ install: all
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
 	  $(SHARE)/pybind $(MANDIR)/man1 $(MANDIR)/man5)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
+	@# A descriptor kept on an old helper must not stay a way to its capability.
+	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) 2>/dev/null || true
 	$(INSTALL) -m 0755 build/pybind-helper $(DESTDIR)$(HELPER)
 	$(INSTALL) -m 0755 build/libpybind.so $(DESTDIR)$(LIBRARY)
 	$(INSTALL) -m 0755 build/pybind $(DESTDIR)$(PREFIX)/bin/pybind

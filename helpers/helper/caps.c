@@ -12,7 +12,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -51,11 +50,10 @@ void caps_sanitise(void)
     /* A rule file on a dead NFS server must end in a refusal, not in a bind
      * long after the caller gave up: the default action of SIGALRM is death. */
     alarm(GIVE_UP_S);
-    umask(077);
     /* 1, 2 and everything above the socket: an inherited pipe would keep its
      * reader waiting, an inherited listener would keep its port. */
     if (syscall(SYS_close_range, 1u, 2u, 0u) != 0 ||
-        syscall(SYS_close_range, (unsigned)PB_SOCKET_FD + 1, ~0u, 0u) != 0)
+        syscall(SYS_close_range, PB_SOCKET_FD + 1u, ~0u, 0u) != 0)
         _exit(1);
 }
 
@@ -67,14 +65,10 @@ bool caps_confine(void)
     if (syscall(SYS_capget, &header, data) != 0)
         _exit(1);
     bool capable = (data[0].permitted & CAP_BIT) != 0;
-    /* The ambient set first: capset(2) of a smaller permitted set lowers it
-     * anyway, but the order of the two must not matter. */
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     /* Root's helper is judged as root's processes are by mode bits, not by
-     * CAP_DAC_OVERRIDE: it too is left with the one capability. */
-    if (caps_write(capable ? CAP_BIT : 0, 0) != 0)
-        _exit(1);
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+     * CAP_DAC_OVERRIDE: it too is left with the one capability.  The ambient
+     * set goes with the inheritable one (capabilities(7)). */
+    if (caps_write(capable ? CAP_BIT : 0, 0) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         _exit(1);
     return capable;
 }

@@ -54,8 +54,7 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
 
 /* parse.c */
 #define LINE_LEN_MAX 255
-enum line_verdict { LINE_NO_MATCH, LINE_MATCH, LINE_BROKEN };
-enum line_verdict parse_line(char *line, size_t len, const struct question *question,
-                             enum pb_fault *fault);
+/* Does the line cover the question?  *fault: what is wrong with it, else 0. */
+bool parse_line(char *line, size_t len, const struct question *question, enum pb_fault *fault);
 
 #endif

@@ -70,7 +70,8 @@ static void judge(const struct pb_request *request)
         refuse(PB_REASON_MALFORMED);
     if (binding)
         reason = socket_check(PB_SOCKET_FD, request->family, &protocol, &cause);
-    else if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_MPTCP)
+    if (!reason && protocol != IPPROTO_TCP && protocol != IPPROTO_UDP &&
+        protocol != IPPROTO_MPTCP)
         reason = PB_REASON_SOCKET_KIND;
     answer.reply.cause = cause;
     if (reason != PB_REASON_GRANTED)
@@ -88,10 +89,10 @@ int main(void)
 {
     struct pb_request request;
 
+    answer.reply.reason = PB_REASON_MALFORMED; /* GRANTED is 0, so never the default */
     caps_sanitise();
     bool capable = caps_confine();
-    if (capable)
-        answer.reply.flags |= PB_FLAG_CAPABLE;
+    answer.reply.flags = capable ? PB_FLAG_CAPABLE : 0;
     receive(&request);
     judge(&request);
     bool granted = answer.reply.reason == PB_REASON_GRANTED;

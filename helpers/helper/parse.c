@@ -17,6 +17,7 @@
 #include "helper.h"
 
 #define BLANKS " \t"
+#define ADDRESS_LEN(family) ((family) == AF_INET ? 4u : 16u)
 
 struct rule {
     int family; /* 0: any */
@@ -65,15 +66,10 @@ static enum pb_fault address(char **at, int *family, unsigned char *addr)
     return good ? PB_FAULT_NONE : PB_FAULT_ADDRESS;
 }
 
-static size_t address_len(int family)
-{
-    return family == AF_INET ? 4 : 16;
-}
-
 /* /LENGTH: addr_max becomes the last address that the prefix covers. */
 static enum pb_fault prefix(char **at, struct rule *r)
 {
-    unsigned length, bits = (unsigned)address_len(r->family) * 8;
+    unsigned length, bits = ADDRESS_LEN(r->family) * 8;
     enum pb_fault fault = number(at, bits, PB_FAULT_LENGTH, &length);
 
     for (unsigned bit = length; !fault && bit < bits; bit++) {
@@ -99,7 +95,7 @@ static enum pb_fault address_range(char **at, struct rule *r)
         return fault;
     fault = address(at, &max_family, r->addr_max);
     if (!fault && (max_family != r->family ||
-                   memcmp(r->addr_min, r->addr_max, address_len(r->family)) > 0))
+                   memcmp(r->addr_min, r->addr_max, ADDRESS_LEN(r->family)) > 0))
         fault = PB_FAULT_ORDER;
     return fault;
 }
@@ -151,7 +147,7 @@ static enum pb_fault rule(char *at, struct rule *r)
 
 static bool covers(const struct rule *r, const struct question *q)
 {
-    size_t len = address_len(q->family);
+    size_t len = ADDRESS_LEN(q->family);
 
     return q->port >= r->port_min && q->port <= r->port_max && (q->udp ? r->udp : r->tcp) &&
            (r->family == 0 ||
@@ -162,8 +158,7 @@ static bool covers(const struct rule *r, const struct question *q)
 /* line: len bytes without the newline, then one byte that is overwritten.
  * A byte that could hide a rule from a reader's terminal, or end the line
  * early for one parser only, is refused; in comments, non-ASCII is fine. */
-enum line_verdict parse_line(char *line, size_t len, const struct question *question,
-                             enum pb_fault *fault)
+bool parse_line(char *line, size_t len, const struct question *question, enum pb_fault *fault)
 {
     struct rule r = {0};
     bool comment = false;
@@ -175,14 +170,10 @@ enum line_verdict parse_line(char *line, size_t len, const struct question *ques
         if ((byte < 0x20 && byte != '\t') || byte == 0x7f || (byte >= 0x80 && !comment))
             *fault = PB_FAULT_BYTE;
     }
-    if (*fault)
-        return LINE_BROKEN;
     line[len] = '\0';
     line[strcspn(line, "#")] = '\0';
-    if (line[strspn(line, BLANKS)] == '\0')
-        return LINE_NO_MATCH;
+    if (*fault || line[strspn(line, BLANKS)] == '\0')
+        return false;
     *fault = rule(line, &r);
-    if (*fault)
-        return LINE_BROKEN;
-    return covers(&r, question) ? LINE_MATCH : LINE_NO_MATCH;
+    return !*fault && covers(&r, question);
 }

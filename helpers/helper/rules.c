@@ -52,8 +52,7 @@ static enum outcome decide(struct walk *w, const char *name, enum pb_reason reas
     reply->reason = (uint16_t)reason;
     reply->cause = cause;
     reply->line = line;
-    if (w->v4_half && !grant)
-        reply->flags |= PB_FLAG_V4_HALF;
+    reply->flags |= w->v4_half && !grant ? PB_FLAG_V4_HALF : 0;
     if (strchr(name, '/')) /* a file, not a folder */
         trace(w, name, grant ? PB_STEP_GRANTS : PB_STEP_REFUSES, line);
     return grant ? GRANT : REFUSE;
@@ -98,11 +97,11 @@ static bool open_config(struct walk *w)
     }
     w->config_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (safe && w->config_fd < 0)
-        decide(w, "", PB_REASON_CONFIG_ERROR, errno, 0);
-    for (size_t i = 0; safe && w->config_fd >= 0 && i < sizeof folders / sizeof *folders; i++)
+        return decide(w, "", PB_REASON_CONFIG_ERROR, errno, 0) == GRANT;
+    for (size_t i = 0; safe && i < sizeof folders / sizeof *folders; i++)
         if (!directory_is_safe(w, w->config_fd, folders[i], folders[i]))
             safe = w->answer->reply.reason == PB_REASON_CONFIG_MISSING; /* as if empty */
-    return safe && w->config_fd >= 0;
+    return safe;
 }
 
 /* A flag file: executable by the caller grants, present refuses, absent goes
@@ -121,8 +120,8 @@ static enum outcome flag_step(struct walk *w, const char *name)
         return decide(w, name, PB_REASON_FLAG_KIND, 0, 0);
     if (faccessat(w->config_fd, name, X_OK, 0) == 0)
         return decide(w, name, PB_REASON_GRANTED, 0, 0);
-    return decide(w, name, errno == EACCES ? PB_REASON_FLAG_DENIED : PB_REASON_FLAG_ERROR, errno,
-                  0);
+    bool denied = errno == EACCES;
+    return decide(w, name, denied ? PB_REASON_FLAG_DENIED : PB_REASON_FLAG_ERROR, errno, 0);
 }
 
 /* rsh and NFS style protocols take a source port in 512 to 1023 as a proof of
@@ -134,36 +133,25 @@ static void start_name(struct name *n, const struct question *q, const char *fol
     name_put(n, q->port >= 512 && q->port <= 1023 ? "/!" : "/");
 }
 
-static enum outcome byport(struct walk *w)
-{
-    enum outcome outcome = GO_ON;
-
-    for (int protocol = 1; outcome == GO_ON && protocol >= 0; protocol--) {
-        struct name n;
-        start_name(&n, &w->question, "byport");
-        name_put_number(&n, w->question.port, 10);
-        name_put(&n, !protocol ? "" : w->question.udp ? ",udp" : ",tcp");
-        outcome = flag_step(w, n.text);
-    }
-    return outcome;
-}
-
-/* Two spellings each: IPv6 compressed and not, IPv4 with ':' and with ','
- * (a protocol goes with ',' only). */
-static enum outcome byaddr(struct walk *w)
+/* byport/PORT, then byaddr/: two spellings each, IPv6 compressed and not, IPv4
+ * with ':' and with ',' (a protocol goes with ',' only); with a protocol first. */
+static enum outcome flag_files(struct walk *w)
 {
     const struct question *q = &w->question;
     bool v4 = q->family == AF_INET;
     enum outcome outcome = GO_ON;
 
-    for (int form = 0; outcome == GO_ON && form < 4; form++) {
-        bool protocol = form < 2, first = form % 2 == 0;
+    for (int form = 0; outcome == GO_ON && form < 6; form++) {
+        bool byaddr = form >= 2, first = form % 2 == 0;
+        bool protocol = byaddr ? form < 4 : first;
         struct name n;
-        if (v4 && protocol && first)
+        if (byaddr && v4 && protocol && first)
             continue;
-        start_name(&n, q, "byaddr");
-        name_put_address(&n, q, first);
-        name_put(&n, v4 && first ? ":" : ",");
+        start_name(&n, q, byaddr ? "byaddr" : "byport");
+        if (byaddr) {
+            name_put_address(&n, q, first);
+            name_put(&n, v4 && first ? ":" : ",");
+        }
         name_put_number(&n, q->port, 10);
         name_put(&n, !protocol ? "" : q->udp ? ",udp" : ",tcp");
         outcome = flag_step(w, n.text);
@@ -182,13 +170,12 @@ static enum outcome judge_lines(struct walk *w, const char *name, char *text, si
         end = memchr(line, '\n', len - (size_t)(line - text));
         end = end ? end : text + len;
         number++;
-        enum line_verdict verdict =
-            parse_line(line, (size_t)(end - line), &w->question, &fault);
-        if (verdict == LINE_BROKEN) {
+        bool matches = parse_line(line, (size_t)(end - line), &w->question, &fault);
+        if (fault) {
             w->answer->reply.fault = (uint16_t)fault;
             return decide(w, name, PB_REASON_RULES_BROKEN, 0, number);
         }
-        if (verdict == LINE_MATCH && match == 0)
+        if (matches && match == 0)
             match = number;
     }
     if (match)
@@ -197,25 +184,13 @@ static enum outcome judge_lines(struct walk *w, const char *name, char *text, si
     return GO_ON;
 }
 
-static enum outcome read_rules(struct walk *w, int fd, const char *name)
-{
-    static char text[RULES_SIZE_MAX + 1]; /* one more, to tell the limit from the end */
-    size_t len = 0;
-    ssize_t got;
-
-    while ((got = read(fd, text + len, sizeof text - len)) > 0)
-        len += (size_t)got;
-    if (len == sizeof text)
-        return decide(w, name, PB_REASON_RULES_TOO_BIG, 0, 0);
-    if (got < 0)
-        return decide(w, name, PB_REASON_RULES_ERROR, errno, 0);
-    return judge_lines(w, name, text, len);
-}
-
 static enum outcome rules_step(struct walk *w, const char *folder, unsigned id)
 {
+    static char text[RULES_SIZE_MAX + 1]; /* one more, to tell the limit from the end */
     struct stat st;
     struct name n;
+    size_t len = 0;
+    ssize_t got;
 
     start_name(&n, &w->question, folder);
     name_put_number(&n, id, 10);
@@ -224,44 +199,42 @@ static enum outcome rules_step(struct walk *w, const char *folder, unsigned id)
         trace(w, n.text, PB_STEP_ABSENT, 0);
         return GO_ON;
     }
-    if (fd < 0)
-        return decide(w, n.text,
-                      errno == EACCES  ? PB_REASON_RULES_UNREADABLE
-                      : errno == ELOOP ? PB_REASON_RULES_UNSAFE
-                                       : PB_REASON_RULES_ERROR,
-                      errno, 0);
-    enum outcome outcome = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && safely_roots(&st)
-                               ? read_rules(w, fd, n.text)
-                               : decide(w, n.text, PB_REASON_RULES_UNSAFE, 0, 0);
+    if (fd < 0 && errno == EACCES)
+        return decide(w, n.text, PB_REASON_RULES_UNREADABLE, errno, 0);
+    if (fd < 0 && errno != ELOOP) /* ELOOP: a symbolic link */
+        return decide(w, n.text, PB_REASON_RULES_ERROR, errno, 0);
+    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !safely_roots(&st))
+        return decide(w, n.text, PB_REASON_RULES_UNSAFE, 0, 0);
+    while ((got = read(fd, text + len, sizeof text - len)) > 0)
+        len += (size_t)got;
+    int cause = errno;
     close(fd);
-    return outcome;
+    if (len == sizeof text)
+        return decide(w, n.text, PB_REASON_RULES_TOO_BIG, 0, 0);
+    if (got < 0)
+        return decide(w, n.text, PB_REASON_RULES_ERROR, cause, 0);
+    return judge_lines(w, n.text, text, len);
 }
 
-static enum outcome bygroup(struct walk *w)
+static enum outcome rule_files(struct walk *w)
 {
     static gid_t groups[GROUPS_MAX];
     gid_t real = getgid();
-    enum outcome outcome = rules_step(w, "bygroup", real);
+    enum outcome outcome = rules_step(w, "byuser", getuid());
     int count = getgroups(GROUPS_MAX, groups);
 
-    for (int i = 0; outcome == GO_ON && i < count; i++)
-        if (groups[i] != real)
-            outcome = rules_step(w, "bygroup", groups[i]);
+    for (int i = -1; outcome == GO_ON && i < count; i++)
+        if (i < 0 || groups[i] != real)
+            outcome = rules_step(w, "bygroup", i < 0 ? real : groups[i]);
     return outcome;
-}
-
-static enum outcome byuser(struct walk *w)
-{
-    return rules_step(w, "byuser", getuid());
 }
 
 static enum outcome judge(struct walk *w)
 {
-    enum outcome (*const steps[])(struct walk *) = {byport, byaddr, byuser, bygroup};
-    enum outcome outcome = GO_ON;
+    enum outcome outcome = flag_files(w);
 
-    for (size_t i = 0; outcome == GO_ON && i < sizeof steps / sizeof *steps; i++)
-        outcome = steps[i](w);
+    if (outcome == GO_ON)
+        outcome = rule_files(w);
     return outcome == GO_ON ? decide(w, "", PB_REASON_NO_RULE, 0, 0) : outcome;
 }
 
@@ -272,6 +245,7 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
     struct walk w = {.answer = answer};
     struct question *q = &w.question;
 
+    answer->reply.reason = PB_REASON_NO_RULE; /* until a file says otherwise */
     q->family = request->family;
     q->port = ntohs(request->port);
     q->udp = protocol == IPPROTO_UDP;

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "helper.h"
 
@@ -30,34 +29,30 @@ static bool get(int fd, int option, void *value, socklen_t len)
 static enum pb_reason netns_check(int fd, int *cause)
 {
     uint64_t theirs = 0, ours = 0;
-    int own_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (own_fd < 0)
-        own_fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int own_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* every family has a cookie */
     bool known = own_fd >= 0 && get(fd, SO_NETNS_COOKIE, &theirs, sizeof theirs) &&
                  get(own_fd, SO_NETNS_COOKIE, &ours, sizeof ours);
     *cause = known ? 0 : errno;
-    if (own_fd >= 0)
-        close(own_fd);
     if (!known)
         return PB_REASON_NETNS_UNKNOWN;
     return theirs == ours ? PB_REASON_GRANTED : PB_REASON_NETNS;
 }
 
-/* Returns PB_REASON_GRANTED and the socket's protocol, or why it is not one
- * to be bound; *cause is the errno behind it. */
+/* Returns PB_REASON_GRANTED and the socket's protocol, which the caller judges,
+ * or why it is not one to be bound; *cause is the errno behind it. */
 enum pb_reason socket_check(int fd, int family, int *protocol, int *cause)
 {
-    int domain = 0;
+    int domain = 0, type = 0;
 
     if (!get(fd, SO_DOMAIN, &domain, sizeof domain) ||
+        !get(fd, SO_TYPE, &type, sizeof type) ||
         !get(fd, SO_PROTOCOL, protocol, sizeof *protocol)) {
         *cause = errno;
         return PB_REASON_SOCKET_KIND;
     }
-    if (domain != AF_INET && domain != AF_INET6)
-        return PB_REASON_SOCKET_KIND;
-    if (*protocol != IPPROTO_TCP && *protocol != IPPROTO_UDP && *protocol != IPPROTO_MPTCP)
+    /* The type too: a raw socket may name any protocol as its own. */
+    if ((domain != AF_INET && domain != AF_INET6) ||
+        type != (*protocol == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM))
         return PB_REASON_SOCKET_KIND;
     if (domain != family)
         return PB_REASON_SOCKET_FAMILY;
@@ -68,22 +63,20 @@ enum pb_reason socket_check(int fd, int family, int *protocol, int *cause)
  * bound, whatever the program does to its memory meanwhile. */
 void socket_bind(int fd, const struct pb_request *request, struct pb_reply *reply)
 {
-    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = request->port};
-    struct sockaddr_in6 in6 = {
-        .sin6_family = AF_INET6,
-        .sin6_port = request->port,
-        .sin6_flowinfo = request->flowinfo,
-        .sin6_scope_id = request->scope_id,
-    };
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in4;
+        struct sockaddr_in6 in6;
+    } a = {.in6 = {.sin6_family = request->family,
+                   .sin6_port = request->port,
+                   .sin6_flowinfo = request->flowinfo, /* under sin_addr in the other form */
+                   .sin6_scope_id = request->scope_id}};
+    bool v4 = request->family == AF_INET;
 
-    memcpy(&in4.sin_addr, request->addr, sizeof in4.sin_addr);
-    memcpy(&in6.sin6_addr, request->addr, sizeof in6.sin6_addr);
-    int error = request->family == AF_INET
-                    ? caps_bind(fd, (const struct sockaddr *)&in4, sizeof in4)
-                    : caps_bind(fd, (const struct sockaddr *)&in6, sizeof in6);
-    if (error == 0)
-        return;
-    reply->reason = PB_REASON_KERNEL;
-    reply->error = error;
-    reply->cause = error;
+    memcpy(v4 ? (void *)&a.in4.sin_addr : &a.in6.sin6_addr, request->addr, v4 ? 4 : 16);
+    int error = caps_bind(fd, &a.any, v4 ? sizeof a.in4 : sizeof a.in6);
+    if (error) {
+        reply->reason = PB_REASON_KERNEL;
+        reply->error = reply->cause = error;
+    }
 }

@@ -5,8 +5,9 @@
  * libc's wrappers would touch errno, cancellation and locks.
  *
  * vfork_call(): clone(2) with CLONE_VM|CLONE_VFORK on the caller's own stack;
- * the child calls fn(arg), which must not return.  In assembly because a C
- * function must not be left twice.  The child starts below the red zone.
+ * the child calls fn(arg), which must not return.  With CLONE_PARENT_SETTID
+ * the child's id is in *pid before it runs.  In assembly because a C function
+ * must not be left twice.  The child starts below the red zone.
  */
 #ifndef PYBIND_ARCH_H
 #define PYBIND_ARCH_H
@@ -29,7 +30,7 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
     return ret;
 }
 
-static inline long vfork_call(long flags, void (*fn)(void *), void *arg)
+static inline long vfork_call(long flags, int *pid, void (*fn)(void *), void *arg)
 {
     register long r10 __asm__("r10") = 0;
     register long r8 __asm__("r8") = 0;
@@ -48,7 +49,7 @@ static inline long vfork_call(long flags, void (*fn)(void *), void *arg)
                      "ud2\n"
                      "1:"
                      : "=a"(ret)
-                     : "a"((long)SYS_clone), "D"(flags), "S"(0L), "d"(0L), "r"(r10), "r"(r8),
+                     : "a"((long)SYS_clone), "D"(flags), "S"(0L), "d"(pid), "r"(r10), "r"(r8),
                        [fn] "r"(rfn), [arg] "r"(rarg)
                      : "rcx", "r11", "memory", "cc");
     return ret;
@@ -73,12 +74,12 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
     return x0;
 }
 
-static inline long vfork_call(long flags, void (*fn)(void *), void *arg)
+static inline long vfork_call(long flags, int *pid, void (*fn)(void *), void *arg)
 {
     register long x8 __asm__("x8") = SYS_clone;
     register long x0 __asm__("x0") = flags;
     register long x1 __asm__("x1") = 0;
-    register long x2 __asm__("x2") = 0;
+    register int *x2 __asm__("x2") = pid;
     register long x3 __asm__("x3") = 0;
     register long x4 __asm__("x4") = 0;
     register void (*rfn)(void *) __asm__("x20") = fn;
@@ -117,12 +118,12 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
     return a0;
 }
 
-static inline long vfork_call(long flags, void (*fn)(void *), void *arg)
+static inline long vfork_call(long flags, int *pid, void (*fn)(void *), void *arg)
 {
     register long a7 __asm__("a7") = SYS_clone;
     register long a0 __asm__("a0") = flags;
     register long a1 __asm__("a1") = 0;
-    register long a2 __asm__("a2") = 0;
+    register int *a2 __asm__("a2") = pid;
     register long a3 __asm__("a3") = 0;
     register long a4 __asm__("a4") = 0;
     register void (*rfn)(void *) __asm__("s2") = fn;

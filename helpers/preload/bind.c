@@ -12,12 +12,13 @@
 #include "arch.h"
 #include "preload.h"
 
+#define RETRIES 4 /* while other threads' intermediates hold copies of our descriptors */
 #define SIN6_LEN_RFC2133 24 /* without sin6_scope_id: the kernel takes it */
 
 typedef int bind_fn(int, const struct sockaddr *, socklen_t);
 
 /* From whichever libc the program has. */
-extern int *__errno_location(void);
+extern int *__errno_location(void) __attribute__((weak)); /* absent where no libc is */
 extern void *dlsym(void *handle, const char *symbol) __attribute__((weak));
 
 /* The bind of a preload library behind this one, or libc's. */
@@ -111,22 +112,26 @@ static int ask_helper(int fd, const struct pb_request *request)
 static int serve(int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct pb_request request;
-    int error = plain_bind(fd, addr, len);
+    unsigned mark;
+    int error, tries = RETRIES;
 
-    if (error == EADDRINUSE && spawn_wait_for_copies())
+    do {
+        mark = spawn_mark();
         error = plain_bind(fd, addr, len);
+    } while (error == EADDRINUSE && spawn_had_copies(mark, 0) && tries-- > 0);
     if (error != EACCES || !make_request(addr, len, &request) || !wanted(fd, &request))
         return error;
-    error = ask_helper(fd, &request);
-    if (error == EADDRINUSE && spawn_wait_for_copies())
+    do {
+        mark = spawn_mark();
         error = ask_helper(fd, &request);
+    } while (error == EADDRINUSE && spawn_had_copies(mark, 1) && tries-- > 0);
     return error;
 }
 
 __attribute__((visibility("default"))) int bind(int fd, const struct sockaddr *addr,
                                                 socklen_t len)
 {
-    int *errno_at = __errno_location(), before = *errno_at;
+    int none = 0, *errno_at = &__errno_location ? __errno_location() : &none, before = *errno_at;
     int error = serve(fd, addr, len);
 
     *errno_at = error ? error : before;

@@ -21,7 +21,7 @@
 #define PORTS_LEN_MAX 8192
 
 bool limits_verbose;
-static bool limited, too_long;
+static bool environment_read, limited, too_long;
 static char ports[PORTS_LEN_MAX];
 
 extern char **environ __attribute__((weak));
@@ -50,7 +50,7 @@ static void keep_ports(const char *value)
 
     limited = true;
     too_long = len >= sizeof ports;
-    memcpy(ports, value, too_long ? 0 : len);
+    memcpy(ports, value, too_long ? 0 : len + 1);
 }
 
 /* Takes LIBRARY_PATH out of the list in place; true when nothing is left. */
@@ -92,21 +92,23 @@ static void end_coverage(void)
 /* Counts down in place: the digits keep their width, 10 becomes 09. */
 static void count_depth(char *digits)
 {
-    size_t len = length(digits);
-    bool rest = false;
+    size_t len = length(digits), zeros = 0, last = 0;
 
-    for (size_t i = len; i-- > 0;) {
+    for (size_t i = 0; i < len; i++) {
         if (digits[i] < '0' || digits[i] > '9')
             return;
-        if (digits[i] != '0') {
-            digits[i]--;
-            break;
-        }
-        digits[i] = '9';
+        if (digits[i] == '0')
+            zeros++;
+        else
+            last = i;
     }
-    for (size_t i = 0; i < len; i++)
-        rest = rest || digits[i] != '0';
-    if (!rest)
+    if (zeros < len) {
+        digits[last]--;
+        zeros += digits[last] == '0';
+        for (size_t i = last + 1; i < len; i++, zeros--)
+            digits[i] = '9';
+    }
+    if (zeros == len)
         end_coverage();
 }
 
@@ -114,8 +116,9 @@ __attribute__((constructor)) static void read_environment(void)
 {
     char *depth = NULL;
 
-    if (!&environ || !environ)
+    if (environment_read || !&environ || !environ)
         return;
+    environment_read = true;
     for (char **entry = environ; *entry; entry++) {
         char *value;
         if ((value = value_of(*entry, "PYBIND_PORTS")))
@@ -172,6 +175,7 @@ bool limits_allow(const struct pb_request *request, int protocol)
 {
     bool allowed = false;
 
+    read_environment(); /* a library may bind before our constructor ran */
     if (!limited)
         return true;
     if (too_long)

@@ -21,7 +21,8 @@ bool limits_allow(const struct pb_request *request, int protocol);
 /* spawn.c */
 enum spawn_result { SPAWN_ANSWERED, SPAWN_VANISHED, SPAWN_FAILED };
 enum spawn_result spawn_helper(int fd, const struct pb_request *request, struct pb_reply *reply);
-bool spawn_wait_for_copies(void);
+unsigned spawn_mark(void);
+bool spawn_had_copies(unsigned mark, unsigned own);
 
 /* report.c: only after -v */
 void report(int fd, const struct pb_request *request, const struct pb_reply *reply,

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -21,8 +22,8 @@
 #include "arch.h"
 #include "preload.h"
 
-#define SIGSET_LEN 8         /* the kernel's sigset_t */
-#define HELPER_GONE_MS 10000 /* twice what the helper's own alarm allows */
+#define SIGSET_LEN 8     /* the kernel's sigset_t */
+#define HELPER_GONE_S 10 /* twice what the helper's own alarm allows */
 #define COPY_YIELDS 10000
 
 struct job {
@@ -36,26 +37,38 @@ struct job {
     long exec_error; /* negative errno of the helper's execve(2), 0 when it ran */
 };
 
-/* Intermediates that still hold a copy of every descriptor of the program. */
-static int copies;
+/* Intermediates started, and those that hold no copy of the program's
+ * descriptors any more. */
+static unsigned copies_made, copies_dropped;
+
+/* For spawn_had_copies(): to be taken before the bind. */
+unsigned spawn_mark(void)
+{
+    return __atomic_load_n(&copies_dropped, __ATOMIC_ACQUIRE);
+}
 
 /* A thread that closes a listening socket and binds its port again may meet
- * the copy that an intermediate of another thread made in between.  True when
- * there was one, and it is gone: the caller tries again.  Bounded, because a
- * forked child inherits the count but not the intermediate. */
-bool spawn_wait_for_copies(void)
+ * the copy that an intermediate of another thread made in between.  own: the
+ * intermediates that the caller itself started since the mark.  True when
+ * there was another, and none is left: the caller tries again.  Bounded,
+ * because a forked child inherits the counts but not the intermediates. */
+bool spawn_had_copies(unsigned mark, unsigned own)
 {
-    if (__atomic_load_n(&copies, __ATOMIC_ACQUIRE) == 0)
+    if (__atomic_load_n(&copies_made, __ATOMIC_ACQUIRE) - mark == own)
         return false;
-    for (int i = 0; i < COPY_YIELDS && __atomic_load_n(&copies, __ATOMIC_ACQUIRE) != 0; i++)
+    for (int i = 0; i < COPY_YIELDS; i++) {
+        unsigned dropped = spawn_mark();
+        if (__atomic_load_n(&copies_made, __ATOMIC_ACQUIRE) == dropped)
+            break;
         raw(SYS_sched_yield, 0);
+    }
     return true;
 }
 
 static void drop_copies(struct job *job)
 {
     if (__atomic_exchange_n(&job->holds_copies, false, __ATOMIC_ACQ_REL))
-        __atomic_sub_fetch(&copies, 1, __ATOMIC_ACQ_REL);
+        __atomic_add_fetch(&copies_dropped, 1, __ATOMIC_ACQ_REL);
 }
 
 static void exit_now(void)
@@ -113,6 +126,9 @@ static void intermediate(void *arg)
     struct job *job = arg;
     unsigned long dfl[8] = {0}; /* struct sigaction of any kernel: SIG_DFL, no flags */
 
+    /* A signal to the program's process group (Ctrl-C, Ctrl-Z, kill -HUP -PGID) is
+     * not for the helper, which would die or stop of what the program handles. */
+    raw(SYS_setpgid, 0, 0);
     /* Ignored SIGCHLD would reap the helper before it is waited for. */
     raw(SYS_rt_sigaction, SIGCHLD, dfl, NULL, SIGSET_LEN);
     if (close_others(job->fd) != 0)
@@ -123,8 +139,8 @@ static void intermediate(void *arg)
             0) != sizeof *job->request)
         exit_now();
     job->result = SPAWN_VANISHED;
-    job->helper_pid = (int)vfork_call(CLONE_VM | CLONE_VFORK | SIGCHLD, become_helper, job);
-    if (job->helper_pid < 0) {
+    if (vfork_call(CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID | SIGCHLD, &job->helper_pid,
+                   become_helper, job) < 0) {
         job->result = SPAWN_FAILED;
         exit_now();
     }
@@ -146,15 +162,22 @@ static void intermediate(void *arg)
  * after this call has told the program that it failed. */
 static void outlive_helper(int pid)
 {
-    struct timespec ms = {.tv_nsec = 1000000};
+    struct timespec limit = {.tv_sec = HELPER_GONE_S};
+    struct pollfd gone = {.events = POLLIN};
 
     raw(SYS_kill, pid, SIGKILL);
-    for (int i = 0; i < HELPER_GONE_MS; i++) {
-        long reaped = raw(SYS_wait4, pid, NULL, WNOHANG | __WALL, NULL);
-        if (reaped == pid || (reaped == -ECHILD && raw(SYS_kill, pid, 0) != 0))
-            return;
-        raw(SYS_nanosleep, &ms, NULL);
+    /* A pidfd tells even where nobody reaps the orphan. */
+    gone.fd = (int)raw(SYS_pidfd_open, pid, 0);
+    if (gone.fd >= 0) {
+        raw(SYS_ppoll, &gone, 1, &limit, NULL, SIGSET_LEN);
+        raw(SYS_close, gone.fd);
+    } else if (gone.fd != -ESRCH) { /* no descriptor left */
+        limit = (struct timespec){.tv_nsec = 1000000};
+        for (int i = 0; i < HELPER_GONE_S * 1000 && raw(SYS_kill, pid, 0) == 0 &&
+                        raw(SYS_wait4, pid, NULL, WNOHANG | __WALL, NULL) != pid; i++)
+            raw(SYS_nanosleep, &limit, NULL);
     }
+    raw(SYS_wait4, pid, NULL, WNOHANG | __WALL, NULL); /* as PID 1 or subreaper */
 }
 
 /* SPAWN_ANSWERED: *reply is the helper's.  SPAWN_VANISHED: it was started and
@@ -167,8 +190,8 @@ enum spawn_result spawn_helper(int fd, const struct pb_request *request, struct 
     job.result = SPAWN_FAILED;
     /* A handler of the program must not run on memory shared with a child. */
     raw(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, SIGSET_LEN);
-    __atomic_add_fetch(&copies, 1, __ATOMIC_ACQ_REL);
-    long pid = vfork_call(CLONE_VM | CLONE_VFORK, intermediate, &job);
+    __atomic_add_fetch(&copies_made, 1, __ATOMIC_ACQ_REL);
+    long pid = vfork_call(CLONE_VM | CLONE_VFORK, NULL, intermediate, &job);
     drop_copies(&job);
     if (pid > 0) {
         while (raw(SYS_wait4, pid, NULL, __WALL, NULL) == -EINTR)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import struct
 
@@ -63,6 +64,7 @@ def _encode(op: int, address: Address, protocol: int) -> bytes:
 
 
 def _ask(request: bytes, socket_fd: int | None) -> Reply:
+    pending = signal.sigpending()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
@@ -72,6 +74,9 @@ def _ask(request: bytes, socket_fd: int | None) -> Reply:
         data = ours.recv(_CHECK_SIZE + 1)
         with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored by our caller
             os.waitpid(pid, 0)
+    # A caller may block SIGCHLD; a pending one of ours would cross the execve(2).
+    if signal.SIGCHLD in signal.sigpending() - pending:
+        signal.sigtimedwait([signal.SIGCHLD], 0)
     return _decode(data)
 
 

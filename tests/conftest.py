@@ -13,6 +13,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 if "PYBIND_SANDBOX" in os.environ:
     import support
 
+    # A connection of one test in TIME_WAIT would keep the port from the next.
+    pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
+
 
 @pytest.fixture(autouse=True)
 def empty_config():

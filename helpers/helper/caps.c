@@ -37,7 +37,7 @@ void caps_sanitise(void)
     struct itimerval off = {0};
     struct rlimit no_core = {0, 0};
     struct sigaction dfl = {.sa_handler = SIG_DFL};
-    sigset_t none;
+    sigset_t none = {0};
 
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     setrlimit(RLIMIT_CORE, &no_core);
@@ -45,7 +45,6 @@ void caps_sanitise(void)
         setitimer(which, &off, NULL);
     for (int sig = 1; sig < NSIG; sig++)
         sigaction(sig, &dfl, NULL);
-    sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* A rule file on a dead NFS server must end in a refusal, not in a bind
      * long after the caller gave up: the default action of SIGALRM is death. */
@@ -62,9 +61,7 @@ bool caps_confine(void)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {{0}};
 
-    if (syscall(SYS_capget, &header, data) != 0)
-        _exit(1);
-    bool capable = (data[0].permitted & CAP_BIT) != 0;
+    bool capable = syscall(SYS_capget, &header, data) == 0 && data[0].permitted & CAP_BIT;
     /* Root's helper is judged as root's processes are by mode bits, not by
      * CAP_DAC_OVERRIDE: it too is left with the one capability.  The ambient
      * set goes with the inheritable one (capabilities(7)). */

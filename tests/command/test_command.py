@@ -99,7 +99,9 @@ def test_nested_narrows(grant80):
     assert "not among the ports of the pybind that started this one" in done.stderr
 
 
-@pytest.mark.parametrize(("depth", "expected"), [(1, "13"), (2, "13"), (3, "bound"), (None, "bound")])
+@pytest.mark.parametrize(
+    ("depth", "expected"), [(1, "13"), (2, "13"), (3, "bound"), (None, "bound")]
+)
 def test_depth(grant80, depth, expected):
     """--depth N serves the first N programs of a chain; --deep and nothing serve all."""
     inner = 'exec sh -c \'exec /usr/bin/python3 -c "$0" "$1"\' "$0" "$1"'

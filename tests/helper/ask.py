@@ -57,8 +57,9 @@ def ask(request):
         actions.append((os.POSIX_SPAWN_DUP2, sock.fileno(), 31))
     actions.append((os.POSIX_SPAWN_DUP2, 30, 0))
     actions.append((os.POSIX_SPAWN_DUP2, 31, 3) if sock else (os.POSIX_SPAWN_CLOSE, 3))
-    pid = os.posix_spawn(HELPER, request.get("argv", ["pybind-helper"]),
-                         request.get("env", {}), file_actions=actions)
+    pid = os.posix_spawn(
+        HELPER, request.get("argv", ["pybind-helper"]), request.get("env", {}), file_actions=actions
+    )
     theirs.close()
     data = ours.recv(1 << 20)
     status = os.waitpid(pid, 0)[1]

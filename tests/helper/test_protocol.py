@@ -101,8 +101,13 @@ def test_kernel_errors_pass(ask, grant80):
         assert ask(BIND)["error"] == errno.EADDRINUSE
 
 
-@pytest.mark.parametrize("ids", [("--ruid", str(UID), "--euid", "12345"),
-                                 ("--reuid", str(UID), "--rgid", str(GID), "--egid", "12345")])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ("--ruid", str(UID), "--euid", "12345"),
+        ("--reuid", str(UID), "--rgid", str(GID), "--egid", "12345"),
+    ],
+)
 def test_half_another_user(asker, grant80, ids):
     """A caller whose real and effective ids differ has no identity to judge: refused."""
     done = subprocess.run(
@@ -126,8 +131,11 @@ def test_no_capability(ask, grant80):
 
 def test_environment_and_argv_are_ignored(ask, grant80):
     """No argument and no variable changes an answer."""
-    for change in ({"argv": ["x", "--help", "-v"]}, {"argv": ["-"]},
-                   {"env": {"LD_PRELOAD": "/nonexistent", "LANG": "x", "PATH": "."}}):
+    for change in (
+        {"argv": ["x", "--help", "-v"]},
+        {"argv": ["-"]},
+        {"env": {"LD_PRELOAD": "/nonexistent", "LANG": "x", "PATH": "."}},
+    ):
         assert outcome(ask({**BIND, **change})) == (w.REASON_GRANTED, 0, 80)
 
 

@@ -52,8 +52,16 @@ def test_reserved_mark(ask, port, mark):
     assert all(name.partition("/")[2].startswith("!") == bool(mark) for name in names)
 
 
-@pytest.mark.parametrize("name", ["byport/80", "byport/80,tcp", "byaddr/127.0.0.1:80",
-                                  "byaddr/127.0.0.1,80", "byaddr/127.0.0.1,80,tcp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "byport/80",
+        "byport/80,tcp",
+        "byaddr/127.0.0.1:80",
+        "byaddr/127.0.0.1,80",
+        "byaddr/127.0.0.1,80,tcp",
+    ],
+)
 def test_flag_grants(ask, name):
     """A flag file that the caller may execute grants."""
     flag(name)
@@ -128,8 +136,10 @@ def test_user_then_groups(ask):
 def test_rule_lines(ask, line, yes, no):
     """Which addresses a line covers, and that the line's number is told."""
     rules(f"byuser/{UID}", "# first", "", line)
-    for addresses, expected in ((yes, (w.REASON_GRANTED, f"byuser/{UID}", 3)),
-                                (no, (w.REASON_NO_RULE, "", 0))):
+    for addresses, expected in (
+        (yes, (w.REASON_GRANTED, f"byuser/{UID}", 3)),
+        (no, (w.REASON_NO_RULE, "", 0)),
+    ):
         for addr in addresses:
             family = V6 if ":" in addr else V4
             assert verdict(ask({"family": family, "addr": addr})) == expected, addr

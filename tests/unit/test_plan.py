@@ -39,9 +39,7 @@ def test_limits():
         LIBRARY,
     )
     ports = next(e for e in made.environ if e.startswith(b"PYBIND_PORTS="))
-    assert ports == (
-        b"PYBIND_PORTS=0050b*,01bbt47f000001,0035u6" + b"0" * 31 + b"1,0001b401020304"
-    )
+    assert ports == (b"PYBIND_PORTS=0050b*,01bbt47f000001,0035u6" + b"0" * 31 + b"1,0001b401020304")
 
 
 def test_nested_narrows():

@@ -24,7 +24,7 @@ def test_compiler_agrees(tmp_path):
     source = tmp_path / "sizes.c"
     source.write_text(
         '#include <stdio.h>\n#include <stddef.h>\n#include "protocol.h"\n'
-        "int main(void){printf(\"%zu %zu %zu %zu %zu %zu\", sizeof(struct pb_request),"
+        'int main(void){printf("%zu %zu %zu %zu %zu %zu", sizeof(struct pb_request),'
         "sizeof(struct pb_reply), sizeof(struct pb_step), offsetof(struct pb_request, addr),"
         "offsetof(struct pb_reply, name), sizeof(struct pb_trace)); return 0;}\n"
     )

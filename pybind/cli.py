@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-The command: knows the order of things, and is the only error boundary.
+"""The command: knows the order of things, and is the only error boundary.
 
 argv -> Request -> proof of the listed ports -> Target -> Plan -> exec
 """
@@ -134,8 +133,7 @@ def _run(request: Request, notes: str) -> int:
 
 
 def _ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
-    """
-    Prove, or with --check ask about, what is listed; raises Refused.
+    """Prove, or with --check ask about, what is listed; raises Refused.
 
     Returns whether anything is left that only the helper could bind.
     """

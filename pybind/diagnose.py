@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Why a helper cannot gain its capability: looked for where the kernel decides it.
+"""Why a helper cannot gain its capability: looked for where the kernel decides it.
 
 The order is that of capabilities(7), "Transformation of capabilities during
 execve()": what applies to every program of this process comes first.

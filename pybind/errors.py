@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-What ends pybind before the program starts (leaf).
+"""What ends pybind before the program starts (leaf).
 
 One message is one to three lines: what was refused, why, and the command that
 repairs it. cli.main() is the only place that prints them.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Turns a helper's reply into words: what was refused, why, what repairs it.
+"""Turns a helper's reply into words: what was refused, why, what repairs it.
 
 The only place with the wording of refusals. It explains and never decides:
 every fact about the rules comes from the reply, and a file is looked at again

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Asks pybind-helper: one process, one request, one reply.
+"""Asks pybind-helper: one process, one request, one reply.
 
 The wire format is _wire.py's. Nothing here judges: what comes back is what
 the helper said.
@@ -27,8 +26,7 @@ _CHECK_SIZE = _REPLY_SIZE + 4 + _wire.TRACE_MAX * _STEP_SIZE
 
 
 def check(address: Address) -> Reply:
-    """
-    Ask whether the caller may bind `address`; binds nothing.
+    """Ask whether the caller may bind `address`; binds nothing.
 
     Port 0 is never granted, but the reply tells whether the helper is capable.
     Raises HelperUnusable.
@@ -38,8 +36,7 @@ def check(address: Address) -> Reply:
 
 
 def bind(address: Address, sock: socket.socket) -> Reply:
-    """
-    Have `sock` (borrowed) bound to `address`.
+    """Have `sock` (borrowed) bound to `address`.
 
     The reply's error is 0 or the errno for bind(). Raises HelperUnusable; then
     the socket may be bound or not: ask getsockname.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Leaves the world as the caller of bin/pybind made it, and execs the program.
+"""Leaves the world as the caller of bin/pybind made it, and execs the program.
 
 helpers/starter.c notes what CPython's start-up loses; its header has the form
 of the notes.
@@ -20,8 +19,7 @@ _SHELL = b"/bin/sh"
 
 
 def read_environ() -> tuple[bytes, ...]:
-    """
-    Return the environment that pybind was started with, as NAME=VALUE bytes.
+    """Return the environment that pybind was started with, as NAME=VALUE bytes.
 
     From proc(5), not os.environ: CPython sets LC_CTYPE in the C locale, and a
     mapping cannot hold duplicates or entries without '='.
@@ -32,8 +30,7 @@ def read_environ() -> tuple[bytes, ...]:
 
 
 def execute(plan: Plan, notes: str) -> None:
-    """
-    Become the program; returns never. notes: the starter's.
+    """Become the program; returns never. notes: the starter's.
 
     Raises ProgramNotFound, ProgramNotExecutable. A file that execve(2) calls no
     executable format is given to /bin/sh, as execvp(3) does.
@@ -71,8 +68,7 @@ def _raise_for(path: bytes, error: OSError) -> None:
 
 
 class _Entries(Mapping[bytes, bytes]):
-    """
-    An environment with duplicates, in the only form that os.execve takes.
+    """An environment with duplicates, in the only form that os.execve takes.
 
     It asks a mapping for keys() and values() and pairs them up.
     """

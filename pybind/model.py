@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-What the stages hand on to each other: argv -> Request -> Target -> Plan (leaf).
+"""What the stages hand on to each other: argv -> Request -> Target -> Plan (leaf).
 
 Immutable named tuples: no stage changes what an earlier one found.
 """
@@ -14,8 +13,7 @@ PLAIN = "plain"
 
 
 class Address(NamedTuple):
-    """
-    One address and port that a socket can be bound to.
+    """One address and port that a socket can be bound to.
 
     family: socket.AF_INET or AF_INET6.
     addr: 4 or 16 bytes, network byte order.
@@ -32,8 +30,7 @@ class Address(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """
-    One --port: what the program may bind, and what is proved before it starts.
+    """One --port: what the program may bind, and what is proved before it starts.
 
     text: as the user typed it. addr: 4 or 16 bytes in network byte order, or
     None for every local address. scope_id: as in Address. protocol: "tcp",
@@ -60,8 +57,7 @@ class Request(NamedTuple):
 
 
 class Target(NamedTuple):
-    """
-    What will really be executed.
+    """What will really be executed.
 
     path: of the file that execve(2) is given. kind: what it is, in words.
     obstacle: why the preload library cannot serve it, or None. binds_alone:

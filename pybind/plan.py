@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Request and Target -> Plan: the environment that execve(2) is given (pure).
+"""Request and Target -> Plan: the environment that execve(2) is given (pure).
 
 The caller's environment goes on as the bytes it was: order, duplicates and
 non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
@@ -21,8 +20,7 @@ def plain(request: Request, target: Target, environ: tuple[bytes, ...]) -> Plan:
 
 
 def preload(request: Request, target: Target, environ: tuple[bytes, ...], library: bytes) -> Plan:
-    """
-    Plan to start the program with the preload library.
+    """Plan to start the program with the preload library.
 
     Raises UsageError when more ports are listed than the library can keep.
     """

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Proves listed ports before the program starts: bind for real, close again.
+"""Proves listed ports before the program starts: bind for real, close again.
 
 Not kept open: a held socket keeps the port busy after the server is gone, a
 held UDP socket swallows datagrams (DESIGN 2).
@@ -22,8 +21,7 @@ MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: takes the IPv4 port
 
 
 class Verdict:
-    """
-    What became of one address: granted or refused, by whom, why.
+    """What became of one address: granted or refused, by whom, why.
 
     plain: the kernel allows it without the helper. reply: the helper's answer,
     or None where it was not asked. error: errno of the bind, 0 when it worked.
@@ -54,8 +52,7 @@ class Verdict:
 
 
 def addresses(listed: Listed) -> list[Address]:
-    """
-    Return the addresses to prove: the required one first, then the optional.
+    """Return the addresses to prove: the required one first, then the optional.
 
     Every local address means 0.0.0.0 (required) and :: (a host may have no
     IPv6, and :: needs both halves granted).
@@ -71,8 +68,7 @@ def addresses(listed: Listed) -> list[Address]:
 
 
 def prove(address: Address) -> Verdict | None:
-    """
-    Bind a socket to `address` and close it again.
+    """Bind a socket to `address` and close it again.
 
     Returns None where the host has no such address family. Raises
     HelperUnusable.
@@ -89,8 +85,7 @@ def prove(address: Address) -> Verdict | None:
 
 
 def ask(address: Address) -> Verdict | None:
-    """
-    Like prove(), but where the kernel refuses only the check request is made.
+    """Like prove(), but where the kernel refuses only the check request is made.
 
     A check grants, or refuses, without meeting the port: busy ports stay unseen.
     """
@@ -136,8 +131,7 @@ def _plain_bind(sock: socket.socket, address: Address) -> int:
 
 
 def holders(address: Address) -> list[int]:
-    """
-    Return the uids whose sockets are in the way of `address`.
+    """Return the uids whose sockets are in the way of `address`.
 
     Source: proc(5), /proc/net/tcp and its kin; addresses there are hexadecimal
     words in host byte order.

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Reads port specifications: [ADDR:]PORT[/PROTO] -> Listed.
+"""Reads port specifications: [ADDR:]PORT[/PROTO] -> Listed.
 
 Pure but for two look-ups of names: services(5) and interface names.
 """
@@ -20,8 +19,7 @@ PROTOCOLS = ("tcp", "udp")
 
 
 def parse_listed(text: str) -> Listed:
-    """
-    Return what one --port means.
+    """Return what one --port means.
 
     Raises UsageError, with the part that is wrong.
     """

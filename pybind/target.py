@@ -25,8 +25,7 @@ _CAP_NET_BIND_SERVICE = 10
 
 
 def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
-    """
-    Return the path that execvp(3) would execute.
+    """Return the path that execvp(3) would execute.
 
     Raises ProgramNotFound, ProgramNotExecutable.
     """
@@ -74,8 +73,7 @@ def _check_executable(path: bytes) -> None:
 
 
 def classify(path: bytes) -> Target:
-    """
-    Return what execve(2) of `path` executes in the end, and how it can be served.
+    """Return what execve(2) of `path` executes in the end, and how it can be served.
 
     Raises ProgramNotExecutable for a script whose interpreter is not there.
     """
@@ -121,8 +119,7 @@ def _interpreter(script: bytes, interpreter: bytes) -> bytes:
 
 
 def _raises_privileges(path: bytes) -> tuple[str, bool] | None:
-    """
-    Return (why, whether it can then bind privileged ports itself), or None.
+    """Return (why, whether it can then bind privileged ports itself), or None.
 
     In secure-execution mode the loader ignores LD_PRELOAD (ld.so(8)).
     """

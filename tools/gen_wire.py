@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-Prints pybind/_wire.py, made from helpers/protocol.h.
+"""Prints pybind/_wire.py, made from helpers/protocol.h.
 
 The header stays the only definition of the wire format: `make` runs this when
 it changed, and tests/unit/test_wire.py fails when the committed file is not

@@ -18,8 +18,8 @@ import sys
 
 sys.path.insert(0, os.environ["PYBIND_PACKAGE"])
 
-from pybind import _wire  # noqa: E402
-from pybind.paths import HELPER  # noqa: E402
+from pybind import _wire
+from pybind.paths import HELPER
 
 REPLY_LEN = struct.calcsize(_wire.REPLY_FORMAT)
 FIELDS = ("magic", "version", "reason", "error", "cause", "line", "fault", "flags", "name")

@@ -82,7 +82,7 @@ pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
 install: all
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
-	  $(SHARE)/pybind $(MANDIR)/man1 $(MANDIR)/man5)
+	  $(SHARE)/pybind/supervise $(MANDIR)/man1 $(MANDIR)/man5)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
 	@# A descriptor kept on an old helper must not stay a way to its capability.
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) 2>/dev/null || true
@@ -91,6 +91,7 @@ install: all
 	$(INSTALL) -m 0755 build/pybind $(DESTDIR)$(PREFIX)/bin/pybind
 	$(INSTALL) -m 0644 tools/start.py $(DESTDIR)$(SHARE)/start.py
 	$(INSTALL) -m 0644 $(MODULES) $(DESTDIR)$(SHARE)/pybind/
+	$(INSTALL) -m 0644 $(wildcard pybind/supervise/*.py) $(DESTDIR)$(SHARE)/pybind/supervise/
 	$(INSTALL) -m 0644 build/_build.py $(DESTDIR)$(SHARE)/pybind/_build.py
 	umask 022; $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(SHARE)/pybind
 	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/

@@ -14,7 +14,7 @@ import click
 
 from . import __version__, diagnose, explain, helper, launch, plan, proof, target
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
-from .model import Address, Listed, Request, Target
+from .model import AUTO, PRELOAD, SUPERVISE, Address, Listed, Request, Target
 from .paths import LIBRARY
 from .request import parse_listed
 
@@ -59,7 +59,7 @@ class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
 @click.option("--deep", is_flag=True, help="Serve all descendants (the default; as authbind).")
 @click.option(
     "--mode",
-    type=click.Choice(["auto", "preload"]),
+    type=click.Choice([AUTO, PRELOAD, SUPERVISE]),
     default="auto",
     show_default=True,
     help="How PROGRAM's binds are served.",
@@ -115,21 +115,50 @@ def _run(request: Request, notes: str) -> int:
     found = None
     if request.argv:
         found = target.classify(target.find(request.argv[0], environ))
+    if found and request.mode == SUPERVISE:
+        _check_supervised(request, found)  # its reasons are nearer than the proof's
     nested = plan.is_nested(environ, os.fsencode(LIBRARY))
     needed = _ports_need_helper(request, environ) or nested
-    if found and needed:
-        _check_target(found)
-    if request.check:
+    way = _choose_way(request, found, needed) if found else None
+    if request.check or found is None:
         return 0
-    assert found is not None  # the command line demands a program unless --check
-    if not needed or found.binds_alone:
+    if way is None:
         _explain_way(request, found, "started plainly")
-        ready = plan.plain(request, found, environ)
-    else:
+        launch.execute(plan.plain(request, found, environ), notes)
+    if way == PRELOAD:
         _explain_way(request, found, "served by the preload library")
-        ready = plan.preload(request, found, environ, os.fsencode(LIBRARY))
-    launch.execute(ready, notes)
-    raise AssertionError("execve returned")
+        launch.execute(plan.preload(request, found, environ, os.fsencode(LIBRARY)), notes)
+    why = found.obstacle or "as --mode says"
+    _explain_way(request, found, f"served by a supervisor ({why}); sudo and ping cannot work in it")
+    from .supervise import start  # what it imports costs more than all the rest
+
+    limits = plan.limits(request, environ)
+    return start.run(plan.plain(request, found, environ), notes, limits, request.verbose)
+
+
+def _choose_way(request: Request, found: Target, needed: bool) -> str | None:
+    """Return how the program is served, or None for not at all; raises Refused."""
+    if request.mode == AUTO and (not needed or found.binds_alone):
+        return None
+    if request.mode == SUPERVISE:
+        return SUPERVISE
+    if request.mode == AUTO and found.obstacle:
+        _check_supervised(request, found)
+        return SUPERVISE
+    if found.obstacle and not found.binds_alone and needed:
+        raise Refused(
+            f"cannot serve {os.fsdecode(found.path)!r}, {found.kind}: {found.obstacle}",
+            "the preload library would not be asked, and its bind would fail with "
+            "'Permission denied'",
+            *([] if found.unsupervisable else ["to serve it: --mode supervise (or auto)"]),
+        )
+    return PRELOAD if needed and not found.binds_alone else None
+
+
+def _check_supervised(request: Request, found: Target) -> None:
+    from .supervise import preflight
+
+    preflight.check(request, found)
 
 
 def _ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
@@ -186,15 +215,6 @@ def _in_the_way(verdict: proof.Verdict, request: Request) -> bool:
     if request.check and not verdict.busy:
         return bool(proof.holders(address))
     return verdict.busy and not (address.udp and proof.held_by_caller(address))
-
-
-def _check_target(found: Target) -> None:
-    if found.obstacle:
-        raise Refused(
-            f"cannot serve {os.fsdecode(found.path)!r}, {found.kind}: {found.obstacle}",
-            "the preload library would not be asked, and its bind would fail with "
-            "'Permission denied'",
-        )
 
 
 def _first_unprivileged_port() -> int:

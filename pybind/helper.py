@@ -60,21 +60,44 @@ def _encode(op: int, address: Address, protocol: int) -> bytes:
     )
 
 
+def start_bind(address: Address, socket_fd: int) -> tuple[int, socket.socket]:
+    """Start a bind of `socket_fd` (borrowed) and do not wait for it.
+
+    Returns the helper's pid, for the caller to wait for, and the socket (owned
+    by the caller) from which finish() reads. Raises HelperUnusable.
+    """
+    return _start(_encode(_wire.OP_BIND, address, 0), socket_fd)
+
+
+def finish(ours: socket.socket) -> Reply:
+    """Read the reply of a helper; blocks while it lives. Raises HelperUnusable."""
+    return _decode(ours.recv(_CHECK_SIZE + 1))
+
+
+def _start(request: bytes, socket_fd: int | None) -> tuple[int, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        try:
+            ours.send(request)
+            return _spawn(theirs.fileno(), socket_fd), ours
+        except BaseException:
+            ours.close()
+            raise
+
+
 def _ask(request: bytes, socket_fd: int | None) -> Reply:
     pending = signal.sigpending()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid, ours = _start(request, socket_fd)
     with ours:
-        with theirs:
-            ours.send(request)
-            pid = _spawn(theirs.fileno(), socket_fd)
-        # Until the helper's end closes: its own alarm(2) bounds that.
-        data = ours.recv(_CHECK_SIZE + 1)
-        with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored by our caller
-            os.waitpid(pid, 0)
-    # A caller may block SIGCHLD; a pending one of ours would cross the execve(2).
-    if signal.SIGCHLD in signal.sigpending() - pending:
-        signal.sigtimedwait([signal.SIGCHLD], 0)
-    return _decode(data)
+        try:
+            # Until the helper's end closes: its own alarm(2) bounds that.
+            return finish(ours)
+        finally:
+            with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored by our caller
+                os.waitpid(pid, 0)
+            # A caller may block SIGCHLD; one of ours, pending, would cross the execve(2).
+            if signal.SIGCHLD in signal.sigpending() - pending:
+                signal.sigtimedwait([signal.SIGCHLD], 0)
 
 
 def _spawn(reply_fd: int, socket_fd: int | None) -> int:

@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Plan
@@ -29,7 +30,7 @@ def read_environ() -> tuple[bytes, ...]:
     return tuple(entries.split(b"\0")[:-1])
 
 
-def execute(plan: Plan, notes: str) -> None:
+def execute(plan: Plan, notes: str) -> NoReturn:
     """Become the program; returns never. notes: the starter's.
 
     Raises ProgramNotFound, ProgramNotExecutable. A file that execve(2) calls no
@@ -60,7 +61,7 @@ def restore(notes: str) -> None:
             os.close(int(kept))
 
 
-def _raise_for(path: bytes, error: OSError) -> None:
+def _raise_for(path: bytes, error: OSError) -> NoReturn:
     message = f"cannot start {os.fsdecode(path)!r}: {os.strerror(error.errno or 0)}"
     if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.path.exists(path):
         raise ProgramNotFound(message) from None
@@ -98,7 +99,7 @@ class _Entries(Mapping[bytes, bytes]):
         return [value for _, value in self._pairs]
 
 
-def _execve(path: bytes, argv: tuple[bytes, ...], environ: tuple[bytes, ...]) -> None:
+def _execve(path: bytes, argv: tuple[bytes, ...], environ: tuple[bytes, ...]) -> NoReturn:
     if all(entry.find(b"=", 1) > 0 for entry in environ):
         os.execve(path, list(argv), _Entries(environ))
     # An entry that is no NAME=VALUE: os.execve would refuse it, execve(2) does not.

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-PRELOAD = "preload"
-PLAIN = "plain"
+AUTO, PRELOAD, SUPERVISE = "auto", "preload", "supervise"  # --mode
 
 
 class Address(NamedTuple):
@@ -60,14 +59,17 @@ class Target(NamedTuple):
     """What will really be executed.
 
     path: of the file that execve(2) is given. kind: what it is, in words.
-    obstacle: why the preload library cannot serve it, or None. binds_alone:
-    the kernel gives it the right to bind privileged ports at execve(2).
+    obstacle: why the preload library cannot serve it, or None.
+    unsupervisable: why the supervised mode cannot serve it, or None.
+    binds_alone: the kernel gives it the right to bind privileged ports at
+    execve(2).
     """
 
     path: bytes
     kind: str
-    obstacle: str | None
-    binds_alone: bool
+    obstacle: str | None = None
+    unsupervisable: str | None = None
+    binds_alone: bool = False
 
 
 class Plan(NamedTuple):

@@ -8,7 +8,7 @@ non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
 from __future__ import annotations
 
 from .errors import UsageError
-from .model import Listed, Plan, Request, Target
+from .model import Address, Listed, Plan, Request, Target
 
 _OURS = (b"PYBIND_PORTS=", b"PYBIND_DEPTH=", b"PYBIND_VERBOSE=")
 _PORTS_LEN_MAX = 8191  # helpers/preload/limits.c keeps that much
@@ -24,12 +24,9 @@ def preload(request: Request, target: Target, environ: tuple[bytes, ...], librar
 
     Raises UsageError when more ports are listed than the library can keep.
     """
-    ports = [value for value in (_value(environ, b"PYBIND_PORTS="),) if value is not None]
-    if request.listed:
-        ports.append(b",".join(encode_limit(listed) for listed in request.listed))
     ours = []
-    if ports:
-        text = b"|".join(ports)
+    text = limits(request, environ)
+    if text is not None:
         if len(text) > _PORTS_LEN_MAX:
             raise UsageError("too many ports are listed")
         ours.append(b"PYBIND_PORTS=" + text)
@@ -39,6 +36,24 @@ def preload(request: Request, target: Target, environ: tuple[bytes, ...], librar
         ours.append(b"PYBIND_VERBOSE=1")
     rest = tuple(entry for entry in environ if not entry.startswith(_OURS))
     return Plan(target.path, request.argv, (*_with_preload(rest, library), *ours))
+
+
+def limits(request: Request, environ: tuple[bytes, ...]) -> bytes | None:
+    """Return what is served, as PYBIND_PORTS has it; None for everything granted."""
+    outer = _value(environ, b"PYBIND_PORTS=")
+    lists = [] if outer is None else [outer]
+    if request.listed:
+        lists.append(b",".join(encode_limit(listed) for listed in request.listed))
+    return b"|".join(lists) if lists else None
+
+
+def limits_allow(text: bytes | None, address: Address) -> bool:
+    """Tell whether `address` is among what is served (limits.c does it in the program)."""
+    if text is None:
+        return True
+    protocol = "udp" if address.udp else "tcp"
+    want = encode_limit(Listed("", address.port, address.addr, 0, protocol))
+    return _all_cover(text, want)
 
 
 def encode_limit(listed: Listed) -> bytes:
@@ -66,13 +81,14 @@ def outer_limit_excludes(listed: Listed, environ: tuple[bytes, ...]) -> bool:
 
     The library in the program would refuse what the proof here has granted.
     """
-    limits = _value(environ, b"PYBIND_PORTS=")
-    if limits is None:
-        return False
+    outer = _value(environ, b"PYBIND_PORTS=")
     want = encode_limit(listed)
-    return any(
-        not any(_covers(entry, want) for entry in entries.split(b","))
-        for entries in limits.split(b"|")
+    return outer is not None and not _all_cover(outer, want)
+
+
+def _all_cover(text: bytes, want: bytes) -> bool:
+    return all(
+        any(_covers(entry, want) for entry in entries.split(b",")) for entries in text.split(b"|")
     )
 
 

@@ -88,14 +88,18 @@ def classify(path: bytes) -> Target:
     # The privileges of a script are its interpreter's (execve(2)).
     raised = _raises_privileges(current)
     if raised is not None:
-        return Target(path, f"{kind} {raised[0]}", None if raised[1] else raised[0], raised[1])
+        why, able = raised
+        if able:
+            return Target(path, f"{kind} {why}", binds_alone=True)
+        return Target(path, f"{kind} {why}", f"it is one {why}", f"it is one {why}")
     if not head and not os.access(current, os.R_OK):
-        return Target(path, f"{kind} that cannot be read (taken for a dynamic ELF)", None, False)
+        hidden = "it cannot be read, so the kernel lets no other process look into it (mode 0711)"
+        return Target(path, f"{kind} that cannot be read", None, hidden)
     if not head.startswith(b"\x7fELF"):
-        return Target(path, "script without #!, run by /bin/sh", None, False)
+        return Target(path, "script without #!, run by /bin/sh")
     with open(current, "rb") as file:
         elf, obstacle = _elf(file.read(_NOTES_MAX))
-    return Target(path, f"{kind}, {elf}", obstacle, False)
+    return Target(path, f"{kind}, {elf}", obstacle)
 
 
 def _read_head(path: bytes) -> bytes:
@@ -152,7 +156,10 @@ def _elf(data: bytes) -> tuple[str, str | None]:
         native = library.read(20)
     # Class and byte order (e_ident), and e_machine: those of our own library.
     if data[4:6] != native[4:6] or data[18:20] != native[18:20]:
-        return "ELF of another architecture", "it is of another architecture than this system's"
+        return (
+            "ELF of another architecture",
+            "it is of another architecture than the preload library",
+        )
     try:
         kinds, go_built = _program_headers(data)
     except struct.error:

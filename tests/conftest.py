@@ -28,3 +28,18 @@ def empty_config():
 def grant80():
     """Grant UID's group port 80, as an administrator does it for authbind."""
     return support.flag("byport/80")
+
+
+# What a machine may really be unable to run; anything else skipped is a failure in CI.
+ALLOWED_SKIPS = ("this system makes no user namespaces", "this kernel runs no")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """In CI a skip that nobody expected is a failure."""
+    report = (yield).get_result()
+    if report.skipped and "CI" in os.environ and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(ALLOWED_SKIPS):
+            report.outcome = "failed"
+            report.longrepr = f"unexpected skip: {reason}"

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The system calls that Python's standard library lacks (leaf).
+
+seccomp(2), seccomp_unotify(2), pidfd_getfd(2), process_vm_readv(2). Every
+function raises OSError with the kernel's errno.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import platform
+import struct
+from typing import NamedTuple
+
+# Numbers from the kernel's system call tables; pidfd_getfd has one everywhere.
+_SECCOMP_NUMBERS = {"x86_64": 317, "aarch64": 277, "riscv64": 277}
+_PIDFD_GETFD = 438
+
+_SET_MODE_FILTER = 1
+_FLAG_NEW_LISTENER = 1 << 3
+_FLAG_WAIT_KILLABLE_RECV = 1 << 5  # Linux 5.19
+_IOCTL_RECV = 0xC0502100  # _IOWR('!', 0, struct seccomp_notif)
+_IOCTL_SEND = 0xC0182101  # _IOWR('!', 1, struct seccomp_notif_resp)
+_IOCTL_ID_VALID = 0x40082102  # _IOW('!', 2, __u64)
+_RESPONSE_CONTINUE = 1
+_NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, pid, flags; seccomp_data
+_RESPONSE = struct.Struct("=QqiI")  # id, val, error, flags
+_PIDFD_THREAD = os.O_EXCL  # Linux 6.9
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Notification(NamedTuple):
+    """One system call that waits for its answer (struct seccomp_notif).
+
+    id: its cookie. tid: the calling thread. nr, arch, args: as in seccomp_data.
+    """
+
+    id: int
+    tid: int
+    nr: int
+    arch: int
+    args: tuple[int, ...]
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), what)
+    return result
+
+
+def install_filter(program: bytes) -> int:
+    """Load a BPF program (struct sock_filter[]) for this thread and its descendants.
+
+    Returns the listener's descriptor (owned by the caller, close-on-exec). Needs
+    no_new_privs. EINVAL: the kernel has no WAIT_KILLABLE_RECV; EBUSY: there is a
+    listener already.
+    """
+
+    class SockFprog(ctypes.Structure):
+        _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+    fprog = SockFprog(len(program) // 8, program)
+    number = _SECCOMP_NUMBERS[platform.machine()]
+    flags = _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE_RECV
+    return _check(_libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(fprog)), "seccomp")
+
+
+def supported_machine() -> bool:
+    """Tell whether the system call numbers of this machine are known here."""
+    return platform.machine() in _SECCOMP_NUMBERS
+
+
+def receive(listener_fd: int) -> Notification:
+    """Take one notification. ENOENT: its thread was killed meanwhile."""
+    buffer = bytearray(_NOTIFICATION.size)
+    fcntl.ioctl(listener_fd, _IOCTL_RECV, buffer, True)
+    cookie, tid, _, nr, arch, _, *args = _NOTIFICATION.unpack(buffer)
+    return Notification(cookie, tid, nr, arch, tuple(args))
+
+
+def is_waiting(listener_fd: int, cookie: int) -> bool:
+    """Tell whether the thread still waits: else its id may be another's by now."""
+    try:
+        fcntl.ioctl(listener_fd, _IOCTL_ID_VALID, struct.pack("=Q", cookie))
+    except OSError:
+        return False
+    return True
+
+
+def answer(listener_fd: int, cookie: int, error: int) -> None:
+    """End the system call with 0, or with an errno. ENOENT: nobody waits any more."""
+    fcntl.ioctl(listener_fd, _IOCTL_SEND, _RESPONSE.pack(cookie, 0, -error, 0))
+
+
+def let_continue(listener_fd: int, cookie: int) -> None:
+    """Let the kernel do the system call itself, with the program's own rights."""
+    fcntl.ioctl(listener_fd, _IOCTL_SEND, _RESPONSE.pack(cookie, 0, 0, _RESPONSE_CONTINUE))
+
+
+def open_thread(tid: int) -> int:
+    """Return a pidfd (owned) of a thread, which need not be a group's leader.
+
+    Before Linux 6.9 a pidfd names whole processes: then that of its process,
+    whose descriptors the thread shares unless it unshared them.
+    """
+    try:
+        return os.pidfd_open(tid, _PIDFD_THREAD)
+    except OSError:
+        with open(f"/proc/{tid}/status", encoding="ascii", errors="replace") as status:
+            tgid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
+        return os.pidfd_open(tgid)
+
+
+def get_fd(pidfd: int, fd: int) -> int:
+    """Return a duplicate (owned, close-on-exec) of another process's descriptor."""
+    return _check(_libc.syscall(_PIDFD_GETFD, pidfd, fd, 0), "pidfd_getfd")
+
+
+def read_memory(tid: int, at: int, length: int) -> bytes:
+    """Return up to `length` bytes of a thread's memory, read once."""
+
+    class Iovec(ctypes.Structure):
+        _fields_ = (("base", ctypes.c_void_p), ("len", ctypes.c_size_t))
+
+    buffer = ctypes.create_string_buffer(length)
+    local = Iovec(ctypes.addressof(buffer), length)
+    remote = Iovec(at, length)
+    read = _libc.process_vm_readv
+    read.restype = ctypes.c_ssize_t
+    args = (tid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+    got = _check(read(*args), "process_vm_readv")
+    return buffer.raw[:got]

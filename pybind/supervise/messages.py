@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What front and supervisor say to each other, over one stream socket (leaf).
+
+Supervisor to front: a kind and a value, each an int32 in host byte order, and
+then SIGCHLD, because the front waits for signals. Front to supervisor: one
+byte for each signal to forward.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+
+STOPPED = 1  # value: the signal that stopped it
+EXITED = 2  # value: wait status (wait(2))
+_MESSAGE = struct.Struct("=ii")
+
+
+class Report:
+    """The supervisor's end. front_pidfd: for the wake-up (owned)."""
+
+    def __init__(self, sock: socket.socket, front_pidfd: int) -> None:
+        self._sock = sock
+        self.pidfd = front_pidfd
+        sock.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for poll(2)."""
+        return self._sock.fileno()
+
+    def send(self, kind: int, value: int) -> None:
+        """Tell the front; one that is gone hears nothing."""
+        with contextlib.suppress(OSError):
+            self._sock.send(_MESSAGE.pack(kind, value))
+            signal.pidfd_send_signal(self.pidfd, signal.SIGCHLD)
+
+    def receive_signals(self) -> bytes:
+        """Return the numbers of signals to forward; empty: the front is gone."""
+        try:
+            return self._sock.recv(64)
+        except OSError:
+            return b""
+
+    def close(self) -> None:
+        """Close both descriptors."""
+        self._sock.close()
+        os.close(self.pidfd)
+
+
+class Orders:
+    """The front's end."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.setblocking(False)
+
+    def forward(self, number: int) -> None:
+        """Have a signal sent to the program."""
+        with contextlib.suppress(OSError):
+            self._sock.send(bytes([number]))
+
+    def receive(self) -> list[tuple[int, int]] | None:
+        """Return the messages that are there; None: the supervisor is gone."""
+        try:
+            data = self._sock.recv(_MESSAGE.size * 64)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        return [_MESSAGE.unpack_from(data, at) for at in range(0, len(data), 8)] or None

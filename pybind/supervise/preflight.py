@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the supervised mode cannot work: said before anything is started."""
+
+from __future__ import annotations
+
+import os
+
+from ..diagnose import binds_alone, own_status
+from ..errors import Refused
+from ..model import Request, Target
+from . import filter as bpf
+from . import kernel
+
+YAMA = "/proc/sys/kernel/yama/ptrace_scope"
+_YAMA_ADMIN_ONLY = 2  # Documentation/admin-guide/LSM/Yama.rst
+
+
+def check(request: Request, found: Target) -> None:
+    """Raise Refused with the reason, and what helps, where it cannot work."""
+    name = os.fsdecode(found.path)
+    if request.depth is not None:
+        raise Refused(
+            f"--depth cannot be had for {name!r} ({found.kind}): the supervised mode serves "
+            "every descendant, a seccomp filter cannot be taken off",
+            "without --depth it is served",
+        )
+    if binds_alone() or os.geteuid() == 0:
+        raise Refused(
+            "the supervised mode does not serve root's programs: what they start as "
+            "other users would be judged as root",
+            "root's programs bind privileged ports themselves: leave --mode away",
+        )
+    if found.unsupervisable:
+        raise Refused(f"cannot supervise {name!r}, {found.kind}: {found.unsupervisable}")
+    if not kernel.supported_machine():
+        raise Refused(f"the supervised mode does not know this machine ({os.uname().machine})")
+    _check_yama()
+    status = own_status()
+    if status.get("NoNewPrivs") == "1" and status.get("Seccomp") == "2":
+        raise Refused(*already_there())
+    bpf.load_library()
+
+
+def _check_yama() -> None:
+    try:
+        with open(YAMA, encoding="ascii") as file:
+            scope = int(file.read())
+    except (OSError, ValueError):
+        return
+    if scope >= _YAMA_ADMIN_ONLY:
+        raise Refused(
+            f"{YAMA} is {scope}: no process of a user may look into another, so the supervised "
+            "mode cannot take the program's socket",
+            "as root: sysctl kernel.yama.ptrace_scope=1 (where it is 3: at the next boot)",
+        )
+
+
+def too_old() -> tuple[str, ...]:
+    """Return lines about a kernel without WAIT_KILLABLE_RECV."""
+    return (
+        f"the supervised mode needs Linux 5.19 (seccomp's WAIT_KILLABLE_RECV); this is "
+        f"{os.uname().release}",
+        "without it a signal at the wrong moment makes bind(2) fail falsely",
+    )
+
+
+def already_there() -> tuple[str, ...]:
+    """Return lines about a second listener in one tree (EBUSY)."""
+    return (
+        "a supervisor is already there (Device or resource busy): the kernel allows one seccomp "
+        "listener in a tree of processes",
+        "start the program without a second pybind: the one around it serves it",
+    )

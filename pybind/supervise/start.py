@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the three processes: front -> supervisor -> program.
+
+The front keeps the pid that was started. The supervisor is the program's
+parent and stays the ancestor of all it starts (Yama 1 demands that of who
+looks into them). The program loads the filter on itself, hands the listener
+to the supervisor, and execs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+from typing import NoReturn
+
+import prctl
+
+from .. import launch
+from ..errors import STATUS_REFUSED, PybindError, Refused
+from ..model import Plan
+from . import filter as bpf
+from . import front, kernel, preflight
+from .messages import Orders, Report
+from .supervisor import Supervisor
+
+
+class _World:
+    """What the program must find as it was, and the processes here change."""
+
+    def __init__(self, notes: str) -> None:
+        self.notes = notes
+        self.front_pid = os.getpid()
+        self.supervisor_pid = 0
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self.sigchld = signal.getsignal(signal.SIGCHLD)
+        # Ignored, it would take away every exit status.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def restore(self) -> None:
+        """Give back what launch.restore() does not know of."""
+        if self.sigchld == signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+
+
+def run(plan: Plan, notes: str, limits: bytes | None, verbose: bool) -> NoReturn:
+    """Start the program under a supervisor, and be its front.
+
+    limits: as PYBIND_PORTS, or None. Raises PybindError where the program could
+    not be started; then nothing of it is left.
+    """
+    program = bpf.build()
+    world = _World(notes)
+    ours, theirs = socket.socketpair()
+    failure, failed = os.pipe2(os.O_CLOEXEC)
+    front_pidfd = os.pidfd_open(os.getpid())
+    verbose_fd = os.dup(2) if verbose else -1
+    supervisor_pid = os.fork()
+    if supervisor_pid == 0:
+        ours.close()
+        os.close(failure)
+        with contextlib.suppress(BaseException):
+            _supervise(
+                plan, world, program, Report(theirs, front_pidfd), failed, limits, verbose_fd
+            )
+        os._exit(STATUS_REFUSED)
+    theirs.close()
+    os.close(front_pidfd)
+    os.close(failed)
+    _raise_failure(failure, supervisor_pid)
+    _let_go({ours.fileno()})
+    front.run(Orders(ours), supervisor_pid)
+
+
+def _raise_failure(failure: int, supervisor_pid: int) -> None:
+    """Wait until the program was executed, or raise why it could not be."""
+    with os.fdopen(failure, encoding="utf-8", errors="surrogateescape") as file:
+        words = file.read().split("\0")
+    if len(words) > 1:
+        os.waitpid(supervisor_pid, 0)
+        error = PybindError(*words[1:])
+        error.status = int(words[0])
+        raise error
+
+
+def _supervise(
+    plan: Plan,
+    world: _World,
+    program: bytes,
+    report: Report,
+    failed: int,
+    limits: bytes | None,
+    verbose_fd: int,
+) -> None:
+    prctl.set_child_subreaper(1)
+    ours, theirs = socket.socketpair()
+    world.supervisor_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _become_program(plan, world, program, theirs, failed)
+    theirs.close()
+    os.close(failed)
+    # Out of the terminal's reach: it must outlive what ends the job.
+    os.setsid()
+    try:
+        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    except OSError:
+        fds = []
+    ours.close()
+    if not fds:
+        os.waitpid(pid, 0)
+        return
+    _let_go({report.fileno(), report.pidfd, fds[0], verbose_fd})
+    Supervisor(fds[0], pid, report, limits, verbose_fd).run()
+
+
+def _become_program(
+    plan: Plan, world: _World, program: bytes, channel: socket.socket, failed: int
+) -> NoReturn:
+    """Load the filter, hand over its listener, and exec; every failure is told."""
+    try:
+        try:
+            prctl.set_pdeathsig(signal.SIGKILL)
+            if os.getppid() != world.supervisor_pid:  # it died before that took effect
+                os._exit(STATUS_REFUSED)
+            prctl.set_no_new_privs(1)
+            listener = _install(program)
+            socket.send_fds(channel, [b"L"], [listener])
+            os.close(listener)
+            channel.close()
+            environ = rewrite_pids(plan.environ, world.front_pid)
+            world.restore()
+            launch.execute(plan._replace(environ=environ), world.notes)
+        except PybindError as error:
+            _tell(failed, error.status, *error.lines)
+        except OSError as error:
+            _tell(failed, STATUS_REFUSED, f"{error.filename or 'system call'}: {error.strerror}")
+    finally:
+        os._exit(STATUS_REFUSED)
+
+
+def _tell(failed: int, status: int, *lines: str) -> None:
+    os.write(failed, "\0".join([str(status), *lines]).encode("utf-8", "surrogateescape"))
+
+
+def _install(program: bytes) -> int:
+    try:
+        return kernel.install_filter(program)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise Refused(*preflight.too_old()) from None
+        if error.errno == errno.EBUSY:
+            raise Refused(*preflight.already_there()) from None
+        raise
+
+
+def rewrite_pids(environ: tuple[bytes, ...], front_pid: int) -> tuple[bytes, ...]:
+    """Return `environ` with the program's pid where the front's stood.
+
+    systemd names the process that it started (sd_listen_fds(3),
+    sd_watchdog_enabled(3)); the program compares with its own.
+    """
+    own = b"%d" % os.getpid()
+    pids = {
+        name + b"=%d" % front_pid: name + b"=" + own for name in (b"LISTEN_PID", b"WATCHDOG_PID")
+    }
+    changed = [pids.get(entry, entry) for entry in environ]
+    if changed != list(environ):
+        inode = os.fstat(os.pidfd_open(os.getpid())).st_ino
+        changed = [
+            b"LISTEN_PIDFDID=%d" % inode if entry.startswith(b"LISTEN_PIDFDID=") else entry
+            for entry in changed
+        ]
+    return tuple(changed)
+
+
+def _let_go(keep: set[int]) -> None:
+    """Hold nothing of the program's: descriptors, working directory."""
+    os.chdir("/")
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd not in keep and fd > 2:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in range(3):
+        if fd != null:
+            os.dup2(null, fd)
+    if null > 2:
+        os.close(null)

@@ -9,6 +9,7 @@ CC         ?= cc
 CFLAGS     ?= -O2 -g
 MUSL_GCC   ?= $(shell command -v musl-gcc 2>/dev/null)
 INSTALL    ?= install
+BUILD      ?= build
 
 CONFIG_DIR  = $(SYSCONFDIR)/pybind
 HELPER      = $(PREFIX)/libexec/pybind/pybind-helper
@@ -51,26 +52,30 @@ MODULES     = $(wildcard pybind/*.py)
 MAN1        = man/pybind.1
 MAN5        = man/pybind.5
 
-all: build/pybind-helper build/libpybind.so build/pybind build/_build.py pybind/_wire.py
+all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/pybindctl $(BUILD)/_build.py \
+     pybind/_wire.py
 
 # Paths are compiled in: other paths are another build.
-build/settings: FORCE
-	@mkdir -p build
+$(BUILD)/settings: FORCE
+	@mkdir -p $(BUILD)
 	@case "$(PREFIX)$(SYSCONFDIR)" in *[\ :]*) \
 	  echo "PREFIX and SYSCONFDIR must not contain a blank or a colon (ld.so(8))" >&2; exit 1;; esac
 	@echo '$(PREFIX) $(SYSCONFDIR) $(PYTHON) $(HELPER_CC) $(CFLAGS)' | cmp -s - $@ || \
 	  echo '$(PREFIX) $(SYSCONFDIR) $(PYTHON) $(HELPER_CC) $(CFLAGS)' >$@
 
-build/pybind-helper: $(HELPER_SRC) $(HEADERS) build/settings
+$(BUILD)/pybind-helper: $(HELPER_SRC) $(HEADERS) $(BUILD)/settings
 	$(HELPER_CC) $(HELPER_FLAGS) -o $@ $(HELPER_LINK)
 
-build/libpybind.so: $(LIBRARY_SRC) $(HEADERS) build/settings
+$(BUILD)/libpybind.so: $(LIBRARY_SRC) $(HEADERS) $(BUILD)/settings
 	$(CC) $(LIBRARY_FLAGS) -o $@ $(LIBRARY_SRC)
 
-build/pybind: helpers/starter.c build/settings
+$(BUILD)/pybind: helpers/starter.c $(BUILD)/settings
 	$(CC) $(STARTER_FLAGS) -o $@ helpers/starter.c
 
-build/_build.py: pybind/_build.py build/settings
+$(BUILD)/pybindctl: $(BUILD)/settings
+	printf '#!/bin/sh\nexec %s -I -X utf8 %s "$$@"\n' '$(PYTHON)' '$(SHARE)/startctl.py' >$@
+
+$(BUILD)/_build.py: pybind/_build.py $(BUILD)/settings
 	sed -e 's|^PREFIX = .*|PREFIX = "$(PREFIX)"|' -e 's|^CONFIG_DIR = .*|CONFIG_DIR = "$(CONFIG_DIR)"|' \
 	  pybind/_build.py >$@
 
@@ -82,17 +87,21 @@ pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
 install: all
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
-	  $(SHARE)/pybind/supervise $(MANDIR)/man1 $(MANDIR)/man5)
+	  $(PREFIX)/sbin $(SHARE)/pybind/supervise $(SHARE)/pybind/admin \
+	  $(MANDIR)/man1 $(MANDIR)/man5)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
 	@# A descriptor kept on an old helper must not stay a way to its capability.
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) 2>/dev/null || true
-	$(INSTALL) -m 0755 build/pybind-helper $(DESTDIR)$(HELPER)
-	$(INSTALL) -m 0755 build/libpybind.so $(DESTDIR)$(LIBRARY)
-	$(INSTALL) -m 0755 build/pybind $(DESTDIR)$(PREFIX)/bin/pybind
+	$(INSTALL) -m 0755 $(BUILD)/pybind-helper $(DESTDIR)$(HELPER)
+	$(INSTALL) -m 0755 $(BUILD)/libpybind.so $(DESTDIR)$(LIBRARY)
+	$(INSTALL) -m 0755 $(BUILD)/pybind $(DESTDIR)$(PREFIX)/bin/pybind
 	$(INSTALL) -m 0644 tools/start.py $(DESTDIR)$(SHARE)/start.py
 	$(INSTALL) -m 0644 $(MODULES) $(DESTDIR)$(SHARE)/pybind/
 	$(INSTALL) -m 0644 $(wildcard pybind/supervise/*.py) $(DESTDIR)$(SHARE)/pybind/supervise/
-	$(INSTALL) -m 0644 build/_build.py $(DESTDIR)$(SHARE)/pybind/_build.py
+	$(INSTALL) -m 0644 $(wildcard pybind/admin/*.py) $(DESTDIR)$(SHARE)/pybind/admin/
+	$(INSTALL) -m 0644 tools/startctl.py $(DESTDIR)$(SHARE)/startctl.py
+	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindctl
+	$(INSTALL) -m 0644 $(BUILD)/_build.py $(DESTDIR)$(SHARE)/pybind/_build.py
 	umask 022; $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(SHARE)/pybind
 	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 $(MAN5) $(DESTDIR)$(MANDIR)/man5/
@@ -106,9 +115,14 @@ endif
 uninstall:
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
-	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
+	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
 	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5)))
 	-rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null
+
+# For tools/run-tests, which has no network.
+$(BUILD)/newest-click:
+	$(PYTHON) -m venv $(BUILD)/pip
+	$(BUILD)/pip/bin/pip -q install --target $@.new click && mv $@.new $@
 
 demo:
 	tools/need demo
@@ -118,7 +132,7 @@ demo:
 # TESTS='-k name' and the like go to pytest.
 test:
 	tools/need test
-	$(MAKE) all
+	$(MAKE) all $(BUILD)/newest-click
 	tools/sandbox tools/run-tests $(TESTS)
 
 lint:
@@ -126,7 +140,7 @@ lint:
 	tools/run-lint
 
 clean:
-	rm -rf build
+	rm -rf $(BUILD)
 
 FORCE:
 .PHONY: all install uninstall demo test lint clean FORCE

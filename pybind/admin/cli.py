@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybindctl: the group of its commands, and the only error boundary."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from .. import __version__
+from ..errors import PybindError
+from .errors import STATUS_NO, STATUS_USAGE, AdminError
+
+# Command -> the module that has it as a click command of that name (with '_'
+# for '-' and at the end where it is a word of Python's).
+COMMANDS = {
+    "grant": "grants",
+    "revoke": "grants",
+    "list": "listing",
+    "lint": "linting",
+    "check": "asking",
+    "explain": "asking",
+    "apply": "fleet",
+    "export": "fleet",
+    "status": "holding",
+    "doctor": "doctor",
+    "setup": "doctor",
+    "import": "importing",
+    "completion": "completion",
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command's module only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name]}", __package__)
+        command: click.Command = getattr(module, cmd_name + "_command")
+        return command
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def _group() -> None:
+    """Grant privileged ports to users, and see, explain and repair the grants.
+
+    Changes need root, questions do not. Exit status: 0 yes or done, 1 no,
+    2 usage, 3 invalid rules or input, 4 needs root.
+    """
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns the exit status."""
+    if not arguments:
+        arguments = ["--help"]
+    try:
+        result = _group.main(arguments, prog_name="pybindctl", standalone_mode=False)
+    except click.UsageError as error:
+        _say(error.format_message(), "see: pybindctl --help")
+        return STATUS_USAGE
+    except click.exceptions.Abort:
+        _say("not done")
+        return STATUS_NO
+    except AdminError as error:
+        _say(*error.lines)
+        return error.status
+    except PybindError as error:
+        _say(*error.lines)
+        return STATUS_USAGE
+    except OSError as error:
+        _say(f"{error.filename or 'system call'}: {error.strerror}")
+        return STATUS_NO
+    return result if isinstance(result, int) else 0
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(f"pybindctl: {line}", err=True)

@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from . import __version__, diagnose, explain, helper, launch, plan, proof, target
+from . import __version__, diagnose, explain, helper, launch, log, plan, proof, target
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
 from .model import AUTO, PRELOAD, SUPERVISE, Address, Listed, Request, Target
 from .paths import LIBRARY
@@ -102,6 +102,8 @@ def main(arguments: list[str], notes: str) -> int:
         _say(error.format_message(), "see: pybind --help")
     except PybindError as error:
         _say(*error.lines)
+        if not isinstance(error, UsageError):
+            log.refused(error.lines[0])
         return error.status
     except click.exceptions.Abort:
         return 130
@@ -227,6 +229,7 @@ def _first_unprivileged_port() -> int:
 
 
 def _explain_way(request: Request, found: Target, way: str) -> None:
+    log.start(found.path, [listed.text for listed in request.listed], way)
     if request.verbose:
         _say(f"{os.fsdecode(found.path)}: {found.kind}, {way}")
 

@@ -216,3 +216,31 @@ def test_restart_beside_a_reuseport_server(grant80):
         first.stdin.close()
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 80))
+
+
+SYSLOG = r"""
+mount -t tmpfs -o mode=0755 tmpfs /mnt
+for node in null zero urandom; do touch /mnt/$node; mount --bind /dev/$node /mnt/$node; done
+ln -s "$1" /mnt/log
+mount --move /mnt /dev
+for port in 80 443; do
+    setpriv --reuid 65534 --regid 65534 --clear-groups env "$2" --port $port true
+done
+true
+"""
+
+
+def test_syslog(grant80):
+    """Starts and refusals are noted in syslog (auth), one line each."""
+    path = support.scratch_dir() / "log"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listener:
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.settimeout(support.PATIENCE_S)
+        subprocess.run(["unshare", "-m", "sh", "-c", SYSLOG, "sh", path, support.PYBIND],
+                       check=True, cwd="/", stderr=subprocess.DEVNULL)  # fmt: skip
+        started, refused = (listener.recv(4096).decode() for _ in range(2))
+    assert started.startswith("<38>")  # auth.info
+    assert f"uid {UID} starts /usr/bin/true, served by the preload library; ports: 80" in started
+    assert refused.startswith("<37>")  # auth.notice
+    assert "not started: 0.0.0.0:443/tcp is refused" in refused

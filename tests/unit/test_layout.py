@@ -14,6 +14,7 @@ ALLOWED = {
     "_wire": set(),
     "errors": set(),
     "model": set(),
+    "log": set(),
     "paths": {"_build"},
     "request": {"errors", "model"},
     "target": {"errors", "model", "paths"},

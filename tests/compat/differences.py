@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The deliberate differences between pybind's judgement and authbind's: one list.
+
+pybind.5 shows it, and test_differential.py lets nothing else differ.  Each
+predicate speaks about the file that decides, not about what else lies around:
+a wide excuse would hide a fault of the helper.
+
+Two of DESIGN's differences are not here because no question to the two helpers
+shows them: address lengths that bind(2) accepts (the preload library's side)
+and user names as file names (neither helper reads such a file).
+"""
+
+from typing import Callable, List, NamedTuple
+
+from reference import Decision, Files, Request, flag_names, is_mapped, judge
+
+GRANTS = "grants more"
+REFUSES = "refuses more"
+RESULT = "binds more"  # both grant; what bind(2) then says differs
+ERRNO = "other errno"  # both refuse
+
+LAST_RESERVED = 1023
+
+
+class Case(NamedTuple):
+    """One question, with what the documented rules say about it."""
+
+    files: Files
+    request: Request
+    own: Decision  # about the address itself
+    half: Decision  # about 0.0.0.0 where the address is ::, else the same
+
+    @property
+    def granted(self) -> bool:
+        """What pybind must answer."""
+        return self.own.granted and self.half.granted
+
+
+class Difference(NamedTuple):
+    """A named excuse; applies(case) tells whether the case falls under it."""
+
+    identifier: str
+    direction: str
+    text: str
+    applies: Callable[[Case], bool]
+
+
+def make_case(files: Files, request: Request) -> Case:
+    """Judge a request by the documented rules."""
+    return Case(files, request, *judge(files, request))
+
+
+def _protocol_file(case: Case, granted: bool) -> bool:
+    suffixed = case.own.name.endswith((",tcp", ",udp"))
+    return case.own.why in ("flag", "flag-kind") and suffixed and case.own.granted == granted
+
+
+def _user_file(case: Case, why: str) -> bool:
+    """The caller's byuser file is reached, and refuses for this reason."""
+    return case.own.why == why and case.own.name.startswith("byuser/")
+
+
+def _unreadable(case: Case) -> bool:
+    return _user_file(case, "unreadable") or _user_file(case, "unreachable")
+
+
+def _broken(fault: str) -> Callable[[Case], bool]:
+    return lambda case: _user_file(case, "broken") and fault in case.own.faults
+
+
+def _extension(name: str) -> Callable[[Case], bool]:
+    """Only lines that authbind cannot read cover the request, and one uses this."""
+
+    def applies(case: Case) -> bool:
+        rules = case.own.rules
+        return (
+            case.granted
+            and case.own.name.startswith("byuser/")
+            and all(rule.extensions for rule in rules)
+            and any(name in rule.extensions for rule in rules)
+        )
+
+    return applies
+
+
+def _mapped(case: Case, granted: bool) -> bool:
+    """Mapped, and judged by more than byport, where the address plays no part."""
+    before = case.own.why == "folder" or case.own.name.startswith("byport/")
+    return is_mapped(case.request) and not before and case.granted == granted
+
+
+def _high_bang_file(case: Case) -> bool:
+    request = case.request
+    names = [*flag_names(request, "!"), f"byuser/!{request.caller.uid}"]
+    exists = any(name in case.files for name in names)
+    return request.port > LAST_RESERVED and not case.granted and exists
+
+
+DIFFERENCES: List[Difference] = [
+    Difference(
+        "refusal-errno",
+        ERRNO,
+        "A refusal is always EACCES, where authbind answers EPERM, ENOENT or EACCES by the "
+        "step that refused.",
+        lambda case: not case.granted,
+    ),
+    Difference(
+        "scope-id",
+        RESULT,
+        "The scope id of an IPv6 address reaches bind(2), so that link-local addresses can be "
+        "bound.",
+        lambda case: case.request.scope != 0 and case.granted,
+    ),
+    Difference(
+        "mapped-granted",
+        GRANTS,
+        "An IPv4-mapped IPv6 address is judged as the IPv4 address that it takes, so an entry "
+        "for that grants it.",
+        lambda case: _mapped(case, granted=True),
+    ),
+    Difference(
+        "mapped-refused",
+        REFUSES,
+        "An IPv4-mapped IPv6 address is judged as the IPv4 address that it takes, so no IPv6 "
+        "entry grants it.",
+        lambda case: _mapped(case, granted=False),
+    ),
+    Difference(
+        "wildcard-needs-both",
+        REFUSES,
+        "The address :: is refused unless 0.0.0.0 is granted too, whatever IPV6_V6ONLY says.",
+        lambda case: case.own.granted and not case.half.granted,
+    ),
+    Difference(
+        "folder-unsafe",
+        REFUSES,
+        "Everything is refused while the permission directory or one of its four folders is "
+        "not a real directory of root's that nobody else can write.",
+        lambda case: case.own.why == "folder",
+    ),
+    Difference(
+        "flag-not-regular",
+        REFUSES,
+        "A byport or byaddr entry that is a symbolic link, a directory or anything but a "
+        "regular file refuses.",
+        lambda case: case.own.why == "flag-kind",
+    ),
+    Difference(
+        "rules-unsafe",
+        REFUSES,
+        "A rule file that is a symbolic link, not root's, or writable by others refuses.",
+        lambda case: _user_file(case, "unsafe"),
+    ),
+    Difference(
+        "rules-unreadable",
+        REFUSES,
+        "A rule file that the user it names cannot read refuses: the helper has no right over "
+        "files.",
+        _unreadable,
+    ),
+    Difference(
+        "rules-too-big",
+        REFUSES,
+        "A rule file larger than 1 MiB refuses.",
+        lambda case: _user_file(case, "too-big"),
+    ),
+    Difference(
+        "line-too-long",
+        REFUSES,
+        "A line longer than 255 bytes, a comment too, makes the whole rule file refuse.",
+        _broken("too-long"),
+    ),
+    Difference(
+        "line-byte",
+        REFUSES,
+        "A NUL, a carriage return or another control byte, or a non-ASCII byte outside a "
+        "comment, makes the whole rule file refuse.",
+        _broken("byte"),
+    ),
+    Difference(
+        "line-number",
+        REFUSES,
+        "A port above 65535 or a prefix longer than the address makes the whole rule file refuse.",
+        _broken("number"),
+    ),
+    Difference(
+        "line-host-bits",
+        REFUSES,
+        "An address with bits set beyond its prefix length makes the whole rule file refuse.",
+        _broken("host-bits"),
+    ),
+    Difference(
+        "line-order",
+        REFUSES,
+        "A range of addresses or ports whose minimum is above its maximum, or of two address "
+        "families, makes the whole rule file refuse.",
+        _broken("order"),
+    ),
+    Difference(
+        "line-syntax",
+        REFUSES,
+        "A line of no documented form (numbers with a sign or leading zeros and blanks at "
+        "other places included) makes the whole rule file refuse, instead of being skipped or "
+        "guessed at.",
+        _broken("syntax"),
+    ),
+    Difference(
+        "high-port-plain-name",
+        GRANTS,
+        "From port 1024 on, file names carry no '!', so an entry without it grants.",
+        lambda case: case.request.port > LAST_RESERVED and case.granted,
+    ),
+    Difference(
+        "high-port-bang-name",
+        REFUSES,
+        "From port 1024 on, an entry whose name has a '!' does not count.",
+        _high_bang_file,
+    ),
+    Difference(
+        "protocol-file-grants",
+        GRANTS,
+        "A byport or byaddr file whose name ends in ,tcp or ,udp grants that protocol.",
+        lambda case: _protocol_file(case, granted=True),
+    ),
+    Difference(
+        "protocol-file-refuses",
+        REFUSES,
+        "A byport or byaddr file whose name ends in ,tcp or ,udp decides for that protocol, "
+        "before the file without.",
+        lambda case: _protocol_file(case, granted=False),
+    ),
+    Difference(
+        "line-protocol",
+        GRANTS,
+        "A rule line may end in /tcp or /udp.",
+        _extension("protocol"),
+    ),
+    Difference("line-any", GRANTS, "`any` stands for 0.0.0.0/0 and ::/0.", _extension("any")),
+    Difference(
+        "line-comment", GRANTS, "A comment may follow a rule on its line.", _extension("comment")
+    ),
+    Difference(
+        "bygroup",
+        GRANTS,
+        "Where the user's file grants nothing, the files of his groups may.",
+        lambda case: case.granted and case.own.name.startswith("bygroup/"),
+    ),
+]
+
+
+def explanations(case: Case, direction: str) -> List[str]:
+    """Return the identifiers of all differences that excuse this case."""
+    return [d.identifier for d in DIFFERENCES if d.direction == direction and d.applies(case)]

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What pybind.5 says about one request, written a second time and independently.
+
+Pure: a configuration and a request in, a Decision out.  Nothing here is taken
+from the C source except what its comments document; addresses are read by the
+ipaddress module, so that no line is judged by the same code three times.
+"""
+
+import functools
+import ipaddress
+import re
+import socket
+from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Tuple, Union
+
+FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
+LINE_MAX = 255
+RULES_SIZE_MAX = 1 << 20
+READ, EXECUTE = 4, 1
+MAPPED = bytes(10) + b"\xff\xff"
+RULE = re.compile(
+    r"(?:any|(?P<low>[0-9A-Fa-f:.]+)(?:-(?P<high>[0-9A-Fa-f:.]+)|/(?P<length>[0-9]+))?)"
+    r"(?P<form>[,:])[ \t]*(?P<first>[0-9]+)(?:(?P<dash>-|,[ \t]*)(?P<last>[0-9]+))?"
+    r"(?:/(?P<protocol>tcp|udp))?[ \t]*"
+)
+
+
+class Entry(NamedTuple):
+    """One name below the permission directory ("" is the directory itself).
+
+    kind: file, directory, fifo, symlink (to something with these attributes)
+    or dangling (a symlink to nothing).
+    """
+
+    kind: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    content: bytes = b""
+
+
+class Caller(NamedTuple):
+    """The identity of the process that asks."""
+
+    uid: int
+    gid: int
+    groups: Tuple[int, ...] = ()
+
+
+class Request(NamedTuple):
+    """One bind: address packed (4 or 16 bytes), protocol "tcp" or "udp"."""
+
+    address: bytes
+    port: int
+    protocol: str
+    scope: int
+    caller: Caller
+
+
+Files = Dict[str, Entry]
+
+
+class Rule(NamedTuple):
+    """One valid rule line; version 0 is `any`, extensions is what authbind cannot read."""
+
+    version: int
+    low: int
+    high: int
+    ports: Tuple[int, int]
+    protocols: Tuple[str, ...]
+    extensions: FrozenSet[str]
+
+
+class Decision(NamedTuple):
+    """granted, the deciding file ("" where none did), why, and the rules that cover it.
+
+    why: folder (unsafe or missing), unreachable (a folder that the caller may
+    not search), flag, flag-kind, unsafe, unreadable, too-big, rule, none, or
+    broken (faults are then those of all lines).
+    """
+
+    granted: bool
+    name: str
+    why: str
+    rules: Tuple[Rule, ...] = ()
+    faults: FrozenSet[str] = frozenset()
+
+
+def may(entry: Entry, caller: Caller, right: int) -> bool:
+    """Tell whether the mode of entry gives caller the right (READ, EXECUTE)."""
+    if entry.uid == caller.uid:
+        return bool(entry.mode >> 6 & right)
+    if entry.gid == caller.gid or entry.gid in caller.groups:
+        return bool(entry.mode >> 3 & right)
+    return bool(entry.mode & right)
+
+
+def is_roots(entry: Entry) -> bool:
+    """Tell whether entry is root's and nobody else can write it."""
+    return entry.uid == 0 and not entry.mode & 0o022
+
+
+def is_mapped(request: Request) -> bool:
+    """Tell whether the address is an IPv4 address in IPv6 clothes."""
+    return request.address.startswith(MAPPED)
+
+
+def spellings(address: bytes) -> List[str]:
+    """Return address and separator as file names have them, in the order of the steps."""
+    if len(address) == 4:
+        text = socket.inet_ntop(socket.AF_INET, address)
+        return [text + ":", text + ","]
+    groups = (f"{address[i] << 8 | address[i + 1]:x}" for i in range(0, 16, 2))
+    return [socket.inet_ntop(socket.AF_INET6, address) + ",", ":".join(groups) + ","]
+
+
+def flag_names(request: Request, bang: str) -> List[str]:
+    """Return the flag files without a protocol, in the order of the steps."""
+    names = [f"byport/{bang}{request.port}"]
+    return names + [f"byaddr/{bang}{text}{request.port}" for text in spellings(request.address)]
+
+
+def _number(text: str, limit: int) -> Union[int, str]:
+    if len(text) > 1 and text.startswith("0"):
+        return "syntax"
+    value = int(text)
+    return value if value <= limit else "number"
+
+
+def _addresses(match: "re.Match[str]") -> Union[Tuple[int, int, int], str]:
+    """Return (version, lowest, highest) of a rule, or its fault."""
+    if match["low"] is None:
+        return 0, 0, 0
+    try:
+        low = ipaddress.ip_address(match["low"])
+        high = ipaddress.ip_address(match["high"] or match["low"])
+    except ValueError:
+        return "syntax"
+    if match["length"] is None:
+        order = low.version == high.version and low <= high
+        return (low.version, int(low), int(high)) if order else "order"
+    length = _number(match["length"], low.max_prefixlen)
+    if isinstance(length, str):
+        return length
+    host = (1 << (low.max_prefixlen - length)) - 1
+    return "host-bits" if int(low) & host else (low.version, int(low), int(low) | host)
+
+
+def _ports(match: "re.Match[str]", version: int) -> Union[Tuple[int, int], str]:
+    old_form = match["form"] == ":"
+    dash = (match["dash"] or "").strip()
+    wanted = "," if old_form else "-"
+    if old_form and (version != 4 or match["length"] is None or not dash):
+        return "syntax"
+    if dash and dash != wanted:
+        return "syntax"
+    first = _number(match["first"], 65535)
+    last = _number(match["last"], 65535) if dash else first
+    for value in (first, last):
+        if isinstance(value, str):
+            return value
+    return (first, last) if first <= last else "order"
+
+
+@functools.lru_cache(maxsize=4096)
+def read_line(line: bytes) -> Union[Rule, str, None]:
+    """Return the rule of a line without its newline, None for a blank one, else its fault.
+
+    The faults: too-long, byte, syntax, number, host-bits, order.
+    """
+    if len(line) > LINE_MAX:
+        return "too-long"
+    code, mark, _comment = line.partition(b"#")
+    if re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", line) or re.search(rb"[\x80-\xff]", code):
+        return "byte"
+    text = code.decode("ascii")
+    if not text.strip(" \t"):
+        return None
+    match = RULE.fullmatch(text)
+    if match is None:
+        return "syntax"
+    addresses = _addresses(match)
+    if isinstance(addresses, str):
+        return addresses
+    ports = _ports(match, addresses[0])
+    if isinstance(ports, str):
+        return ports
+    extensions = {"comment"} if mark else set()
+    extensions |= {"any"} if match["low"] is None else set()
+    extensions |= {"protocol"} if match["protocol"] else set()
+    protocols = (match["protocol"],) if match["protocol"] else ("tcp", "udp")
+    return Rule(*addresses, ports, protocols, frozenset(extensions))
+
+
+def covers(rule: Rule, request: Request) -> bool:
+    """Tell whether rule speaks about the request."""
+    version = 4 if len(request.address) == 4 else 6
+    return (
+        rule.ports[0] <= request.port <= rule.ports[1]
+        and request.protocol in rule.protocols
+        and rule.version in (0, version)
+        and (rule.version == 0 or rule.low <= int.from_bytes(request.address, "big") <= rule.high)
+    )
+
+
+def _flags(request: Request, bang: str) -> Iterator[str]:
+    plain = flag_names(request, bang)
+    protocol = "," + request.protocol
+    yield plain[0] + protocol
+    yield plain[0]
+    yield from (name + protocol for name in plain[1:] if f",{request.port}" in name)
+    yield from plain[1:]
+
+
+def _judge_rules(files: Files, name: str, request: Request) -> Union[Decision, None]:
+    entry = files[name]
+    if entry.kind in ("symlink", "dangling"):
+        return Decision(False, name, "unsafe")
+    if not may(entry, request.caller, READ):
+        return Decision(False, name, "unreadable")
+    if entry.kind != "file" or not is_roots(entry):
+        return Decision(False, name, "unsafe")
+    if len(entry.content) > RULES_SIZE_MAX:
+        return Decision(False, name, "too-big")
+    read = [read_line(line) for line in entry.content.split(b"\n")]
+    faults = frozenset(fault for fault in read if isinstance(fault, str))
+    if faults:
+        return Decision(False, name, "broken", faults=faults)
+    rules = tuple(rule for rule in read if rule is not None and covers(rule, request))
+    return Decision(True, name, "rule", rules) if rules else None
+
+
+def judge_one(files: Files, request: Request) -> Decision:
+    """Judge the address as it stands: mapped as IPv4, `::` without its other half."""
+    if is_mapped(request):
+        request = request._replace(address=request.address[12:])
+    caller = request.caller
+    for folder in ("", *FOLDERS):
+        entry = files.get(folder)
+        if folder and not may(files[""], caller, EXECUTE):
+            return Decision(False, folder, "unreachable")
+        if (entry is None and not folder) or (
+            entry is not None and (entry.kind != "directory" or not is_roots(entry))
+        ):
+            return Decision(False, folder, "folder")
+    bang = "!" if 512 <= request.port <= 1023 else ""
+    groups = [caller.gid, *sorted(set(caller.groups) - {caller.gid})]
+    rule_names = [f"byuser/{bang}{caller.uid}", *(f"bygroup/{bang}{gid}" for gid in groups)]
+    for name in [*_flags(request, bang), *rule_names]:
+        folder = files.get(name.split("/")[0])
+        if folder is not None and not may(folder, caller, EXECUTE):
+            return Decision(False, name, "unreachable")
+        if folder is None or name not in files:
+            continue
+        if name in rule_names:
+            decision = _judge_rules(files, name, request)
+            if decision is not None:
+                return decision
+        elif files[name].kind != "file":
+            return Decision(False, name, "flag-kind")
+        else:
+            return Decision(may(files[name], caller, EXECUTE), name, "flag")
+    return Decision(False, "", "none")
+
+
+def judge(files: Files, request: Request) -> Tuple[Decision, Decision]:
+    """Return the decisions about the address and, for `::`, about 0.0.0.0 (else the same)."""
+    own = judge_one(files, request)
+    if request.address == bytes(16):
+        return own, judge_one(files, request._replace(address=bytes(4)))
+    return own, own

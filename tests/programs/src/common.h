@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the C programs under test share: a failed REQUIRE says where and why
+ * and ends the program with status 1.
+ */
+#ifndef COMMON_H
+#define COMMON_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ERRNO_BEFORE 4242
+
+#define REQUIRE(condition)                                                                 \
+    do {                                                                                   \
+        if (!(condition)) {                                                                \
+            dprintf(2, "%s:%d: %s: %s\n", __FILE__, __LINE__, #condition, strerror(errno)); \
+            _exit(1);                                                                      \
+        }                                                                                  \
+    } while (0)
+
+/* Addresses where no test's server ever was: TIME_WAIT would keep them busy. */
+static inline struct sockaddr_in loopback(int last, int port)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET,
+        .sin_port = htons((unsigned short)port),
+        .sin_addr.s_addr = htonl(0x7f500000u + (unsigned)last),
+    };
+}
+
+/* Binds, without SO_REUSEADDR, and checks that errno was left alone. */
+static inline void must_bind(int fd, int last)
+{
+    struct sockaddr_in wanted = loopback(last, 80), got = {0};
+    socklen_t len = sizeof got;
+
+    errno = ERRNO_BEFORE;
+    REQUIRE(bind(fd, (struct sockaddr *)&wanted, sizeof wanted) == 0);
+    REQUIRE(errno == ERRNO_BEFORE);
+    REQUIRE(getsockname(fd, (struct sockaddr *)&got, &len) == 0);
+    REQUIRE(got.sin_port == wanted.sin_port && got.sin_addr.s_addr == wanted.sin_addr.s_addr);
+}
+
+static inline void bind_and_close(int last)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    REQUIRE(fd >= 0);
+    must_bind(fd, last);
+    REQUIRE(close(fd) == 0);
+}
+
+#endif

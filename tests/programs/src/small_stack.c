@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Binds in a thread with the smallest stack that POSIX threads know.
+ */
+#include "common.h"
+
+#include <limits.h>
+
+static void *bind_here(void *arg)
+{
+    for (int i = 0; i < 10; i++)
+        bind_and_close(1);
+    return arg;
+}
+
+int main(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    REQUIRE(pthread_attr_init(&attr) == 0);
+    REQUIRE(pthread_attr_setstacksize(&attr, 16384) == 0);
+    REQUIRE(pthread_create(&thread, &attr, bind_here, NULL) == 0);
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    return 0;
+}

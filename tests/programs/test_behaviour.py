@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that treat bind, children, signals and memory in their own way.
+
+The C programs check themselves what they see and end with status 0.
+"""
+
+import contextlib
+import subprocess
+
+import launching
+import pytest
+import support
+from launching import build, build_library, run_granted, under_pybind
+
+pytestmark = pytest.mark.usefixtures("grant80")
+
+HEAP_GIB = 4
+
+
+@pytest.fixture(scope="module")
+def bind_once():
+    """Return the program that binds and closes, once or as often as told."""
+    return build("bind_once.c", "-ldl")
+
+
+@pytest.fixture(scope="module")
+def children():
+    """Return the program that looks for stray children and signals."""
+    return build("children.c")
+
+
+@contextlib.contextmanager
+def link_local():
+    """Give an interface the address fe80::1, ready at once; yields its name."""
+    ip = launching.need("ip", "iproute2")
+    commands = (
+        "link add pbtest0 type veth peer name pbtest1",
+        "address add fe80::1/64 dev pbtest0 nodad",
+        "link set pbtest0 up",
+        "link set pbtest1 up",
+    )
+    try:
+        for command in commands:
+            subprocess.run([ip, *command.split()], check=True)
+        show = [ip, "-6", "address", "show", "dev", "pbtest0", "tentative"]
+        support.wait_for(
+            lambda: b"fe80::1/" not in subprocess.run(show, stdout=-1, check=True).stdout,
+            "fe80::1 to be usable",
+        )
+        yield "pbtest0"
+    finally:
+        subprocess.run([ip, "link", "delete", "pbtest0"], check=False)
+
+
+@pytest.mark.parametrize("how", ["loop", "closefrom", "close_range"])
+def test_closes_all_descriptors_first(how):
+    """A program without any descriptor binds, whatever number its socket has."""
+    run_granted(build("closes_all.c"), how)
+
+
+def test_binds_in_a_child():
+    """A child of fork, of a double fork and of vfork binds what its parent opened."""
+    run_granted(build("binds_in_child.c"))
+
+
+def test_threads_bind_while_another_waits_for_children():
+    """32 threads bind and re-bind; waitpid(-1), waitid and SIGCHLD meet no stray child."""
+    run_granted(build("threads.c"), timeout=60)
+
+
+@pytest.mark.parametrize("mode", ["ignored", "blocked", "subreaper"])
+def test_signals_and_orphans_of_a_bind_do_not_show(children, mode):
+    """SIGCHLD ignored or blocked, or the program a subreaper: bind leaves no trace."""
+    run_granted(children, mode)
+
+
+def test_sigchld_ignored_by_the_caller(children):
+    """SIGCHLD that a shell ignores for its program does not break bind."""
+    run_granted("/bin/sh", "-c", 'trap "" CHLD; exec "$0" subreaper', children)
+
+
+def test_pid_one_of_a_pid_namespace(children):
+    """A program that is PID 1 binds and is left no orphan."""
+    unshare = launching.need("unshare", "util-linux")
+    drop = ["setpriv", "--reuid", str(support.UID), "--regid", str(support.GID)]
+    drop += ["--clear-groups", "--inh-caps=-all", "/usr/bin/env"]
+    inside = [*drop, *under_pybind(children, "pid1")]
+    result = subprocess.run(
+        [unshare, "--pid", "--fork", "--mount-proc", *inside],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=support.PATIENCE_S,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr.decode()
+
+
+def test_large_heap():
+    """A program with 4 GiB in memory binds, and finds them unchanged."""
+    run_granted(build("big_heap.c"), HEAP_GIB)
+
+
+def test_binds_closes_and_binds_again(bind_once):
+    """The same address can be bound, closed and bound 200 times."""
+    run_granted(bind_once, "200")
+
+
+def test_address_lengths():
+    """Every length that bind(2) takes is taken, up to sizeof(struct sockaddr_storage)."""
+    run_granted(build("lengths.c"))
+
+
+def test_link_local_address_with_scope():
+    """A link-local address is bound on the interface that its scope id names."""
+    with link_local() as interface:
+        run_granted(build("lengths.c"), interface)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "$P",
+        "exec $P",
+        "sh -c 'sh -c $P'",
+        "sh -c 'sh -c \"$P; true\"; true'; $P & wait",
+        "exec env nohup sh -c 'exec $P'",
+        "(cd /usr; $P | cat)",
+        "echo $($P)",
+    ],
+)
+def test_started_by_chains_of_shells(bind_once, script):
+    """However many shells stand between pybind and the program, it is served."""
+    result = run_granted("/usr/bin/env", f"P={bind_once}", "/bin/sh", "-c", script)
+    assert set(result.stdout.split()) == {"bound"}
+
+
+def test_musl_program():
+    """A program that musl's dynamic loader starts is served like glibc's."""
+    launching.need("/lib/ld-musl-x86_64.so.1", "musl")
+    program = build("bind_once.c", compiler="musl-gcc", package="musl-tools")
+    assert b"ld-musl" in program.read_bytes()
+    assert run_granted(program, "50").stdout == "bound\n"
+    assert run_granted("/bin/sh", "-c", "$0; true", program).stdout == "bound\n"
+
+
+def test_bind_from_a_loaded_module(bind_once):
+    """A module that the program opens with dlopen(3) binds."""
+    assert run_granted(bind_once, "3", build_library("module.c")).stdout == "bound\n"
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_another_preload_library(order):
+    """A preload library that wraps bind itself works, before or behind ours."""
+    other = build_library("other_preload.c")
+    code = (
+        "import socket; s = socket.socket(); s.bind(('127.80.0.1', 80)); "
+        "print(s.getsockname()[1], s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))"
+    )
+    listed = {"before": f"{other}:$LD_PRELOAD", "after": f"$LD_PRELOAD:{other}"}[order]
+    script = f'LD_PRELOAD="{listed}" exec /usr/bin/python3 -c "$0"'
+    result = run_granted("/bin/sh", "-c", script, code)
+    assert (result.stdout, result.stderr) == ("80 1\n", "other library called\n")
+
+
+def test_preload_library_of_the_caller():
+    """LD_PRELOAD in the caller's environment stays in force."""
+    other = build_library("other_preload.c")
+    code = "import socket; s = socket.socket(); s.bind(('127.80.0.1', 80))"
+    program = under_pybind("/usr/bin/python3", "-c", code)
+    result = support.run(["/usr/bin/env", f"LD_PRELOAD={other}", *program])
+    assert result.returncode == 0, result.stderr
+    assert "other library called\n" in result.stderr
+
+
+def test_bind_in_a_signal_handler():
+    """A handler that interrupts a bind may bind too, on an alternate stack."""
+    run_granted(build("in_handler.c"))
+
+
+def test_bind_on_a_small_stack():
+    """A thread with a stack of 16 KiB binds."""
+    run_granted(build("small_stack.c"))
+
+
+def test_descriptor_table_stays_as_it_was():
+    """A thousand granted and as many refused binds leave no descriptor behind."""
+    run_granted(build("descriptors.c"), "1000")

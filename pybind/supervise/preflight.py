@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 from ..diagnose import binds_alone, own_status
@@ -39,6 +40,11 @@ def check(request: Request, found: Target) -> None:
     if status.get("NoNewPrivs") == "1" and status.get("Seccomp") == "2":
         raise Refused(*already_there())
     bpf.load_library()
+    if importlib.util.find_spec("prctl") is None:
+        raise Refused(
+            "the supervised mode needs the Python module prctl",
+            "as root: apt-get install python3-prctl",
+        )
 
 
 def _check_yama() -> None:

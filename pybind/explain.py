@@ -45,10 +45,14 @@ def granted_by(reply: Reply | None) -> str:
     return f"{CONFIG_DIR}/{reply.name}{line}" if reply.name else "granted"
 
 
-def refusal(verdict: Verdict) -> list[str]:
-    """Return the lines for an address that is not granted, or is busy."""
+def refusal(verdict: Verdict, *, uid: int | None = None) -> list[str]:
+    """Return the lines for an address that is not granted, or is busy.
+
+    uid: who was asked about, where it is not the caller.
+    """
     address, reply = verdict.address, verdict.reply
-    head = f"{what(address)} is refused to {_caller()}: "
+    uid = os.getuid() if uid is None else uid
+    head = f"{what(address)} is refused to {_user(uid)}: "
     if reply is None or reply.reason == _wire.REASON_KERNEL:
         why = _kernel(address, verdict.error, reply)
     elif reply.reason in _CONFIG_REASONS and diagnose.in_user_namespace():
@@ -56,11 +60,11 @@ def refusal(verdict: Verdict) -> list[str]:
     elif reply.reason == _wire.REASON_NO_CAPABILITY:
         why = (_wire.REASON_TEXTS[reply.reason], *diagnose.lost_capability())
     else:
-        why = _by_rules(address, reply)
+        why = _by_rules(address, reply, uid)
     return [head + why[0], *why[1:]]
 
 
-def _by_rules(address: Address, reply: Reply) -> tuple[str, ...]:
+def _by_rules(address: Address, reply: Reply, uid: int) -> tuple[str, ...]:
     """Add to the reason which half it is about, and what every refusal ends with."""
     half = ""
     if reply.v4_half:
@@ -68,11 +72,11 @@ def _by_rules(address: Address, reply: Reply) -> tuple[str, ...]:
     reason, path = reply.reason, f"{CONFIG_DIR}/{reply.name}"
     text = _wire.REASON_TEXTS.get(reason, f"reason {reason}")
     if reason == _wire.REASON_NO_RULE:
-        return (f"{text}{half}", "as root: " + grant_command(address))
+        return (f"{text}{half}", "as root: " + grant_command(address, uid=uid))
     if reason in _CONFIG_REASONS:
         return _config(reply, text)
     if reason in (_wire.REASON_FLAG_DENIED, _wire.REASON_FLAG_KIND, _wire.REASON_FLAG_ERROR):
-        return (f"{path}: {text}{half}", *_flag(path, reply))
+        return (f"{path}: {text}{half}", *_flag(path, reply, uid))
     if reply.name:
         line = f" line {reply.line}" if reply.line else ""
         return (f"{path}{line}: {text}{half}", *_rules(path, reply))
@@ -80,19 +84,20 @@ def _by_rules(address: Address, reply: Reply) -> tuple[str, ...]:
     return (text + cause,)
 
 
-def grant_command(address: Address) -> str:
+def grant_command(address: Address, *, uid: int | None = None) -> str:
     """Return the shell command that grants exactly this port to exactly this user."""
+    uid = os.getuid() if uid is None else uid
     reserved = "!" if 512 <= address.port <= 1023 else ""
     addr = socket.inet_ntop(address.family, address.addr)
     where = addr if any(address.addr) else "any"
     if address.addr.startswith(MAPPED):
         where = socket.inet_ntop(socket.AF_INET, address.addr[12:])
     rule = f"{where},{address.port}/{'udp' if address.udp else 'tcp'}"
-    file = f"{CONFIG_DIR}/byuser/{reserved}{os.getuid()}"
+    file = f"{CONFIG_DIR}/byuser/{reserved}{uid}"
     return f"sh -c 'umask 022; echo {rule} >>{file}'"
 
 
-def _flag(path: str, reply: Reply) -> tuple[str, ...]:
+def _flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
     quoted = shlex.quote(path)
     if reply.reason == _wire.REASON_FLAG_KIND:
         return ("as root, put it aside: " + f"mv {quoted} {quoted}.old",)
@@ -108,7 +113,7 @@ def _flag(path: str, reply: Reply) -> tuple[str, ...]:
             f"its file system is mounted noexec, where no file is executable ({mount})",
             f"as root: mount -o remount,exec {mount}",
         )
-    return (_describe(path), f"as root: setfacl -m u:{os.getuid()}:x {quoted}")
+    return (_describe(path), f"as root: setfacl -m u:{uid}:x {quoted}")
 
 
 def _rules(path: str, reply: Reply) -> tuple[str, ...]:
@@ -219,7 +224,3 @@ def _user(uid: int) -> str:
         return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
     except KeyError:
         return f"uid {uid}"
-
-
-def _caller() -> str:
-    return _user(os.getuid())

@@ -37,6 +37,7 @@ def run(orders: Orders, supervisor_pid: int) -> NoReturn:
                 _end(value)
             elif kind == STOPPED:
                 _stop(value)
+                orders.resumed()
         _reap(supervisor_pid)
 
 
@@ -50,10 +51,13 @@ def _stop(number: int) -> None:
     """Stop as the program did, so that the shell sees its job stopped."""
     if number != signal.SIGSTOP:
         signal.signal(number, signal.SIG_DFL)
+        signal.sigtimedwait([number], 0)  # the terminal's own, which would stop us twice
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     os.kill(os.getpid(), number)
     if number != signal.SIGSTOP:
         signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    # A shell's fg continues the whole group: the program had this one too.
+    signal.sigtimedwait([signal.SIGCONT], 0)
 
 
 def _end(status: int) -> NoReturn:

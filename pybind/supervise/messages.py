@@ -3,7 +3,7 @@
 
 Supervisor to front: a kind and a value, each an int32 in host byte order, and
 then SIGCHLD, because the front waits for signals. Front to supervisor: one
-byte for each signal to forward.
+byte for each signal to forward, or RESUMED after each STOPPED.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 
 STOPPED = 1  # value: the signal that stopped it
 EXITED = 2  # value: wait status (wait(2))
+RESUMED = 0  # the front stopped and goes on
 _MESSAGE = struct.Struct("=ii")
 
 
@@ -38,7 +39,7 @@ class Report:
             signal.pidfd_send_signal(self.pidfd, signal.SIGCHLD)
 
     def receive_signals(self) -> bytes:
-        """Return the numbers of signals to forward; empty: the front is gone."""
+        """Return signals to forward, or RESUMED; empty: the front is gone."""
         try:
             return self._sock.recv(64)
         except OSError:
@@ -61,6 +62,10 @@ class Orders:
         """Have a signal sent to the program."""
         with contextlib.suppress(OSError):
             self._sock.send(bytes([number]))
+
+    def resumed(self) -> None:
+        """Say that a stop is over."""
+        self.forward(RESUMED)
 
     def receive(self) -> list[tuple[int, int]] | None:
         """Return the messages that are there; None: the supervisor is gone."""

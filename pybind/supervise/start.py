@@ -26,6 +26,8 @@ from . import front, kernel, preflight
 from .messages import Orders, Report
 from .supervisor import Supervisor
 
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
 
 class _World:
     """What the program must find as it was, and the processes here change."""
@@ -38,9 +40,14 @@ class _World:
         self.sigchld = signal.getsignal(signal.SIGCHLD)
         # Ignored, it would take away every exit status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # Timers survive execve(2) but not fork(2): the front's would ring in vain.
+        self.timers = {which: signal.setitimer(which, 0) for which in _TIMERS}
 
     def restore(self) -> None:
         """Give back what launch.restore() does not know of."""
+        for which, (delay, interval) in self.timers.items():
+            if delay:
+                signal.setitimer(which, delay, interval)
         if self.sigchld == signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)

@@ -12,9 +12,11 @@ import contextlib
 import errno
 import gc
 import os
+import resource
 import select
 import signal
 import socket
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import _wire, explain, helper
@@ -23,10 +25,11 @@ from ..model import Address
 from ..plan import limits_allow
 from ..proof import Verdict
 from . import kernel
-from .messages import EXITED, STOPPED, Report
+from .messages import EXITED, RESUMED, STOPPED, Report
 from .request import Wanted, decode
 
-_HELPERS_MAX = 64  # at once; further binds wait their turn
+_HELPERS_MAX = 64  # at once; each takes three descriptors
+_WAITING_MAX = 256  # further notifications stay with the kernel
 _SYSCTL = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _COLLECT_EVERY = 4096
 
@@ -49,8 +52,8 @@ class Supervisor:
     """Serves one tree of processes.
 
     listener_fd: of the seccomp filter (owned). program_pid: our child, the
-    program. front_fd: a stream socket to the front (owned); its end of file
-    means that the front is gone. limits: as PYBIND_PORTS, or None. verbose_fd:
+    program. front: the way to the front (owned); its end of file means that the
+    front is gone. limits: as PYBIND_PORTS, or None. verbose_fd:
     where to report (owned), or -1.
     """
 
@@ -70,9 +73,11 @@ class Supervisor:
         self._sysctl_fd = -1
         with contextlib.suppress(OSError):
             self._sysctl_fd = os.open(_SYSCTL, os.O_RDONLY | os.O_CLOEXEC)
+        self._stops = 0  # told to the front, which has not yet gone on
         self._waiting: list[_Pending] = []
         self._running: dict[int, _Running] = {}  # by pidfd of the helper
         self._poll = select.poll()
+        self._listening: bool | None = True  # None: nobody is left to listen to
 
     def run(self) -> None:
         """Serve until the last process of the tree is gone."""
@@ -80,6 +85,8 @@ class Supervisor:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         assert self._front is not None
         for fd in (self._listener_fd, wake_read, self._front.fileno()):
             self._poll.register(fd, select.POLLIN)
@@ -98,9 +105,16 @@ class Supervisor:
                     self._on_helper(fd)
                 else:
                     self._on_front()
+            self._listen(len(self._waiting) < _WAITING_MAX)
             rounds += 1
             if rounds % _COLLECT_EVERY == 0:
                 gc.collect()
+
+    def _listen(self, wanted: bool) -> None:
+        """Take notifications or leave them; gone listeners are not asked for again."""
+        if self._listening is not None and self._listening != wanted:
+            self._poll.modify(self._listener_fd, select.POLLIN if wanted else 0)
+            self._listening = wanted
 
     def _reap(self) -> bool:
         """Collect the dead and the stopped; False when nobody is left."""
@@ -121,6 +135,7 @@ class Supervisor:
             with contextlib.suppress(ChildProcessError):
                 stopped = os.waitid(os.P_PID, self._program_pid, os.WSTOPPED | os.WNOHANG)
                 if stopped is not None:
+                    self._stops += 1
                     self._tell(STOPPED, stopped.si_status)
         return True
 
@@ -133,7 +148,9 @@ class Supervisor:
         assert self._front is not None
         numbers = self._front.receive_signals()
         for number in numbers:
-            if self._program_pid:
+            if number == RESUMED:
+                self._resume()
+            elif self._program_pid:
                 with contextlib.suppress(OSError):
                     os.kill(self._program_pid, number)
         if not numbers:
@@ -144,9 +161,23 @@ class Supervisor:
             if self._program_pid:
                 os.kill(self._program_pid, signal.SIGKILL)
 
+    def _resume(self) -> None:
+        """Continue the program if only the front was continued, by `kill -CONT PID`.
+
+        Not if it was stopped once more meanwhile: the front has yet to follow.
+        """
+        self._reap()
+        self._stops -= 1
+        if self._program_pid and self._stops == 0:
+            with open(f"/proc/{self._program_pid}/stat", "rb") as file:
+                state = file.read().rpartition(b")")[2].split()[0]
+            if state == b"T":
+                os.kill(self._program_pid, signal.SIGCONT)
+
     def _on_listener(self, events: int) -> None:
         if not events & select.POLLIN:  # POLLHUP: no process has the filter any more
             self._poll.unregister(self._listener_fd)
+            self._listening = None
             return
         try:
             note = kernel.receive(self._listener_fd)
@@ -204,11 +235,11 @@ class Supervisor:
             pending = self._waiting.pop(0)
             try:
                 pid, reply = helper.start_bind(pending.address, pending.socket_fd)
-                pidfd = os.pidfd_open(pid)
-            except (OSError, HelperUnusable):
+            except (OSError, HelperUnusable):  # no process, no descriptor left
                 os.close(pending.socket_fd)
-                self._respond(pending.cookie, errno.EACCES)
+                self._respond(pending.cookie, None)
                 continue
+            pidfd = os.pidfd_open(pid)
             self._running[pidfd] = _Running(pending, pid, reply)
             self._poll.register(pidfd, select.POLLIN)
 
@@ -249,8 +280,18 @@ class Supervisor:
                 kernel.answer(self._listener_fd, cookie, error)
 
 
+@contextlib.contextmanager
+def _borrowed(socket_fd: int) -> Iterator[socket.socket]:
+    """Use a descriptor as a socket; it stays open. OSError: it is none."""
+    sock = socket.socket(fileno=socket_fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
 def _address(socket_fd: int, wanted: Wanted) -> Address:
-    with socket.socket(fileno=os.dup(socket_fd)) as sock:
+    with _borrowed(socket_fd) as sock:
         protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
     udp = protocol == socket.IPPROTO_UDP
     return Address(wanted.family, wanted.addr, wanted.scope_id, wanted.port, udp)
@@ -258,7 +299,7 @@ def _address(socket_fd: int, wanted: Wanted) -> Address:
 
 def _is_bound(pending: _Pending) -> bool:
     """Ask the socket itself: its helper died unheard."""
-    with socket.socket(fileno=os.dup(pending.socket_fd)) as sock:
+    with _borrowed(pending.socket_fd) as sock:
         name = sock.getsockname()
     address = pending.address
     return bool(

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""File capabilities as the kernel stores them: security.capability (leaf).
+
+The form is struct vfs_cap_data of linux/capability.h: magic and flags, then
+the permitted and inheritable words, low and high, little-endian; in revision 3
+the uid that is root in the user namespace they are for.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+ATTRIBUTE = "security.capability"
+NET_BIND_SERVICE = 10
+_REVISION_2, _REVISION_3 = 0x02000000, 0x03000000
+_EFFECTIVE = 1
+# capability.h, in the order of their numbers.
+_NAMES = (
+    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable "
+    "net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio "
+    "sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time "
+    "sys_tty_config mknod lease audit_write audit_control setfcap mac_override mac_admin syslog "
+    "wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore"
+).split()
+
+
+class FileCaps(NamedTuple):
+    """The capabilities of a file: sets as bit masks; root_uid is 0 outside of namespaces."""
+
+    permitted: int
+    inheritable: int
+    effective: bool
+    root_uid: int = 0
+
+    def __str__(self) -> str:
+        """Return them as setcap(8) takes them."""
+        groups: dict[str, list[str]] = {}
+        for name, bit in _names(self.permitted | self.inheritable):
+            permitted = self.permitted >> bit & 1
+            flags = "e" if self.effective else ""
+            flags += ("i" if self.inheritable >> bit & 1 else "") + ("p" if permitted else "")
+            groups.setdefault(flags, []).append(name)
+        text = " ".join(f"{','.join(names)}={flags}" for flags, names in groups.items())
+        return (text or "=") + (f" [rootid={self.root_uid}]" if self.root_uid else "")
+
+
+HELPERS = FileCaps(1 << NET_BIND_SERVICE, 0, False)  # exactly this, see helpers/helper/caps.c
+
+
+def _names(mask: int) -> Iterator[tuple[str, int]]:
+    for bit in range(mask.bit_length()):
+        if mask >> bit & 1:
+            yield f"cap_{_NAMES[bit] if bit < len(_NAMES) else bit}", bit
+
+
+def decode(value: bytes) -> FileCaps | None:
+    """Return what an attribute says, or None where its form is not known."""
+    if len(value) not in (20, 24):
+        return None
+    words = struct.unpack(f"<{len(value) // 4}I", value)
+    if words[0] & 0xFF000000 != (_REVISION_2 if len(value) == 20 else _REVISION_3):
+        return None
+    permitted, inheritable = words[1] | words[3] << 32, words[2] | words[4] << 32
+    root_uid = words[5] if len(words) > 5 else 0
+    return FileCaps(permitted, inheritable, bool(words[0] & _EFFECTIVE), root_uid)
+
+
+def encode(caps: FileCaps) -> bytes:
+    """Return the attribute, revision 2."""
+    flags = _REVISION_2 | (_EFFECTIVE if caps.effective else 0)
+    low, high = 0xFFFFFFFF, 32
+    permitted, inheritable = caps.permitted, caps.inheritable
+    words = (permitted & low, inheritable & low, permitted >> high, inheritable >> high)
+    return struct.pack("<5I", flags, *words)
+
+
+def read(path: str | int) -> FileCaps | None:
+    """Return the capabilities of a file, None for none (or an unknown form)."""
+    try:
+        return decode(os.getxattr(path, ATTRIBUTE))
+    except OSError:
+        return None

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How pybind would serve a program: what `pybindctl doctor -- PROGRAM` tells.
+
+Root asks in a child that is an ordinary user: for root's own programs other
+things hold (setuid to root is no change, the supervised mode is not had).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+from .. import launch, target
+from ..errors import PybindError
+from ..model import AUTO, Request, Target
+from ..supervise import preflight
+from .findings import BROKEN, OK, Finding, run_python
+
+_TOPIC = "program"
+_IN_CHILD = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pybind.admin import serving
+print(json.dumps(serving.way(sys.argv[2])))
+"""
+
+
+def program(name: str) -> Finding:
+    """Return how `name` (looked for in PATH) would be served to an ordinary user."""
+    if os.geteuid() == 0:
+        found = _as_other_user(name)
+        if found is not None and found.level == OK:
+            return found
+        # Broken for nobody may only mean: in a folder that nobody cannot search.
+        own = way(name)
+        return found if found is not None and own.level == OK and _is_raised(name) else own
+    return way(name)
+
+
+def _is_raised(name: str) -> bool:
+    """Tell whether root sees a program as harmless only because root is who asks."""
+    path = target.find(os.fsencode(name), launch.read_environ())
+    return bool(os.stat(path).st_mode & 0o6000)
+
+
+def _as_other_user(name: str) -> Finding | None:
+    try:
+        done = run_python(_IN_CHILD, name)
+        level, topic, text, repair = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return Finding(level, topic, text, tuple(repair))
+
+
+def way(name: str) -> Finding:
+    """Return how `name` would be served to the user that this process is."""
+    try:
+        found = target.classify(target.find(os.fsencode(name), launch.read_environ()))
+        return _served(name, found)
+    except PybindError as error:
+        return Finding(BROKEN, _TOPIC, error.lines[0], tuple(error.lines[1:]))
+
+
+def _served(name: str, found: Target) -> Finding:
+    what = f"{os.fsdecode(found.path)}: {found.kind}"
+    if found.binds_alone:
+        text = f"{what}: started plainly, the kernel lets it bind every port itself"
+        return Finding(OK, _TOPIC, text)
+    if not found.obstacle:
+        return Finding(OK, _TOPIC, f"{what}: served by the preload library")
+    if os.geteuid() != 0:
+        request = Request((), None, AUTO, False, False, False, (os.fsencode(name),))
+        preflight.check(request, found)
+    elif found.unsupervisable:
+        text = f"{what}: cannot be served: {found.unsupervisable}"
+        return Finding(BROKEN, _TOPIC, text)
+    text = f"{what}: served by a supervisor ({found.obstacle}); sudo and ping cannot work in it"
+    return Finding(OK, _TOPIC, text)

@@ -1,9 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""
-How long does bind(2) of port 80 take: native as root, under pybind, under authbind?
+"""How long does bind(2) of port 80 take: native as root, under pybind, under authbind?
 
-    make && tools/sandbox bench/bind.py [--rounds N] [--binds N]
+    make && tools/sandbox bench/bind.py [--rounds N] [--binds N] [--pin]
 
 Needs root, gcc and Debian's package authbind. The ways take turns (A B C A B
 C ...), so that a change in the machine's load meets all of them. Each figure
@@ -33,6 +32,7 @@ WAYS = {
     "pybind": [*DROP, "/usr/bin/env", PYBIND, "--port", "80", "--"],
     "authbind": [*DROP, "/usr/bin/env", "authbind"],
 }
+PIN = ["taskset", "--cpu-list", "0", "chrt", "--fifo", "50"]
 HEAPS_MIB = (0, 1024)
 FASTER_AT_LEAST = 4.0
 HEAP_RATIO_MAX = 1.2
@@ -40,9 +40,12 @@ HEAP_RATIO_MAX = 1.2
 
 def main() -> int:
     """Measure, print the table, judge the promises."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rounds", type=int, default=7)
     options.add_argument("--binds", type=int, default=200, help="in each process")
+    options.add_argument(
+        "--pin", action="store_true", help="one CPU, real-time: for a machine that is not idle"
+    )
     given = options.parse_args()
     if os.geteuid() != 0 or "PYBIND_SANDBOX" not in os.environ:
         sys.exit("bench/bind.py: run it as root through tools/sandbox")
@@ -55,7 +58,7 @@ def main() -> int:
         os.chmod(folder, 0o755)
         program = os.path.join(folder, "bind_loop")
         subprocess.run(["gcc", "-O2", "-o", program, HERE / "bind_loop.c"], check=True)
-        return report(measure(program, given.rounds, given.binds))
+        return report(measure(program, given))
 
 
 def grant(name: str) -> None:
@@ -66,12 +69,13 @@ def grant(name: str) -> None:
     path.chmod(0o755)
 
 
-def measure(program: str, rounds: int, binds: int) -> dict[tuple[str, int], list[int]]:
+def measure(program: str, given: argparse.Namespace) -> dict[tuple[str, int], list[int]]:
     """Return the nanoseconds of every round, by way and heap."""
     figures: dict[tuple[str, int], list[int]] = {(w, h): [] for h in HEAPS_MIB for w in WAYS}
-    for _ in range(rounds):
+    for _ in range(given.rounds):
         for (way, heap), values in figures.items():
-            command = [*WAYS[way], program, str(binds), str(heap)]
+            pin = PIN if given.pin else []
+            command = [*pin, *WAYS[way], program, str(given.binds), str(heap)]
             result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             values.append(int(result.stdout.split()[0]))
     return figures
@@ -80,6 +84,7 @@ def measure(program: str, rounds: int, binds: int) -> dict[tuple[str, int], list
 def report(figures: dict[tuple[str, int], list[int]]) -> int:
     """Print the table; returns 1 when a promise is broken, else 0."""
     median = {key: statistics.median(values) for key, values in figures.items()}
+    print(f"load: {' '.join(map(str, os.getloadavg()))} on {os.cpu_count()} CPUs")
     print(f"{'way':<14} {'heap':>9} {'median of a bind':>18} {'range over rounds':>24}")
     for (way, heap), values in figures.items():
         low, high = min(values) / 1000, max(values) / 1000

@@ -43,8 +43,9 @@ void caps_sanitise(void)
     setrlimit(RLIMIT_CORE, &no_core);
     for (int which = ITIMER_REAL; which <= ITIMER_PROF; which++)
         setitimer(which, &off, NULL);
-    for (int sig = 1; sig < NSIG; sig++)
-        sigaction(sig, &dfl, NULL);
+    /* Of dispositions only SIG_IGN crosses execve(2): these two must end us. */
+    sigaction(SIGALRM, &dfl, NULL);
+    sigaction(SIGTERM, &dfl, NULL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* A rule file on a dead NFS server must end in a refusal, not in a bind
      * long after the caller gave up: the default action of SIGALRM is death. */

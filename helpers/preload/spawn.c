@@ -110,14 +110,12 @@ static long close_others(int fd)
     return result | raw(SYS_close_range, high, ~0u, 0);
 }
 
+/* After the helper's end: what it sent waits in our queue. */
 static bool receive_reply(struct job *job)
 {
     struct pb_reply *reply = job->reply;
-    long got;
+    long got = raw(SYS_recvfrom, job->pair[0], reply, sizeof *reply, MSG_DONTWAIT, NULL, NULL);
 
-    do
-        got = raw(SYS_recvfrom, job->pair[0], reply, sizeof *reply, 0, NULL, NULL);
-    while (got == -EINTR);
     return got == sizeof *reply && reply->magic == PB_MAGIC && reply->version == PB_VERSION;
 }
 
@@ -144,11 +142,11 @@ static void intermediate(void *arg)
         job->result = SPAWN_FAILED;
         exit_now();
     }
-    raw(SYS_close, job->pair[1]);
-    bool answered = receive_reply(job);
+    /* The program may close and bind again only when the helper's copy is gone. */
     while (raw(SYS_wait4, job->helper_pid, NULL, __WALL, NULL) == -EINTR)
         ;
     job->helper_pid = 0;
+    bool answered = receive_reply(job);
     if (answered)
         job->result = SPAWN_ANSWERED;
     else if (job->exec_error)

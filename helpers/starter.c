@@ -6,10 +6,10 @@
  * start when stdin is a directory, and would let its own files take closed
  * descriptors 0 to 2.  The program must find all of that as the caller left
  * it, so it goes along as the first argument (pybind/launch.py reads it):
- * "FFFSS:FD" with
- *   FFF  descriptors 0, 1, 2: o open, c closed, d a directory (0 only)
+ * "FFFSS:FD:FD:FD" with
+ *   FFF  descriptors 0, 1, 2: o open, c closed, d a directory
  *   SS   SIGPIPE, SIGXFSZ: i ignored, d not
- *   FD   where the directory of descriptor 0 is kept, or -1
+ *   FD   where the directories of 0, 1 and 2 are kept, else -1
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ static char descriptor_state(int fd, int *kept_fd)
     char state = 'c';
 
     if (fstat(fd, &st) == 0) {
-        if (fd != 0 || !S_ISDIR(st.st_mode))
+        if (!S_ISDIR(st.st_mode))
             return 'o';
         *kept_fd = fcntl(fd, F_DUPFD, KEPT_FD_MIN);
         close(fd);
@@ -47,13 +47,14 @@ int main(int argc, char **argv)
 {
     static char *const own[] = {PYTHON, "-I", "-X", "utf8", START_PY};
     enum { OWN = sizeof own / sizeof *own };
-    char *args[OWN + 1 + argc + 1], notes[32];
-    int kept_fd = -1, count = 0;
+    char *args[OWN + 1 + argc + 1], notes[64];
+    int kept[3] = {-1, -1, -1}, count = 0;
+    char fds[4] = "";
 
-    char fd0 = descriptor_state(0, &kept_fd), fd1 = descriptor_state(1, &kept_fd);
-    char fd2 = descriptor_state(2, &kept_fd);
-    snprintf(notes, sizeof notes, "%c%c%c%c%c:%d", fd0, fd1, fd2, signal_state(SIGPIPE),
-             signal_state(SIGXFSZ), kept_fd);
+    for (int fd = 0; fd < 3; fd++)
+        fds[fd] = descriptor_state(fd, &kept[fd]);
+    snprintf(notes, sizeof notes, "%s%c%c:%d:%d:%d", fds, signal_state(SIGPIPE),
+             signal_state(SIGXFSZ), kept[0], kept[1], kept[2]);
     while (count < OWN) {
         args[count] = own[count];
         count++;

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import struct
@@ -101,12 +102,14 @@ def _ask(request: bytes, socket_fd: int | None) -> Reply:
 
 
 def _spawn(reply_fd: int, socket_fd: int | None) -> int:
-    spare = [fcntl.fcntl(reply_fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)]
+    wanted = [(reply_fd, _wire.REPLY_FD)]
+    if socket_fd is not None:
+        wanted.append((socket_fd, _wire.SOCKET_FD))
+    actions, spare = [], []
     try:
-        actions = [(os.POSIX_SPAWN_DUP2, spare[0], _wire.REPLY_FD)]
-        if socket_fd is not None:
-            spare.append(fcntl.fcntl(socket_fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD))
-            actions.append((os.POSIX_SPAWN_DUP2, spare[1], _wire.SOCKET_FD))
+        for fd, place in wanted:
+            spare.append(_move_up(fd))
+            actions.append((os.POSIX_SPAWN_DUP2, spare[-1], place))
         return os.posix_spawn(HELPER, ["pybind-helper"], {}, file_actions=actions)
     except OSError as error:
         raise HelperUnusable(
@@ -116,6 +119,17 @@ def _spawn(reply_fd: int, socket_fd: int | None) -> int:
     finally:
         for fd in spare:
             os.close(fd)
+
+
+def _move_up(fd: int) -> int:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)
+    except OSError:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        raise HelperUnusable(
+            f"no descriptor is left to start the helper with; the limit is {limit}",
+            f"allow more: ulimit -n {max(64, 2 * limit)}",
+        ) from None
 
 
 def _decode(data: bytes) -> Reply:

@@ -50,15 +50,15 @@ def execute(plan: Plan, notes: str) -> NoReturn:
 
 def restore(notes: str) -> None:
     """Give back descriptors 0 to 2 and the dispositions that the starter noted."""
-    states, _, kept = notes.partition(":")
+    states, *kept = notes.split(":")
     for sig, state in ((signal.SIGPIPE, states[3]), (signal.SIGXFSZ, states[4])):
         signal.signal(sig, signal.SIG_IGN if state == "i" else signal.SIG_DFL)
     for fd in range(3):
         if states[fd] == "c":
             os.close(fd)
         elif states[fd] == "d":
-            os.dup2(int(kept), fd)
-            os.close(int(kept))
+            os.dup2(int(kept[fd]), fd)
+            os.close(int(kept[fd]))
 
 
 def _raise_for(path: bytes, error: OSError) -> NoReturn:

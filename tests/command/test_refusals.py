@@ -337,7 +337,16 @@ def test_another_system():
     """On another operating system: one line, 125."""
     code = (
         "import sys; sys.platform = 'darwin'; sys.path.insert(0, sys.argv[1]);"
-        "from pybind.cli import main; sys.exit(main(['--port', '80', 'true'], 'ooodd:-1'))"
+        "from pybind.cli import main; sys.exit(main(['--port', '80', 'true'], 'ooodd:-1:-1:-1'))"
     )
     done = support.run(["/usr/bin/python3", "-c", code, support.PREFIX + "/share/pybind"])
     assert len(refused(done, "Linux only").splitlines()) == 1
+
+
+def test_too_few_descriptors(grant80, program):
+    """A descriptor limit that leaves no room for the helper is named."""
+    path, started = program
+    done = support.run(["/usr/bin/sh", "-c", 'ulimit -n 8; exec "$0" --port 80 "$1"',
+                        support.PYBIND, path])  # fmt: skip
+    refused(done, "ulimit -n", "8")
+    assert not started()

@@ -125,6 +125,15 @@ def test_directory_as_stdin(launch, world, changes):
     )
 
 
+@pytest.mark.parametrize("fd", ["1", "2"])
+def test_directory_as_output(launch, world, fd):
+    """A directory in the place of an output arrives as it is."""
+    assert any(
+        line.startswith(f"fd {fd} ") and line.endswith(" /usr")
+        for line in same(launch, world, "-D", fd)
+    )
+
+
 def test_more_descriptors(launch, world):
     """Descriptors above 2, at 10 too, are passed on and none is added."""
     lines = same(launch, world, "-n", "3", "-n", "10", "-D", "11", "-n", "200", "-D", "0")

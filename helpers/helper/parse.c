@@ -123,13 +123,12 @@ static enum pb_fault port_range(char **at, bool old_form, struct rule *r)
 
 static enum pb_fault rule(char *at, struct rule *r)
 {
-    const char *start = at;
     enum pb_fault fault = address_range(&at, r);
 
     if (fault)
         return fault;
-    bool old_form = r->family == AF_INET && memchr(start, '/', (size_t)(at - start)) &&
-                    take(&at, ":");
+    /* Only a prefix length can end before ':', which addresses may contain. */
+    bool old_form = r->family == AF_INET && take(&at, ":");
     if (!old_form && !take(&at, ","))
         return PB_FAULT_SYNTAX;
     fault = port_range(&at, old_form, r);

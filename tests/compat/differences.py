@@ -134,8 +134,8 @@ DIFFERENCES: List[Difference] = [
     Difference(
         "folder-unsafe",
         REFUSES,
-        "Everything is refused while the permission directory or one of its four folders is "
-        "not a real directory of root's that nobody else can write.",
+        "Everything is refused while the permission directory, a folder above it or one of its "
+        "four folders is not a real directory of root's that nobody else can write.",
         lambda case: case.own.why == "folder",
     ),
     Difference(

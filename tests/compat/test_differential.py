@@ -22,7 +22,7 @@ SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
 CASES_FOR_SHARES = 20000  # with fewer, a rare difference may not come up
 WORKERS = 2
 WORKER = pathlib.Path(__file__).with_name("worker.py")
-GIVE_UP_S = 900
+GIVE_UP_S = 300 + CASES // 50  # many times what it takes on an idle machine
 COUNTERS = ("verdicts", "failure_counts", "held", "explained", "alone")
 
 

@@ -35,7 +35,7 @@ class Report:
     def send(self, kind: int, value: int) -> None:
         """Tell the front; one that is gone hears nothing."""
         with contextlib.suppress(OSError):
-            self._sock.send(_MESSAGE.pack(kind, value))
+            self._sock.send(_MESSAGE.pack(kind, value), socket.MSG_NOSIGNAL)
             signal.pidfd_send_signal(self.pidfd, signal.SIGCHLD)
 
     def receive_signals(self) -> bytes:
@@ -61,7 +61,8 @@ class Orders:
     def forward(self, number: int) -> None:
         """Have a signal sent to the program."""
         with contextlib.suppress(OSError):
-            self._sock.send(bytes([number]))
+            # SIGPIPE would be taken for one more signal to forward.
+            self._sock.send(bytes([number]), socket.MSG_NOSIGNAL)
 
     def resumed(self) -> None:
         """Say that a stop is over."""

@@ -16,7 +16,7 @@ import resource
 import select
 import signal
 import socket
-from collections.abc import Iterator
+import struct
 from typing import NamedTuple
 
 from .. import _wire, explain, helper
@@ -26,10 +26,12 @@ from ..plan import limits_allow
 from ..proof import Verdict
 from . import kernel
 from .messages import EXITED, RESUMED, STOPPED, Report
-from .request import Wanted, decode
+from .request import decode
+from .sockets import address_of, is_bound
 
-_HELPERS_MAX = 64  # at once; each takes three descriptors
+_HELPERS_MAX = 64  # at once; each takes four descriptors with what it is started by
 _WAITING_MAX = 256  # further notifications stay with the kernel
+_OTHER_FDS = 24  # what else may be open
 _SYSCTL = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _COLLECT_EVERY = 4096
 
@@ -76,6 +78,7 @@ class Supervisor:
         self._stops = 0  # told to the front, which has not yet gone on
         self._waiting: list[_Pending] = []
         self._running: dict[int, _Running] = {}  # by pidfd of the helper
+        self._helpers_max, self._waiting_max = _HELPERS_MAX, _WAITING_MAX
         self._poll = select.poll()
         self._listening: bool | None = True  # None: nobody is left to listen to
 
@@ -85,8 +88,7 @@ class Supervisor:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self._find_room()
         assert self._front is not None
         for fd in (self._listener_fd, wake_read, self._front.fileno()):
             self._poll.register(fd, select.POLLIN)
@@ -105,10 +107,19 @@ class Supervisor:
                     self._on_helper(fd)
                 else:
                     self._on_front()
-            self._listen(len(self._waiting) < _WAITING_MAX)
+            self._listen(len(self._waiting) < self._waiting_max)
             rounds += 1
             if rounds % _COLLECT_EVERY == 0:
                 gc.collect()
+
+    def _find_room(self) -> None:
+        """Fit the queue into the descriptors that are allowed."""
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        if hard != resource.RLIM_INFINITY:
+            room = max(hard - _OTHER_FDS, 5)
+            self._helpers_max = min(_HELPERS_MAX, room // 5)
+            self._waiting_max = min(_WAITING_MAX, room - 4 * self._helpers_max)
 
     def _listen(self, wanted: bool) -> None:
         """Take notifications or leave them; gone listeners are not asked for again."""
@@ -188,7 +199,7 @@ class Supervisor:
         pending = None
         try:
             pending = self._examine(note)
-        except (OSError, ValueError, StopIteration):
+        except (OSError, ValueError, StopIteration, struct.error):
             pending = None  # it died, hides its memory, or gave a bad address
         finally:
             if pending is None:
@@ -211,7 +222,7 @@ class Supervisor:
         finally:
             os.close(pidfd)
         try:
-            address = _address(socket_fd, wanted)
+            address = address_of(socket_fd, wanted)
             # Only now it is sure that memory and socket were the waiting thread's.
             if limits_allow(self._limits, address) and kernel.is_waiting(
                 self._listener_fd, note.id
@@ -231,7 +242,7 @@ class Supervisor:
             return port < 1024
 
     def _start_helpers(self) -> None:
-        while self._waiting and len(self._running) < _HELPERS_MAX:
+        while self._waiting and len(self._running) < self._helpers_max:
             pending = self._waiting.pop(0)
             try:
                 pid, reply = helper.start_bind(pending.address, pending.socket_fd)
@@ -239,7 +250,12 @@ class Supervisor:
                 os.close(pending.socket_fd)
                 self._respond(pending.cookie, None)
                 continue
-            pidfd = os.pidfd_open(pid)
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:  # no descriptor left: wait for this one
+                os.waitpid(pid, 0)
+                self._finish(pending, reply)
+                continue
             self._running[pidfd] = _Running(pending, pid, reply)
             self._poll.register(pidfd, select.POLLIN)
 
@@ -249,13 +265,17 @@ class Supervisor:
         self._poll.unregister(pidfd)
         os.close(pidfd)
         os.waitpid(pid, 0)
+        self._finish(pending, reply_socket)
+        self._start_helpers()
+
+    def _finish(self, pending: _Pending, reply_socket: socket.socket) -> None:
         with reply_socket:
             try:
                 reply = helper.finish(reply_socket)
                 error = reply.error
             except (HelperUnusable, OSError):
                 reply = None
-                error = 0 if _is_bound(pending) else errno.EACCES
+                error = 0 if is_bound(pending.socket_fd, pending.address) else errno.EACCES
         # Our copy goes before the answer: the program's close(2) must really close.
         os.close(pending.socket_fd)
         refused = reply is not None and reply.reason != _wire.REASON_KERNEL and error != 0
@@ -269,7 +289,6 @@ class Supervisor:
             )
             with contextlib.suppress(OSError):
                 os.write(self._verbose_fd, "".join(f"pybind: {t}\n" for t in text).encode())
-        self._start_helpers()
 
     def _respond(self, cookie: int, error: int | None) -> None:
         """Answer with an errno (0: bound); None lets the kernel decide."""
@@ -278,30 +297,3 @@ class Supervisor:
                 kernel.let_continue(self._listener_fd, cookie)
             else:
                 kernel.answer(self._listener_fd, cookie, error)
-
-
-@contextlib.contextmanager
-def _borrowed(socket_fd: int) -> Iterator[socket.socket]:
-    """Use a descriptor as a socket; it stays open. OSError: it is none."""
-    sock = socket.socket(fileno=socket_fd)
-    try:
-        yield sock
-    finally:
-        sock.detach()
-
-
-def _address(socket_fd: int, wanted: Wanted) -> Address:
-    with _borrowed(socket_fd) as sock:
-        protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
-    udp = protocol == socket.IPPROTO_UDP
-    return Address(wanted.family, wanted.addr, wanted.scope_id, wanted.port, udp)
-
-
-def _is_bound(pending: _Pending) -> bool:
-    """Ask the socket itself: its helper died unheard."""
-    with _borrowed(pending.socket_fd) as sock:
-        name = sock.getsockname()
-    address = pending.address
-    return bool(
-        name[1] == address.port and socket.inet_pton(address.family, name[0]) == address.addr
-    )

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No test of this mode may leave a process; programs are built once."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "programs"))
+
+import supervising
+import support
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing():
+    """Fail a test after which a process of UID is there, a zombie too; then kill it."""
+    before = set(supervising.processes())
+
+    def left():
+        return {pid: what for pid, what in supervising.processes().items() if pid not in before}
+
+    yield
+    try:
+        support.wait_for(lambda: not left(), "every process to end")
+    except AssertionError:
+        found = left()
+        # Supervisors last: they end by themselves, and their end kills the others.
+        supervising.kill_all(pid for pid, what in found.items() if "python" not in what[0])
+        supervising.kill_all(left())
+        raise AssertionError(f"left running: {found}") from None
+
+
+@pytest.fixture(scope="session")
+def agent():
+    """Return the agent as a static program: `auto` serves it by a supervisor."""
+    return supervising.build("agent.c", "-static")
+
+
+@pytest.fixture(scope="session")
+def dynamic_agent():
+    """Return the agent as an ordinary dynamic program."""
+    return supervising.build("agent.c")
+
+
+@pytest.fixture(scope="session")
+def static_server():
+    """Return src/server.c as a static program."""
+    return supervising.build("server.c", "-static")

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs that no preload library reaches, on port 80: each answers."""
+
+import os
+import pathlib
+import platform
+import subprocess
+
+import pytest
+import supervising
+import support
+from launching import need
+from supervising import under_pybind
+
+pytestmark = pytest.mark.usefixtures("grant80")
+
+NO_SUCH_WAY = 77  # server.c: this machine has no such system call
+INTEL = platform.machine() == "x86_64"
+
+
+def answer_of(argv, **options):
+    """Return what the server argv answers, over IPv4; its log must not name pybind."""
+    with support.server(argv, ready=support.answers_http, **options) as process:
+        body = support.http_get()
+        assert "pybind:" not in process.log.read_text(errors="replace")
+    return body.decode()
+
+
+def skip_unless_machine_can(program, how):
+    """Skip where the kernel cannot run the program, or has no such system call."""
+    command = ["/usr/bin/unshare", "--net", program, how, "8080"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+    finally:
+        process.kill()
+        status = process.wait(support.PATIENCE_S)
+        process.stdout.close()
+    if status in (126, 127):
+        pytest.skip(f"this kernel does not run {program.name} (CONFIG_IA32_EMULATION)")
+    if status == NO_SUCH_WAY:
+        pytest.skip(f"this kernel has no system calls of the kind {how!r}")
+    assert line.startswith(how), f"without pybind: {line!r}, status {status}"
+
+
+@pytest.fixture(scope="session")
+def server32():
+    """Return src/server.c as a static 32-bit program."""
+    if not INTEL:
+        pytest.skip(f"i386 programs are for x86_64, this is {platform.machine()}")
+    multilib = pathlib.Path("/usr/include/gnu/stubs-32.h")
+    assert multilib.exists(), f"{multilib} is missing: apt-get install gcc-multilib"
+    return supervising.build("server.c", "-m32", "-static", package="gcc-multilib")
+
+
+@pytest.fixture(scope="session")
+def dynamic_server():
+    """Return src/server.c as a dynamic program."""
+    return supervising.build("server.c")
+
+
+@pytest.fixture(scope="session")
+def go_server():
+    """Return a Go net/http server without cgo."""
+    return supervising.build_go()
+
+
+def test_go(go_server):
+    """A Go net/http server, built without cgo, answers over IPv4 and IPv6."""
+    with support.server(under_pybind(go_server), ready=support.answers_http) as process:
+        assert support.http_get() == support.http_get("::1") == b"go net/http"
+        assert process.log.read_text() == ""
+
+
+@pytest.mark.parametrize("command", ["file-server", "respond"])
+def test_caddy(command):
+    """Debian's caddy answers, as file server and with a fixed answer."""
+    caddy = need("caddy", "caddy")
+    folder = support.scratch_dir()
+    (folder / "hello").write_text("caddy")
+    words = {
+        "file-server": ["file-server", "--listen", ":80", "--root", folder],
+        "respond": ["respond", "--listen", ":80", "--body", "caddy"],
+    }[command]
+    environ = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    argv = under_pybind(caddy, *words)
+    with support.server(argv, ready=support.answers_http, env={**os.environ, **environ}):
+        for host in ("127.0.0.1", "::1"):
+            assert support.http_get(host, path="/hello") == b"caddy"
+
+
+def test_busybox_httpd():
+    """The web server of Debian's busybox-static answers with a file."""
+    busybox = need("busybox", "busybox-static")
+    interpreter = subprocess.run(
+        ["/usr/bin/readelf", "--program-headers", busybox],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=support.PATIENCE_S,
+    )
+    assert b"INTERP" not in interpreter.stdout, "apt-get install busybox-static"
+    folder = support.scratch_dir()
+    (folder / "hello").write_text("busybox")
+    argv = under_pybind(busybox, "httpd", "-f", "-p", "80", "-h", folder)
+    with support.server(argv, ready=support.answers_http):
+        assert support.http_get(path="/hello") == b"busybox"
+
+
+@pytest.mark.parametrize("how", ["bind", "syscall"])
+def test_static_glibc(static_server, how):
+    """A static program answers, by the C library's bind and by its own system call."""
+    assert answer_of(under_pybind(static_server, how)) == f"{how} 6 80"
+
+
+def test_static_musl():
+    """A static program of musl answers."""
+    program = supervising.build("server.c", "-static", compiler="musl-gcc", package="musl-tools")
+    assert answer_of(under_pybind(program)) == "bind 6 80"
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_mptcp(static_server, dynamic_server, mode):
+    """An MPTCP server answers, and its socket is still one of MPTCP."""
+    static = mode == "static"
+    program = static_server if static else dynamic_server
+    argv = under_pybind(program, "mptcp", mode="auto" if static else "supervise")
+    assert answer_of(argv) == "mptcp 262 80"
+
+
+@pytest.mark.parametrize("how", ["bind", "syscall"])
+def test_dynamic_with_supervise(dynamic_server, how):
+    """--mode supervise serves a dynamic program, and syscall(SYS_bind) in it."""
+    assert answer_of(under_pybind(dynamic_server, how, mode="supervise")) == f"{how} 6 80"
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_bindresvport(static_server, dynamic_server, mode):
+    """glibc's bindresvport gets a port of 600 to 1023 where ! entries grant them."""
+    static = mode == "static"
+    support.rules(f"byuser/!{support.UID}", "any,600-1023")
+    program = static_server if static else dynamic_server
+    argv = under_pybind(program, "bindresvport", mode="auto" if static else "supervise", ports=())
+    log = support.scratch_dir() / "log"
+    with open(log, "wb") as file:
+        process = support.as_user(argv, stdout=file, stderr=file)
+        try:
+            support.wait_for(lambda: b"\n" in log.read_bytes(), "bindresvport to bind")
+            how, protocol, port = log.read_text().split()
+            assert (how, protocol) == ("bindresvport", "6")
+            assert 600 <= int(port) <= 1023
+            assert support.http_get(port=int(port)).decode() == f"bindresvport 6 {port}"
+        finally:
+            process.terminate()
+            process.wait(support.PATIENCE_S)
+
+
+@pytest.mark.parametrize("how", ["bind", "syscall", "socketcall"])
+def test_program_of_32_bits(server32, how):
+    """An i386 program answers, by bind's own system call and by socketcall."""
+    skip_unless_machine_can(server32, how)
+    assert answer_of(under_pybind(server32, how)) == f"{how} 6 80"
+
+
+@pytest.mark.parametrize("how", ["int80", "int80-socketcall", "x32"])
+def test_other_system_calls_of_a_64_bit_program(static_server, how):
+    """The i386 and x32 system calls of a 64-bit program are served too."""
+    if not INTEL:
+        pytest.skip(f"only x86_64 has such system calls, this is {platform.machine()}")
+    skip_unless_machine_can(static_server, how)
+    assert answer_of(under_pybind(static_server, how)) == f"{how} 6 80"
+
+
+@pytest.mark.parametrize("end", ["wait", "exit 0"])
+def test_shell_script_with_a_static_server(static_server, end):
+    """A script that starts a static server, and waits for it or ends before it."""
+    script = support.scratch_dir() / "script"
+    script.write_text(f"#!/bin/sh\n{static_server} bind & echo $! >&2\n{end}\n")
+    script.chmod(0o755)
+    log = support.scratch_dir() / "log"
+    with open(log, "wb") as file:
+        process = support.as_user(
+            under_pybind(script, mode="supervise"), stdout=subprocess.DEVNULL, stderr=file
+        )
+    try:
+        support.wait_for(support.answers_http, "the server of the script")
+        assert support.http_get() == b"bind 6 80"
+        if end != "wait":
+            assert process.wait(support.PATIENCE_S) == 0
+            assert support.http_get() == b"bind 6 80"
+    finally:
+        supervising.kill_all(int(word) for word in log.read_text().split() if word.isdigit())
+        supervising.end(process)
+
+
+def test_script_of_a_static_interpreter(static_server):
+    """A script whose interpreter is static is served without being told."""
+    busybox = need("busybox", "busybox-static")
+    script = support.scratch_dir() / "script"
+    script.write_text(f"#!{busybox} sh\nexec {static_server} bind\n")
+    script.chmod(0o755)
+    assert answer_of(under_pybind(script)) == "bind 6 80"

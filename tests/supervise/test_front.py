@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The front ends as the program ends, outlived by daemons; orphans are adopted."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+import supervising
+import support
+from supervising import parent, started, under_pybind, wait_gone
+
+pytestmark = pytest.mark.usefixtures("grant80")
+
+EACCES = 13
+
+
+def raw_status(argv):
+    """Run argv as UID; returns (wait status as waitpid gives it, stdout and stderr)."""
+    process = support.as_user(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        out, _ = process.communicate(timeout=support.PATIENCE_S)
+    finally:
+        process.kill()
+        process.wait(support.PATIENCE_S)
+    return process.returncode, out
+
+
+SCRIPTS = ["exit 0", "exit 3", "exit 255", "kill -TERM $$", "kill -SEGV $$", "kill -KILL $$"]
+SCRIPTS += ["kill -INT $$", "kill -PIPE $$", "kill -HUP $$", "kill -ABRT $$"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("shell", ["static", "dynamic"])
+def test_exit_status(script, shell):
+    """The caller sees the program's own wait status, and not a word of pybind's."""
+    command = {
+        "static": [supervising.need("busybox", "busybox-static"), "sh", "-c", script],
+        "dynamic": ["/bin/sh", "-c", script],
+    }[shell]
+    mode = "auto" if shell == "static" else "supervise"
+    assert raw_status(under_pybind(*command, mode=mode)) == raw_status(command)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nonexistent", 127), ("/etc/passwd", 126)])
+def test_program_that_cannot_be_started(path, status):
+    """126 and 127 in this mode too."""
+    result = support.run(under_pybind(path, mode="supervise"))
+    assert (result.returncode, result.stdout) == (status, "")
+    assert path in result.stderr
+
+
+def test_interpreter_that_is_missing():
+    """A program that execve(2) refuses, after the filter was loaded: 126, nobody is left."""
+    broken = supervising.build("agent.c", "-Wl,--dynamic-linker=/nonexistent/ld.so")
+    result = support.run(under_pybind(broken, mode="supervise"))
+    assert (result.returncode, result.stdout) == (126, "")
+    assert f"cannot start '{broken}'" in result.stderr
+
+
+def test_daemon(agent):
+    """The front returns when the daemon's parent does; the daemon goes on binding."""
+    with started(under_pybind(agent)) as (front, talk):
+        daemon = talk.ask("daemon")
+        assert front.wait(support.PATIENCE_S) == 0
+        pid, supervisor, _, session = talk.ask("pid")
+        assert pid == daemon
+        assert session not in (daemon, front.pid)
+        assert talk.ask("bind tcp 127.90.0.1 80") == 0
+        assert talk.ask("bind tcp 127.90.0.1 81") == EACCES
+        assert talk.ask("serve 0.0.0.0 80") == 0
+        assert support.http_get().decode() == f"agent {daemon}"
+        assert supervising.status_of(supervisor)
+    wait_gone(daemon, supervisor)
+
+
+def links(pid):
+    """Return what a process's descriptors and its working directory are."""
+    folder = f"/proc/{pid}/fd"
+    found = {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+    return found | {os.readlink(f"/proc/{pid}/cwd")}
+
+
+def test_front_and_supervisor_hold_nothing_of_the_programs(agent):
+    """Not its descriptors, not its folder: who reads from it sees its end."""
+    reading, writing = os.pipe()
+    folder = support.scratch_dir()
+    with started(under_pybind(agent), pass_fds=[writing], cwd=folder) as (front, talk):
+        os.close(writing)
+        pid, supervisor, *_ = talk.ask("pid")
+        theirs = links(pid)
+        assert {os.readlink(f"/proc/self/fd/{reading}"), os.fspath(folder)} <= theirs
+        for other in (front.pid, supervisor):
+            support.wait_for(
+                lambda other=other: not theirs & links(other), f"{other} to hold nothing"
+            )
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_orphans_are_adopted(agent):
+    """Whoever loses its parent becomes the supervisor's child, binds on, and is reaped."""
+    with started(under_pybind(agent)) as (_, talk):
+        supervisor = parent(talk.pid())
+        orphans = [talk.ask("orphan") for _ in range(5)]
+        assert [parent(pid) for pid in orphans] == [supervisor] * 5
+        for pid in orphans:
+            os.kill(pid, signal.SIGKILL)
+        wait_gone(*orphans)
+        assert talk.ask("bind tcp 127.90.0.1 80") == 0
+
+
+def test_many_orphans_leave_no_zombie():
+    """A thousand orphans that end at once are all reaped while the program goes on."""
+    script = "i=0; while [ $i -lt 1000 ]; do (/bin/true &); i=$((i+1)); done; echo done; read x"
+    argv = under_pybind("/bin/sh", "-c", script, mode="supervise")
+    process = support.as_user(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        supervising.wait_line(process.stdout, 60)
+        assert process.stdout.readline() == b"done\n"
+        support.wait_for(
+            lambda: not [1 for _, state in supervising.processes().values() if state[0] == "Z"],
+            "the zombies to be reaped",
+        )
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        supervising.end(process)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Job control: what a shell and a terminal see of a supervised program.
+
+Each test runs twice, without pybind too: that is how it must be.
+"""
+
+import os
+import signal
+
+import pytest
+import supervising
+from supervising import parent, under_pybind
+from terminals import CTRL_BACKSLASH, CTRL_C, CTRL_Z, on_terminal
+
+pytestmark = pytest.mark.usefixtures("grant80")
+
+INT, QUIT, TSTP = int(signal.SIGINT), int(signal.SIGQUIT), int(signal.SIGTSTP)
+CONT, TTIN, URG = int(signal.SIGCONT), int(signal.SIGTTIN), int(signal.SIGURG)
+
+
+@pytest.fixture(params=["plain", "supervised"])
+def argv(request, agent):
+    """Return the argv of the agent, without pybind and with it."""
+    if request.param == "plain":
+        return ["/usr/bin/env", agent]
+    return under_pybind(agent)
+
+
+def settled(job):
+    """Wait until signals sent so far have arrived: later ones have, on both ways."""
+    group = job.ask("pid")[2]  # the pid that was started
+    for number in (QUIT, URG):
+        job.ask(f"catch {number}")
+        before = job.ask(f"count {number}")
+        if number == QUIT:
+            job.key(CTRL_BACKSLASH)
+        else:
+            os.kill(group, number)
+        job.wait_count(number, before + 1)
+
+
+def test_terminal_is_usable(argv):
+    """The program reads the terminal and writes to it, in the foreground group."""
+    with on_terminal(argv) as job:
+        pid, _, group, _ = job.ask("pid")
+        assert job.ask("bind tcp 127.90.0.1 8080") == 0
+        status = supervising.status_of(pid)
+        assert status["Name"] == "agent"
+        assert job.ask("pid")[2] == group
+        job.tell("exit 3")
+        assert job.event() == "exited 3"
+
+
+def test_ctrl_c_arrives_once(argv):
+    """Ctrl-C reaches a program that counts SIGINT exactly once, each time."""
+    with on_terminal(argv) as job:
+        job.ask(f"catch {INT}")
+        for times in (1, 2, 3):
+            job.key(CTRL_C)
+            job.wait_count(INT, times)
+            settled(job)
+            assert job.ask(f"count {INT}") == times
+        assert not job.has_event()
+
+
+@pytest.mark.parametrize(("key", "number"), [(CTRL_C, INT), (CTRL_BACKSLASH, QUIT)])
+def test_keys_end_the_program(argv, key, number):
+    """Ctrl-C and Ctrl-backslash end it, and the shell sees by which signal."""
+    with on_terminal(argv) as job:
+        job.ask("pid")
+        job.key(key)
+        assert job.event() == f"killed {number}"
+
+
+def test_ctrl_z_and_fg(argv):
+    """Ctrl-Z stops the job, fg lets it go on, as often as one likes."""
+    with on_terminal(argv) as job:
+        program = job.pid()
+        for _ in range(3):
+            job.key(CTRL_Z)
+            assert job.event() == f"stopped {TSTP}"
+            assert supervising.is_stopped(program)
+            job.shell("fg")
+            assert job.event() == "continued"
+            assert job.pid() == program
+        job.ask(f"catch {INT}")
+        job.key(CTRL_C)
+        job.wait_count(INT)
+
+
+def test_bg_and_a_read_from_the_terminal(argv):
+    """In the background the job stops as soon as it reads the terminal (SIGTTIN)."""
+    with on_terminal(argv) as job:
+        job.pid()
+        job.key(CTRL_Z)
+        assert job.event() == f"stopped {TSTP}"
+        job.shell("bg")
+        event = job.event()
+        # The kernel keeps only the last of two changes that nobody has asked about.
+        assert (job.event() if event == "continued" else event) == f"stopped {TTIN}"
+        job.shell("fg")
+        assert job.event() == "continued"
+        assert job.pid()
+
+
+def test_program_that_catches_ctrl_z(argv):
+    """A program that handles SIGTSTP itself goes on, and the shell sees no stop."""
+    with on_terminal(argv) as job:
+        job.ask(f"catch {TSTP}")
+        job.key(CTRL_Z)
+        job.wait_count(TSTP)
+        settled(job)
+        assert job.ask(f"count {TSTP}") == 1
+        assert not job.has_event()
+
+
+def test_program_that_stops_itself(argv):
+    """A program that stops itself, as editors do, is seen stopped by the shell."""
+    with on_terminal(argv) as job:
+        job.tell(f"raise {int(signal.SIGSTOP)}")
+        assert job.event() == f"stopped {int(signal.SIGSTOP)}"
+        job.shell("fg")
+        assert job.event() == "continued"
+        assert job.hear() == 0
+        assert job.pid()
+
+
+def test_fg_continues_once(argv):
+    """A program that counts SIGCONT gets one for one fg."""
+    with on_terminal(argv) as job:
+        job.ask(f"catch {CONT}")
+        job.key(CTRL_Z)
+        assert job.event() == f"stopped {TSTP}"
+        job.shell("fg")
+        assert job.event() == "continued"
+        job.wait_count(CONT)
+        settled(job)
+        assert job.ask(f"count {CONT}") == 1
+
+
+def test_terminal_that_hangs_up(argv):
+    """When the terminal goes away the program ends by SIGHUP, and nobody is left."""
+    with on_terminal(argv) as job:
+        assert job.pid()
+
+
+def test_binds_after_a_stop(agent):
+    """A stopped and continued job goes on binding; its supervisor was not stopped."""
+    with on_terminal(under_pybind(agent)) as job:
+        program = job.pid()
+        supervisor = parent(program)
+        job.key(CTRL_Z)
+        assert job.event() == f"stopped {TSTP}"
+        assert not supervising.is_stopped(supervisor)
+        job.shell("fg")
+        assert job.event() == "continued"
+        assert job.ask("bind tcp 127.90.0.1 80") == 0

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many binds at once, binds under signals, and programs that die in the middle of one."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+import pytest
+import supervising
+import support
+from supervising import started, under_pybind
+
+pytestmark = pytest.mark.usefixtures("grant80")
+
+PROCESSES, THREADS, ROUNDS = 20, 50, 4
+STORM_TIMEOUT_S = 180
+GATE = """#!/bin/sh
+# In the helper's place: says that it was started, waits to be let on, becomes the helper.
+echo $$ >>{folder}/started
+while [ ! -e {folder}/open ]; do sleep 0.02; done
+exec {real}
+"""
+
+
+def modes(name):
+    """Build src/NAME both ways; returns [(program, mode)], for static and for dynamic."""
+    return {
+        "static": (supervising.build(name, "-static"), "auto"),
+        "dynamic": (supervising.build(name), "supervise"),
+    }
+
+
+@pytest.fixture(scope="module")
+def storm():
+    """Return src/storm.c both ways."""
+    return modes("storm.c")
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Return src/tables.c, static."""
+    return supervising.build("tables.c", "-static")
+
+
+@contextlib.contextmanager
+def slow_helper():
+    """Put a gate before the helper; yields (started(), open()) and takes it away."""
+    folder = support.scratch_dir()
+    helper = pathlib.Path(support.HELPER)
+    real, gate = (helper.with_name(f"pybind-helper.{word}") for word in ("real", "gate"))
+    if not real.exists():
+        os.link(helper, real)  # a copy would have no capability
+    gate.write_text(GATE.format(folder=folder, real=real))
+    gate.chmod(0o755)
+    gate.rename(helper)
+
+    def count():
+        with contextlib.suppress(FileNotFoundError):
+            return len((folder / "started").read_text().split())
+        return 0
+
+    def restore():
+        if not os.path.samefile(helper, real):
+            os.link(real, gate)
+            gate.rename(helper)
+        (folder / "open").touch()
+
+    try:
+        yield count, restore
+    finally:
+        restore()
+
+
+@contextlib.contextmanager
+def halted(pid):
+    """Stop a process, so that binds stay pending; let it go on at the end."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        support.wait_for(lambda: supervising.is_stopped(pid), "the supervisor to stop")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def inventory(supervisor):
+    """Return what a supervisor holds: its open descriptors, its children."""
+    return len(os.listdir(f"/proc/{supervisor}/fd")), len(supervising.children(supervisor))
+
+
+@pytest.mark.parametrize("linked", ["static", "dynamic"])
+def test_thousand_threads(storm, linked):
+    """1,000 threads of 20 processes bind at once: every answer comes, and is right.
+
+    Granted, refused, unprivileged, local, busy and malformed ones, mixed; and
+    the supervisor holds nothing more afterwards than before.
+    """
+    program, mode = storm[linked]
+    argv = under_pybind(program, PROCESSES, THREADS, ROUNDS, mode=mode)
+    process = support.as_user(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        (program_pid,) = (
+            pid for pid, what in supervising.processes().items() if what[0] == "storm"
+        )
+        supervisor = supervising.parent(program_pid)
+        before = inventory(supervisor)
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        supervising.wait_line(process.stdout, STORM_TIMEOUT_S)
+        result = process.stdout.readline().decode()
+        support.wait_for(lambda: inventory(supervisor) == before, f"{before} in the supervisor")
+        out, err = process.communicate(timeout=support.PATIENCE_S)
+    finally:
+        process.kill()
+        process.wait(support.PATIENCE_S)
+    found = re.fullmatch(r"answers (\d+) wrong 0 failed 0\n", result)
+    assert found, result + err.decode()
+    # One or two answers for each bind, six in a malformed round, five in a busy one.
+    assert int(found[1]) > PROCESSES * THREADS * ROUNDS * 2
+    assert (process.returncode, out, err) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("linked", ["static", "dynamic"])
+def test_interval_timer(linked):
+    """A timer that interrupts every 3 ms (SA_RESTART) spoils none of 1,000 binds."""
+    program, mode = modes("timer.c")[linked]
+    result = support.run(under_pybind(program, 1000, mode=mode), timeout=120)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "bound 1000\n", "")
+
+
+@pytest.mark.parametrize("linked", ["static", "dynamic"])
+def test_killed_in_the_middle(linked):
+    """200 children are killed while they bind; each time their addresses are free again."""
+    program, mode = modes("killer.c")[linked]
+    result = support.run(under_pybind(program, 200, mode=mode), timeout=180)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "killed 200\n", "")
+
+
+def test_killed_while_the_supervisor_is_late(agent):
+    """Children killed before their bind was even looked at leave no trace."""
+    with started(under_pybind(agent)) as (_, talk):
+        supervisor = supervising.parent(talk.pid())
+        before = inventory(supervisor)
+        with halted(supervisor):
+            pids = [talk.ask(f"binder 127.90.0.{last} 80") for last in range(1, 21)]
+            for pid in pids:
+                support.wait_for(lambda pid=pid: supervising.in_bind(pid), "a bind to wait")
+            for pid in pids[::2]:
+                os.kill(pid, signal.SIGKILL)
+                assert talk.ask(f"reap {pid}") == signal.SIGKILL
+        assert [talk.ask(f"reap {pid}") for pid in pids[1::2]] == [0] * 10
+        assert [talk.ask(f"bind tcp 127.90.0.{last} 80") for last in range(1, 21)] == [0] * 20
+        support.wait_for(lambda: inventory(supervisor) == before, f"{before} in the supervisor")
+
+
+def test_killed_while_the_helper_works(agent):
+    """Killed when the helper has its socket already: dead at once, and the port is free."""
+    with started(under_pybind(agent)) as (_, talk):
+        supervisor = supervising.parent(talk.pid())
+        before = inventory(supervisor)
+        with slow_helper() as (helpers, let_on):
+            pid = talk.ask("binder 127.90.0.1 80")
+            support.wait_for(lambda: helpers() == 1, "the helper to start")
+            os.kill(pid, signal.SIGKILL)
+            assert talk.ask(f"reap {pid}") == signal.SIGKILL
+            let_on()
+        support.wait_for(lambda: inventory(supervisor) == before, f"{before} in the supervisor")
+        assert supervising.can_listen("127.90.0.1")
+        assert talk.ask("bind tcp 127.90.0.1 80") == 0
+
+
+def test_one_slow_helper_delays_nobody_else(agent):
+    """While one helper is slow, other binds, privileged ones too, get their answers."""
+    with started(under_pybind(agent)) as (_, talk):
+        assert talk.pid()  # it has started: the proof of the port is over
+        with slow_helper() as (helpers, let_on):
+            pid = talk.ask("binder 127.90.0.1 80")
+            support.wait_for(lambda: helpers() == 1, "the helper to start")
+            assert talk.ask("bind tcp 127.90.0.2 8080") == 0
+            assert talk.ask("unix") == 0
+            assert talk.ask("bind tcp 127.90.0.2 81") == 13
+            second = talk.ask("binder 127.90.0.3 80")
+            support.wait_for(lambda: helpers() == 2, "a second helper to start")
+            assert supervising.in_bind(pid)
+            let_on()
+            assert [talk.ask(f"reap {pid}"), talk.ask(f"reap {second}")] == [0, 0]
+
+
+def test_whole_tree_killed_while_binds_wait(agent):
+    """Program and children killed with binds pending: the front ends so, nobody stays."""
+    with started(under_pybind(agent)) as (process, talk):
+        program = talk.pid()
+        supervisor = supervising.parent(program)
+        with slow_helper() as (helpers, let_on):
+            pids = [talk.ask(f"binder 127.90.0.{last} 80") for last in range(1, 6)]
+            support.wait_for(lambda: helpers() == 5, "the helpers to start")
+            for pid in (program, *pids):
+                os.kill(pid, signal.SIGKILL)
+            assert process.wait(support.PATIENCE_S) == -signal.SIGKILL
+            let_on()
+        supervising.wait_gone(supervisor, *pids)
+        assert all(supervising.can_listen(f"127.90.0.{last}") for last in range(1, 6))
+
+
+@pytest.mark.parametrize("how", ["leaderless", "unshared", "vfork"])
+def test_descriptor_table_of_the_calling_thread(tables, how):
+    """It is the calling thread's socket that is bound, whatever its leader has or is."""
+    result = support.run(under_pybind(tables, how))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "bound\n", "")
+
+
+@pytest.mark.parametrize("port", [80, 8080])
+def test_address_rewritten_meanwhile(port):
+    """HOSTILE 57: a thread that rewrites the address gets no port that is not granted."""
+    program = supervising.build("flip.c", "-static")
+    result = support.run(under_pybind(program, port, 3000), timeout=120)
+    assert result.returncode == 0, result.stderr
+    allowed, forbidden, refused = map(int, re.findall(r"\d+", result.stdout))
+    assert forbidden == 0
+    assert allowed > 0 < refused
+    assert allowed + refused == 3000

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the supervised mode says: nothing by itself, with -v which way was taken and why."""
+
+import pytest
+import supervising
+import support
+from supervising import started, under_pybind
+
+pytestmark = pytest.mark.usefixtures("grant80")
+
+
+def said(argv):
+    """Run a program that ends at once; returns what pybind says."""
+    result = support.run(argv)
+    assert (result.returncode, result.stdout) == (0, "")
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def go_program():
+    """Return a Go program, which reads no stdin: `go version` of Debian's own go is one."""
+    return supervising.need(supervising.GO, "golang-go")
+
+
+def test_auto_prints_nothing(agent, dynamic_agent):
+    """Neither way says a word, not when a bind is refused either."""
+    for program in (agent, dynamic_agent):
+        with started(under_pybind(program)) as (front, talk):
+            assert talk.ask("bind tcp 127.90.0.1 80") == 0
+            assert talk.ask("bind tcp 127.90.0.1 81") == 13
+            assert front.said() == ""
+        assert said(under_pybind(program)) == ""
+
+
+def test_verbose_names_the_way(agent, dynamic_agent):
+    """-v says for a static program that a supervisor serves it, and why."""
+    words = said(under_pybind(agent, options=["-v"]))
+    assert "supervisor" in words
+    assert "statically linked" in words
+    words = said(under_pybind(dynamic_agent, options=["-v"]))
+    assert "preload library" in words
+    assert "supervisor" not in words
+    words = said(under_pybind(dynamic_agent, mode="supervise", options=["-v"]))
+    assert "supervisor" in words
+    assert "--mode" in words
+
+
+def test_verbose_names_go(go_program):
+    """-v says that it is a Go program."""
+    result = support.run(under_pybind(go_program, "version", options=["-v"]))
+    assert result.returncode == 0
+    assert "supervisor" in result.stderr
+    assert "Go" in result.stderr
+
+
+def test_verbose_tells_of_each_bind(agent):
+    """-v tells what became of each bind of a privileged port."""
+    with started(under_pybind(agent, options=["-v"])) as (front, talk):
+        assert talk.ask("bind tcp 127.90.0.1 80") == 0
+        assert talk.ask("bind tcp 127.90.0.1 8080") == 0
+        (support.CONFIG / "byport" / "80").unlink()
+        assert talk.ask("bind tcp 127.90.0.2 80") == 13
+        support.wait_for(lambda: "127.90.0.2" in front.said(), "a word about the refusal")
+        words = front.said()
+    assert "127.90.0.1:80/tcp: bound" in words
+    assert "127.90.0.2:80/tcp" in words
+    assert "8080" not in words
+    assert all(line.startswith("pybind: ") for line in words.splitlines())
+
+
+def test_preload_of_a_static_program_points_here(agent):
+    """--mode preload of a static program is refused, and names the mode that works."""
+    result = support.run(under_pybind(agent, mode="preload"))
+    assert result.returncode == 125
+    assert "--mode supervise" in result.stderr

@@ -51,6 +51,7 @@ HEADERS     = helpers/protocol.h $(wildcard helpers/helper/*.h helpers/preload/*
 MODULES     = $(wildcard pybind/*.py)
 MAN1        = man/pybind.1
 MAN5        = man/pybind.5
+MAN8        = man/pybindctl.8
 
 all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/pybindctl $(BUILD)/_build.py \
      pybind/_wire.py
@@ -88,7 +89,7 @@ install: all
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
 	  $(PREFIX)/sbin $(SHARE)/pybind/supervise $(SHARE)/pybind/admin \
-	  $(MANDIR)/man1 $(MANDIR)/man5)
+	  $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
 	@# A descriptor kept on an old helper must not stay a way to its capability.
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) 2>/dev/null || true
@@ -105,6 +106,7 @@ install: all
 	umask 022; $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(SHARE)/pybind
 	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 $(MAN5) $(DESTDIR)$(MANDIR)/man5/
+	$(INSTALL) -m 0644 $(MAN8) $(DESTDIR)$(MANDIR)/man8/
 ifeq ($(DESTDIR),)
 	setcap cap_net_bind_service=p $(HELPER)
 else
@@ -116,7 +118,8 @@ uninstall:
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
 	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
-	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5)))
+	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(DESTDIR)$(MANDIR)/man8/pybindctl.8
+	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock
 	-rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null
 
 # For tools/run-tests, which has no network.

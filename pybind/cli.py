@@ -78,7 +78,8 @@ class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
-def _command(deep: bool, depth: int | None, argv: tuple[str, ...], **options: object) -> Request:
+def command(deep: bool, depth: int | None, argv: tuple[str, ...], **options: object) -> Request:
+    """Return the command line as a Request; click's help comes from _HELP."""
     if deep and depth is not None:
         raise UsageError("--deep and --depth exclude each other")
     program = tuple(os.fsencode(word) for word in argv)
@@ -96,7 +97,7 @@ def main(arguments: list[str], notes: str) -> int:
     try:
         if sys.platform != "linux":
             raise PybindError("works on Linux only: file capabilities and its /proc are Linux's")
-        request = _command.main(arguments, prog_name="pybind", standalone_mode=False)
+        request = command.main(arguments, prog_name="pybind", standalone_mode=False)
         return request if isinstance(request, int) else _run(request, notes)
     except click.UsageError as error:
         _say(error.format_message(), "see: pybind --help")

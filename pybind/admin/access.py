@@ -20,6 +20,7 @@ _VERSION, _ENTRY, _NO_ID = struct.pack("<I", 2), struct.Struct("<HHI"), 0xFFFFFF
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 _NAMED = {_USER: "user", _GROUP: "group"}
 _X = 1
+_R = 4
 ACL_NAME = "system.posix_acl_access"
 
 
@@ -195,5 +196,7 @@ def _made(access: Access, found: dict[tuple[int, int], int]) -> Access:
         mask = 0
         for (tag, _), perm in found.items():
             mask |= perm if tag in (_USER, _GROUP_OBJ, _GROUP) else 0
-        found[_MASK, _NO_ID] = mask
+        # With an empty mask the kernel does not look at the list at all, and an
+        # entry that refuses one user would give way to what all others have.
+        found[_MASK, _NO_ID] = mask or _R
     return access._replace(entries=tuple((*key, perm) for key, perm in sorted(found.items())))

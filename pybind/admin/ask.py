@@ -12,6 +12,9 @@ import json
 import os
 import pwd
 import re
+import select
+import signal
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -20,6 +23,7 @@ from ..errors import HelperUnusable, PybindError
 from ..model import Address, Reply, Step
 from .errors import AdminError, Failed, NeedsRoot
 
+_PATIENCE_S = 30  # beside a tenth of a second for each address: a helper takes 1 ms
 _ID_MAX = 0xFFFFFFFE  # the one above means "leave it" to setresuid(2)
 
 
@@ -108,12 +112,37 @@ def _ask_in_child(
         _child(writing, uid, gid, groups, addresses)
     os.close(writing)
     try:
-        with open(reading, "rb") as pipe:
-            data = pipe.read()
+        data = _read(reading, _PATIENCE_S + len(addresses) / 10)
     finally:
-        with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored by our caller
-            os.waitpid(pid, 0)
+        os.close(reading)
+        _end(pid)
     return _decode(data, uid)
+
+
+def _end(pid: int) -> None:
+    """End the child: the user may signal it, and one that he stopped must not keep us."""
+    # By pidfd, and either may find it gone, for where SIGCHLD is ignored.
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+        os.waitpid(pid, 0)
+
+
+def _read(reading: int, patience_s: float) -> bytes:
+    """Return all that comes until the other end closes, or what came until patience ends."""
+    data = b""
+    deadline = time.monotonic() + patience_s
+    poll = select.poll()
+    poll.register(reading)
+    while poll.poll(max(0, deadline - time.monotonic()) * 1000):
+        chunk = os.read(reading, 1 << 16)
+        if not chunk:
+            break
+        data += chunk
+    return data
 
 
 def _child(

@@ -203,8 +203,10 @@ def _to_take_away(reply: Reply, who: ask.Identity) -> list[str]:
     if reply.line:
         return [f"to take line {reply.line} away, as root: sed -i '{reply.line}d' {path}"]
     if os.stat(f"{CONFIG_DIR}/{reply.name}").st_uid == who.uid:
-        return [f"to take it away, as root: chown root {path} && setfacl -m u:{who.uid}:- {path}"]
-    return [f"to take it away from {who}, as root: setfacl -m u:{who.uid}:- {path}"]
+        return [
+            f"to take it away, as root: chown root {path} && setfacl -m u:{who.uid}:-,m::rx {path}"
+        ]
+    return [f"to take it away from {who}, as root: setfacl -m u:{who.uid}:-,m::rx {path}"]
 
 
 def commands(lines: list[str]) -> list[str]:

@@ -59,7 +59,9 @@ def locked() -> Iterator[None]:
     with _as_failure(CONFIG_DIR):
         fd = _lock()
     try:
-        _remove_left_over()
+        with _as_failure(CONFIG_DIR):
+            for path in left_over():
+                os.unlink(path)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -78,12 +80,17 @@ def _lock() -> int:
         os.close(fd)
 
 
-def _remove_left_over() -> None:
+def left_over() -> list[str]:
+    """Return what a run that was killed left beside the permission files."""
+    found = []
     for folder in FOLDERS:
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(f"{CONFIG_DIR}/{folder}"):
-                if name.startswith(".") and name.endswith(LEFT_OVER):
-                    os.unlink(f"{CONFIG_DIR}/{folder}/{name}")
+        with contextlib.suppress(OSError):
+            found += [
+                f"{CONFIG_DIR}/{folder}/{name}"
+                for name in os.listdir(f"{CONFIG_DIR}/{folder}")
+                if name.startswith(".") and name.endswith(LEFT_OVER)
+            ]
+    return found
 
 
 def commit(changes: list[Change]) -> None:

@@ -24,8 +24,8 @@ _WORLD = stat.S_IWGRP | stat.S_IWOTH
 
 @click.command("doctor")
 @output.json_option
-@click.argument("program", required=False, metavar="[-- PROGRAM]")
-def doctor_command(as_json: bool, program: str | None) -> int:
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM]...")
+def doctor_command(as_json: bool, program: tuple[str, ...]) -> int:
     """Look at everything that pybind needs, and say what repairs it.
 
     The helper, the library, Python, the permission folders, the kernel, this
@@ -34,7 +34,7 @@ def doctor_command(as_json: bool, program: str | None) -> int:
 
     Exit status: 0 nothing is broken (there may be warnings), 1 something is.
     """
-    found = examine(program)
+    found = examine(program[0] if program else None)
     broken = any(finding.level == BROKEN for finding in found)
     if as_json:
         output.emit_json(healthy=not broken, findings=[finding._asdict() for finding in found])

@@ -180,7 +180,7 @@ def python() -> list[Finding]:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         text = f"{interpreter} cannot run pybind for {who}: {last}"
-        return [Finding(BROKEN, "python", text, _reveal(PACKAGE))]
+        return [Finding(BROKEN, "python", text, _reveal(PACKAGE + "/pybind"))]
     version = platform.python_version()
     text = f"{interpreter} ({version}) and {PACKAGE} can be read by {who}"
     return [Finding(OK, "python", text), *_modules(done.stdout.split())]

@@ -22,7 +22,7 @@ import click
 from ..errors import PybindError
 from . import differences, grants, identity, output, planning
 from .access import holders
-from .changes import Change, commit, locked, need_root
+from .changes import Change, commit, left_over, locked, need_root
 from .errors import STATUS_NO, AdminError, Invalid
 from .identity import Who
 from .rulefiles import Rule
@@ -57,7 +57,7 @@ def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool
         need_root()
     wanted = _read(file)
     changes = _planned(wanted, prune)
-    if changes and not check:
+    if (changes or left_over()) and not check:
         with locked():
             changes = _planned(wanted, prune)
             commit(changes)

@@ -17,7 +17,7 @@ from ..errors import HelperUnusable
 from ..model import Address, Reply
 from ..paths import CONFIG_DIR
 from . import ask, differences, output, planning
-from .changes import Change, commit, locked, need_root
+from .changes import Change, commit, left_over, locked, need_root
 from .errors import STATUS_NO, AdminError
 from .identity import EVERYONE, Who, credentials, parse_who
 from .rulefiles import ANY, RESERVED_MAX, RESERVED_MIN, Rule
@@ -108,9 +108,10 @@ def _carry_out(
     plan: _Plan, who: Who, rules: Sequence[Rule], warnings: Sequence[str] | None
 ) -> list[Change]:
     """Plan, ask where there is something to ask, plan again under the lock, and write."""
-    if not _planned(plan, who, rules):
+    needed = _planned(plan, who, rules)
+    if not needed and not left_over():
         return []
-    if warnings:
+    if needed and warnings:
         _confirm(warnings)
     with locked():
         changes = _planned(plan, who, rules)

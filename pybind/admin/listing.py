@@ -14,7 +14,7 @@ import click
 from . import ask, output, survey
 from .access import Access, read_access
 from .identity import GROUP, USER, Who, everyone, group_of, user_of
-from .rulefiles import Broken, Flag, Line, Owner, Rule, addresses_text
+from .rulefiles import FOLDERS, Broken, Flag, Line, Owner, Rule, addresses_text
 from .shadows import FlagIndex
 from .survey import R, Trouble, X
 
@@ -47,19 +47,24 @@ class Listing(NamedTuple):
 def delegations(who: ask.Identity | None = None, port: int | None = None) -> Listing:
     """Return all delegations, or those that can serve one user, or that cover one port."""
     refusing = survey.broken_folders()
-    if who is not None and not refusing:
-        closed = survey.unsearchable(who.uid, {who.gid, *who.groups})
-        refusing = [closed] if closed else []
     if refusing:
         return Listing(iter([]), refusing, FlagIndex([]))
     found = survey.survey()
+    flags = FlagIndex(flag for flag, _ in found.flags)
     rows = itertools.chain(
         _of_flags(found.flags, who, refusing), _of_owners(found.owners, who, refusing)
     )
+    closed = survey.unsearchable(who.uid, {who.gid, *who.groups}) if who else None
+    if closed:
+        folder, trouble = closed
+        refusing.append(trouble)
+        reached = FOLDERS[: FOLDERS.index(folder)] if folder else ()
+        rows = itertools.chain(row for row in rows if row.name.partition("/")[0] in reached)
     if port is not None:
-        covering = (row for row in rows if row.rule.port_min <= port <= row.rule.port_max)
-        return Listing(covering, refusing, FlagIndex(flag for flag, _ in found.flags))
-    return Listing(rows, refusing, FlagIndex(flag for flag, _ in found.flags))
+        rows = itertools.chain(
+            row for row in rows if row.rule.port_min <= port <= row.rule.port_max
+        )
+    return Listing(rows, refusing, flags)
 
 
 def _of_owners(
@@ -119,8 +124,8 @@ def _principals(access: Access) -> list[tuple[Who, tuple[Who, ...]]]:
     if others:
         rows.append((everyone(), without_users + without_groups))
     if not others or without_groups:
-        rows += [(_group_of(gid), without_users) for gid, can in groups.items() if can]
         rows += [(_user_of(uid), ()) for uid, can in users.items() if can and uid]
+        rows += [(_group_of(gid), without_users) for gid, can in groups.items() if can]
         if not rows and users.get(0):
             rows.append((_user_of(0), ()))
     return rows

@@ -6,6 +6,7 @@ Everything that cannot be expressed is refused here, before anything is written.
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable, Iterable
 
@@ -26,7 +27,7 @@ from .identity import EVERYONE, Who, everyone, group_of, rules_name, user_of
 from .regions import covered, meets, subtract_all
 from .rulefiles import Flag, Rule, flag_name
 from .specs import pieces, spec_text
-from .state import Placed, State, order
+from .state import Placed, State, in_file, order
 
 FLAGS_MAX = 128  # flag files that one range for everyone may become
 _MAPPED_RULE = Rule(int(socket.AF_INET6), MAPPED + bytes(4), MAPPED + b"\xff" * 4, 0, 65535, None)
@@ -40,7 +41,8 @@ def grant(state: State, who: Who, rule: Rule) -> None:
             continue
         rest = _open_flags(state, who, piece, _flags(state, who, piece))
         name = rules_name(who, "/!" in flag_name(piece))
-        if not covered(rest, state.rules(name)):
+        rules = state.rules(name)
+        if not (rest == [piece] and piece in rules) and not covered(rest, rules):
             state.add_rule(name, piece)
 
 
@@ -117,7 +119,12 @@ def revoke(state: State, who: Who, rule: Rule) -> None:
         for flag in [placed.flag for placed in _flags(state, who, piece)]:
             _close_flag(state, who, piece, flag)
         if who.kind != EVERYONE:
-            state.cut_rules(rules_name(who, "/!" in flag_name(piece)), piece)
+            name = rules_name(who, "/!" in flag_name(piece))
+            state.cut_rules(name, functools.partial(_common, piece))
+
+
+def _common(cut: Rule, line: Rule) -> list[Rule]:
+    return [cut] if meets([line], cut) else []
 
 
 def _close_flag(state: State, who: Who, rule: Rule, flag: Flag) -> None:
@@ -169,17 +176,18 @@ def overriding(state: State) -> dict[int, list[Rule]]:
 
 def rule_grants(state: State, name: str, flags: dict[int, list[Rule]]) -> list[Rule]:
     """Return what a rule file grants. flags: from overriding()."""
-    found = []
-    for rule in state.rules(name):
-        if rule.port_max - rule.port_min < len(flags):
-            ports: Iterable[int] = range(rule.port_min, rule.port_max + 1)
-        else:
-            ports = (port for port in flags if rule.port_min <= port <= rule.port_max)
-        cuts = [cut for port in ports for cut in flags.get(port, ())]
-        if rule.addr_min.startswith(MAPPED) or rule.addr_max.startswith(MAPPED):
-            cuts.append(_MAPPED_RULE)  # judged as IPv4, so no IPv6 rule grants it
-        found.extend(subtract_all([rule], cuts))
-    return found
+    return [part for rule in state.rules(name) for part in _in_effect(rule, flags)]
+
+
+def _in_effect(rule: Rule, flags: dict[int, list[Rule]]) -> list[Rule]:
+    if rule.port_max - rule.port_min < len(flags):
+        ports: Iterable[int] = range(rule.port_min, rule.port_max + 1)
+    else:
+        ports = (port for port in flags if rule.port_min <= port <= rule.port_max)
+    cuts = [cut for port in ports for cut in flags.get(port, ())]
+    if rule.addr_min.startswith(MAPPED) or rule.addr_max.startswith(MAPPED):
+        cuts.append(_MAPPED_RULE)  # judged as IPv4, so no IPv6 rule grants it
+    return subtract_all([rule], cuts)
 
 
 def prune(state: State, wanted: Callable[[Who], list[Rule]]) -> None:
@@ -201,5 +209,19 @@ def prune(state: State, wanted: Callable[[Who], list[Rule]]) -> None:
     flags = overriding(state)
     for owner in state.owners():
         who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
-        for rule in subtract_all(rule_grants(state, owner.name, flags), wanted(who)):
-            state.cut_rules(owner.name, rule)
+        keep = wanted(who)
+        state.cut_rules(
+            owner.name, functools.partial(_excess, owner.name, flags, keep, frozenset(keep))
+        )
+
+
+def _excess(
+    name: str,
+    flags: dict[int, list[Rule]],
+    keep: list[Rule],
+    exactly: frozenset[Rule],
+    rule: Rule,
+) -> list[Rule]:
+    """Return what a line grants beyond `keep`. exactly: `keep`, where most are found at once."""
+    parts = [live for part in in_file(name, rule) for live in _in_effect(part, flags)]
+    return subtract_all([part for part in parts if part not in exactly], keep)

@@ -22,44 +22,40 @@ _IN_CHILD = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from pybind.admin import serving
-print(json.dumps(serving.way(sys.argv[2])))
+print(json.dumps(serving.look(sys.argv[2])))
 """
 
 
 def program(name: str) -> Finding:
     """Return how `name` (looked for in PATH) would be served to an ordinary user."""
     if os.geteuid() == 0:
-        found = _as_other_user(name)
-        if found is not None and found.level == OK:
-            return found
-        # Broken for nobody may only mean: in a folder that nobody cannot search.
-        own = way(name)
-        return found if found is not None and own.level == OK and _is_raised(name) else own
-    return way(name)
+        finding, reached = _look_as_other_user(name)
+        if reached:
+            return finding
+    return look(name)[0]  # by root too, where it lies in a folder that nobody may search
 
 
-def _is_raised(name: str) -> bool:
-    """Tell whether root sees a program as harmless only because root is who asks."""
-    path = target.find(os.fsencode(name), launch.read_environ())
-    return bool(os.stat(path).st_mode & 0o6000)
-
-
-def _as_other_user(name: str) -> Finding | None:
+def _look_as_other_user(name: str) -> tuple[Finding, bool]:
     try:
-        done = run_python(_IN_CHILD, name)
-        level, topic, text, repair = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return Finding(level, topic, text, tuple(repair))
+        (level, topic, text, repair), reached = json.loads(run_python(_IN_CHILD, name).stdout)
+        return Finding(level, topic, text, tuple(repair)), bool(reached)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return Finding(BROKEN, _TOPIC, str(error)), False
 
 
-def way(name: str) -> Finding:
-    """Return how `name` would be served to the user that this process is."""
+def look(name: str) -> tuple[Finding, bool]:
+    """Return how `name` would be served to the user that this process is.
+
+    And whether he can start it at all.
+    """
     try:
         found = target.classify(target.find(os.fsencode(name), launch.read_environ()))
-        return _served(name, found)
     except PybindError as error:
-        return Finding(BROKEN, _TOPIC, error.lines[0], tuple(error.lines[1:]))
+        return Finding(BROKEN, _TOPIC, error.lines[0], tuple(error.lines[1:])), False
+    try:
+        return _served(name, found), True
+    except PybindError as error:
+        return Finding(BROKEN, _TOPIC, error.lines[0], tuple(error.lines[1:])), True
 
 
 def _served(name: str, found: Target) -> Finding:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..paths import CONFIG_DIR
 from .access import Access, only_everyones, read_access
 from .changes import Change
 from .errors import Failed
-from .regions import intersect, subtract, subtract_all
+from .regions import subtract_all
 from .rulefiles import (
+    FILE_SIZE_MAX,
     FOLDERS,
     LINE_LEN_MAX,
     Flag,
@@ -47,6 +48,7 @@ class State:
     def __init__(self) -> None:
         self._old_rules: dict[str, bytes | None] = {}
         self._rules: dict[str, bytes | None] = {}
+        self._parsed: dict[str, list[Rule]] = {}
         self._old_access: dict[str, Access] = {}
         self._access: dict[str, Access] = {}
         self._flags: dict[int, list[Flag]] = {}
@@ -111,14 +113,11 @@ class State:
 
     def rules(self, name: str) -> list[Rule]:
         """Return what the rule file covers that its name is for, line by line."""
-        reserved = "/!" in name
-        return [
-            part
-            for line in parse(self.contents(name))
-            if isinstance(line.what, Rule)
-            for part in pieces(line.what)
-            if is_reserved(part.port_min) == reserved
-        ]
+        if name not in self._parsed:
+            lines = parse(self.contents(name))
+            rules = [line.what for line in lines if isinstance(line.what, Rule)]
+            self._parsed[name] = [part for rule in rules for part in in_file(name, rule)]
+        return self._parsed[name]
 
     def contents(self, name: str) -> bytes:
         """Return the contents of a rule file, empty where there is none."""
@@ -131,25 +130,28 @@ class State:
         data = self.contents(name)
         if data and not data.endswith(b"\n"):
             data += b"\n"
-        self._set_contents(name, data + rule_text(rule).encode() + b"\n")
+        data += rule_text(rule).encode() + b"\n"
+        if len(data) > FILE_SIZE_MAX:
+            check_rules(name, data)
+        self.rules(name).extend(in_file(name, rule))
+        self._rules[name] = data
 
-    def cut_rules(self, name: str, cut: Rule) -> None:
-        """Take `cut` out of every line of a rule file; all other lines stay as they are."""
-        data = self.contents(name)
+    def cut_rules(self, name: str, cuts: Callable[[Rule], list[Rule]]) -> None:
+        """Take cuts(rule) out of every rule of a file; lines without stay as they are."""
         lines: list[bytes] = []
         changed = False
-        for line in parse(data):
-            if isinstance(line.what, Rule) and intersect(line.what, cut):
-                lines.extend(_cut_line(line.raw, line.what, cut))
+        for line in parse(self.contents(name)):
+            gone = cuts(line.what) if isinstance(line.what, Rule) else []
+            if gone and isinstance(line.what, Rule):
+                lines.extend(_cut_line(line.raw, subtract_all([line.what], gone)))
                 changed = True
             else:
                 lines.append(line.raw)
         if changed:
-            self._set_contents(name, b"".join(line + b"\n" for line in lines))
-
-    def _set_contents(self, name: str, data: bytes) -> None:
-        check_rules(name, data)
-        self._rules[name] = data or None
+            data = b"".join(line + b"\n" for line in lines)
+            check_rules(name, data)
+            self._rules[name] = data or None
+            self._parsed.pop(name, None)
 
     def changes(self) -> list[Change]:
         """Return what differs from the files as they were read: grants first."""
@@ -179,10 +181,16 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _cut_line(raw: bytes, rule: Rule, cut: Rule) -> list[bytes]:
-    """Return the lines that replace one. Its comment stays, on a line of its own if need be."""
+def in_file(name: str, rule: Rule) -> list[Rule]:
+    """Return the parts of a rule that count in rule file `name`, with its '!' or without."""
+    reserved = "/!" in name
+    return [part for part in pieces(rule) if is_reserved(part.port_min) == reserved]
+
+
+def _cut_line(raw: bytes, rest: list[Rule]) -> list[bytes]:
+    """Return the lines for what is left of one. Its comment stays, alone if need be."""
     body, mark, comment = raw.partition(b"#")
-    lines = [rule_text(part).encode() for part in subtract(rule, cut)]
+    lines = [rule_text(part).encode() for part in rest]
     if not mark:
         return lines
     blanks = body[len(body.rstrip(b" \t")) :]

@@ -131,12 +131,14 @@ def read_rule_file(name: str, path: str) -> tuple[list[Line], list[Trouble]]:
         if trouble:
             return [], [trouble]
         raise
-    with open(fd, "rb", buffering=0) as file:
+    try:
         status = os.fstat(fd)
         trouble = _unsafe(name, path, status)
         if trouble and not stat.S_ISREG(status.st_mode):
             return [], [trouble]
-        data = _read(file.fileno())
+        data = _read(fd)
+    finally:
+        os.close(fd)
     troubles = [trouble] if trouble else []
     if len(data) > FILE_SIZE_MAX:
         return [], [*troubles, too_big(name)]
@@ -147,7 +149,8 @@ def read_rule_file(name: str, path: str) -> tuple[list[Line], list[Trouble]]:
 def too_big(name: str) -> Trouble:
     """Return what is wrong with a rule file of more than 1 MiB."""
     text = "is larger than 1 MiB; rules for a group belong in bygroup, a port range is one line"
-    return Trouble(name, 0, text, f"split -C 1000k {shlex.quote(path_of(name))}")
+    quoted = shlex.quote(path_of(name))
+    return Trouble(name, 0, text, f"mv {quoted} {quoted}.old")
 
 
 def _read(fd: int) -> bytes:
@@ -221,9 +224,10 @@ def broken_folders() -> list[Trouble]:
     return found
 
 
-def unsearchable(uid: int, gids: set[int]) -> Trouble | None:
-    """Return the first folder that this user cannot search, so that it refuses."""
-    for path in (CONFIG_DIR, *map(path_of, FOLDERS)):
+def unsearchable(uid: int, gids: set[int]) -> tuple[str, Trouble] | None:
+    """Return the first folder that this user cannot search: there the helper stops."""
+    for folder in ("", *FOLDERS):
+        path = path_of(folder) if folder else CONFIG_DIR
         try:
             status = os.stat(path)
         except FileNotFoundError:
@@ -231,7 +235,7 @@ def unsearchable(uid: int, gids: set[int]) -> Trouble | None:
         access = from_mode(status.st_mode, status.st_uid, status.st_gid)
         if not permits(access, uid, gids, X):
             text = f"cannot be searched by uid {uid}: mode {_mode(status)}"
-            return Trouble(path, 0, text, f"chmod 0755 {shlex.quote(path)}")
+            return folder, Trouble(path, 0, text, f"chmod 0755 {shlex.quote(path)}")
     return None
 
 

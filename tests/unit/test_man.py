@@ -25,7 +25,7 @@ def test_every_option_is_described():
     """Each option of the command stands in pybind(1), and none that it lacks."""
     options = {
         opt.lstrip("-")
-        for param in cli._command.get_params(click.Context(cli._command))
+        for param in cli.command.get_params(click.Context(cli.command))
         if isinstance(param, click.Option)
         for opt in param.opts
     }

@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""check and explain: the helper's answer in words, and a repair that works when typed."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+import support
+from ctl import PYBINDCTL
+from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, rules
+
+from pybind.admin import ask
+from pybind.admin.errors import Failed, NeedsRoot
+from pybind.model import Address
+
+SANE = {"PATH": f"{support.PREFIX}/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+NOBODY = ("--user", "nobody")
+PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
+
+
+def as_root(*arguments, **options):
+    """Run pybindctl as the administrator."""
+    options = {"stdin": subprocess.DEVNULL, "cwd": "/", "env": SANE, **options}
+    return subprocess.run(
+        [PYBINDCTL, *arguments], capture_output=True, text=True, timeout=30, **options
+    )
+
+
+def as_himself(*arguments, **options):
+    """Run pybindctl as UID."""
+    return support.run([PYBINDCTL, *arguments], **options)
+
+
+def question(*arguments):
+    """Return the answer as an object, which is the same for root and for the user himself."""
+    theirs = as_root(*arguments, "--json", *NOBODY)
+    own = as_himself(*arguments, "--json")
+    assert theirs.stderr == own.stderr == ""
+    answer = json.loads(theirs.stdout)
+    assert answer == json.loads(own.stdout)
+    assert answer["schema"] == 1
+    assert theirs.returncode == own.returncode == (0 if answer["granted"] else 1)
+    return answer
+
+
+def explained(spec, *words, file=None, line=None):
+    """Ask why UID is refused; returns the commands that are proposed."""
+    answer = question("explain", spec)
+    first = answer["addresses"][0]
+    assert not answer["granted"]
+    assert first["file"] == (str(file) if file else None)
+    assert first["line"] == line
+    text = as_root("explain", spec, *NOBODY).stdout
+    for word in (f"uid {UID} (nobody)", *words):
+        assert word in text
+    if file and first["steps"]:
+        assert re.search(f"  {re.escape(str(file))}: refuses", text)
+        assert first["steps"][-1] == {
+            "file": str(file), "result": "refuses", "line": line, "for_ipv4_half": False
+        }  # fmt: skip
+    for command in first["commands"]:
+        assert command in text
+    return first["commands"]
+
+
+def repair(command):
+    """Type a command as root at a terminal, and y where it asks."""
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"], input=b"y\n", env=SANE,
+        capture_output=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def granted(spec):
+    """Tell whether check says so, to root and to the user himself."""
+    answer = question("check", spec)
+    pybind = support.pybind("-q", "--check", "--port", spec)
+    assert (pybind.returncode == 0) == answer["granted"]
+    return answer["granted"]
+
+
+SPECS = ["80", "127.0.0.1:80/udp", "[::1]:443", "631", "[::ffff:127.0.0.1]:80", "[::]:80", "53/udp"]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("spec", SPECS)
+def test_no_grant(spec, number):
+    """Every file looked at is shown; both commands grant exactly what was asked."""
+    commands = explained(spec, "no permission file grants it", "does not exist")
+    assert commands[0].startswith("pybindctl grant nobody ")
+    assert len(commands) == 2
+    repair(commands[number])
+    assert granted(spec)
+    assert not granted("22")
+
+
+def test_order_of_files():
+    """Files appear in the helper's order, both halves of :: too."""
+    rules(f"byuser/{UID}", "::/0,80", "0.0.0.0/0,81")
+    rules(f"bygroup/{GID}", "# nothing", "0.0.0.0,80")
+    text = as_root("explain", "[::]:80", *NOBODY).stdout
+    named = re.findall(r"^  /etc/pybind/(\S+): (.*)$", text, re.M)
+    assert named == [
+        ("byport/80,tcp", "does not exist"),
+        ("byport/80", "does not exist"),
+        ("byaddr/::,80,tcp", "does not exist"),
+        ("byaddr/0:0:0:0:0:0:0:0,80,tcp", "does not exist"),
+        ("byaddr/::,80", "does not exist"),
+        ("byaddr/0:0:0:0:0:0:0:0,80", "does not exist"),
+        (f"byuser/{UID}", "grants (line 1)"),
+        ("byport/80,tcp", "does not exist"),
+        ("byport/80", "does not exist"),
+        ("byaddr/0.0.0.0,80,tcp", "does not exist"),
+        ("byaddr/0.0.0.0:80", "does not exist"),
+        ("byaddr/0.0.0.0,80", "does not exist"),
+        (f"byuser/{UID}", "no line covers it"),
+        (f"bygroup/{GID}", "grants (line 2)"),
+    ]
+    assert "and 0.0.0.0:80" in text
+
+
+def test_missing_half():
+    """The missing half of :: is named; without an address it does not decide."""
+    rules(f"byuser/{UID}", "::/0,80")
+    for command in explained("[::]:80", "other half, 0.0.0.0"):
+        rules(f"byuser/{UID}", "::/0,80")
+        repair(command)
+        assert granted("[::]:80")
+    rules(f"byuser/{UID}", "0.0.0.0/0,80")
+    answer = question("explain", "80")
+    assert [entry["granted"] for entry in answer["addresses"]] == [True, False]
+    assert [entry["required"] for entry in answer["addresses"]] == [True, False]
+
+
+def test_granted_to_another():
+    """A flag file that is not for this user: owner and mode, and the entry that adds him."""
+    path = flag("byport/80", uid=OTHER_UID, gid=0, mode=0o500)
+    commands = explained("80", "not executable", f"owner {OTHER_UID}", "mode 0500", file=path)
+    repair(commands[0])
+    assert granted("80")
+
+
+def test_flag_of_another_kind():
+    """A symbolic link in place of a flag."""
+    path = CONFIG / "byport" / "80"
+    path.symlink_to("/bin/true")
+    rules(f"byuser/{UID}", "any,80")
+    repair(explained("80", "not a regular file", file=path)[0])
+    assert granted("80")
+
+
+def test_flag_on_noexec():
+    """On a noexec mount no flag file is executable: the mount is named."""
+    command = ["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", CONFIG / "byport"]
+    subprocess.run(command, check=True)
+    try:
+        path = flag("byport/80", mode=0o755)
+        repair(explained("80", "noexec", str(CONFIG / "byport"), file=path)[0])
+        assert granted("80")
+    finally:
+        subprocess.run(["umount", CONFIG / "byport"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("any,8o", "not of the form"), ("10.0.0.1/8,80", "beyond its prefix"), ("any,80\r", "byte"),
+     ("#" * 300, "longer than 255"), ("any,90-80", "minimum is above")],
+)  # fmt: skip
+def test_broken_rule_file(line, words):
+    """A broken line: file, number and fault."""
+    path = rules(f"byuser/{UID}", "any,80", line)
+    repair(explained("80", words, file=path, line=2)[0])
+    assert granted("80")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"uid": UID}, f"owner {UID}"), ({"mode": 0o666}, "mode 0666"), ({"mode": 0o600}, "readable")],
+)
+def test_unsafe_rule_file(options, words):
+    """A rule file that the user owns, others can write, or the user cannot read."""
+    path = rules(f"byuser/{UID}", "any,80", **options)
+    repair(explained("80", words, file=path)[0])
+    assert granted("80")
+
+
+@pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
+def test_unsafe_directory(folder):
+    """A directory that others can write: named, no file is looked at."""
+    flag("byport/80")
+    (CONFIG / folder).chmod(0o777)
+    answer = question("explain", "80")
+    assert answer["addresses"][0]["steps"] == []
+    text = as_root("explain", "80", *NOBODY).stdout
+    assert "no permission file was looked at" in text
+    assert f"{CONFIG / folder} is owner 0, group 0, mode 0777" in text
+    repair(answer["addresses"][0]["commands"][0])
+    assert granted("80")
+
+
+def test_missing_directory():
+    """Without /etc/pybind the command makes it."""
+    shutil.rmtree(CONFIG)
+    answer = question("explain", "80")
+    repair(answer["addresses"][0]["commands"][0])
+    assert "no permission file grants it" in as_root("explain", "80", *NOBODY).stdout
+
+
+def test_helper_missing():
+    """A helper that is not installed: an error, not an answer."""
+    moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
+    try:
+        for done in (as_root("check", "80", *NOBODY), as_himself("explain", "80")):
+            assert done.returncode not in (0, 1)
+            assert done.stdout == ""
+            assert HELPER in done.stderr
+            assert "make install" in done.stderr
+    finally:
+        moved.rename(HELPER)
+
+
+def test_helper_lost_its_capability():
+    """A copied helper: setcap gives the capability back."""
+    flag("byport/80")
+    subprocess.run(["setcap", "-r", HELPER], check=True)
+    try:
+        answer = question("explain", "80")
+        first = answer["addresses"][0]
+        assert "lost its file capability" in "".join(first["explanation"])
+        assert first["file"] == str(CONFIG / "byport" / "80")
+        repair(first["commands"][0])
+        assert granted("80")
+    finally:
+        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+def test_nosuid_mount():
+    """A helper on a nosuid mount; the proposed remount works."""
+    flag("byport/80")
+    folder = pathlib.Path(HELPER).parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
+        text = as_root("explain", "80", *NOBODY).stdout
+        assert "mounted nosuid" in text
+        assert f"as root: mount -o remount,suid {folder}" in text
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--no-new-privs", "no_new_privs is set"), ("--bounding-set=-net_bind_service", "bounding")],
+)
+def test_stripped_caller(option, words):
+    """no_new_privs and a reduced bounding set are named, to the user and to root."""
+    flag("byport/80")
+    ids = ["--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
+    for arguments, user in ((ids, []), ([], NOBODY)):
+        drop = ["/usr/bin/setpriv", *arguments, "--inh-caps=-all", option, "env"]
+        asking = [PYBINDCTL, "explain", "80", *user]
+        done = subprocess.run([*drop, *asking], capture_output=True, text=True, cwd="/")
+        assert done.returncode == 1, done.stderr
+        assert words in done.stdout
+
+
+def test_user_namespace():
+    """In a user namespace the caller is told that its root is not the host's."""
+    if support.run(["/usr/bin/unshare", "-U", "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    done = support.run(["/usr/bin/unshare", "-U", PYBINDCTL, "explain", "80"])
+    assert done.returncode == 1
+    assert "in a user namespace" in done.stdout
+
+
+def test_traced():
+    """Under an ordinary user's strace the tracer is named."""
+    flag("byport/80")
+    strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
+    done = support.run([*strace, PYBINDCTL, "explain", "80"])
+    assert "traces this one" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rules(f"byuser/{UID}", "# mine", "any,80"),
+        lambda: rules(f"bygroup/{GID}", "any,80-90"),
+        lambda: flag("byport/80"),
+        lambda: flag("byport/80", mode=0o755),
+        lambda: flag("byport/80", uid=UID, mode=0o700),
+    ],
+)
+def test_taking_away(make):
+    """Where it is granted, the proposed command takes it from this user."""
+    path = make()
+    answer = question("explain", "80")
+    assert answer["addresses"][0]["file"] == str(path)
+    repair(answer["addresses"][0]["commands"][0])
+    assert not granted("80")
+
+
+def test_unprivileged_port():
+    """What the kernel allows needs no grant, and no helper."""
+    assert "ports from 1024 on" in as_root("check", "8080", *NOBODY).stdout
+    assert granted("8080")
+    path = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    path.write_text("10000")
+    try:
+        assert not granted("8080")
+    finally:
+        path.write_text("1024")
+    own = as_root("check", "80")
+    assert own.returncode == 0
+    assert "--user USER" in own.stdout
+
+
+def test_lines_of_check():
+    """One line for each address; colour only on a terminal and without NO_COLOR."""
+    rules(f"byuser/{UID}", "0.0.0.0,80")
+    done = as_root("check", "80", *NOBODY)
+    assert done.stdout.splitlines() == [
+        f"0.0.0.0:80/tcp: granted to uid {UID} (nobody) by {CONFIG}/byuser/{UID} line 1",
+        f"[::]:80/tcp: refused to uid {UID} (nobody): no permission file grants it",
+    ]
+    command = f"{PYBINDCTL} check 80 --user nobody"
+    for environ, colour in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False)):
+        terminal = subprocess.run(
+            ["script", "-qec", command, "/dev/null"], capture_output=True, text=True,
+            env={**SANE, **environ}, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert ("\x1b[" in terminal.stdout) == colour
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "status"),
+    [
+        (["80", "--user", "no-such-user"], "no user 'no-such-user'", 2),
+        (["80", "--user", "4294967295"], "no user", 2),
+        (["80", "--user", "-1"], "no user '-1'", 2),
+        (["80", "--user", ""], "no user ''", 2),
+        (["0"], "port 0", 2),
+        (["65536"], "1 to 65535", 2),
+        (["80/sctp"], "neither tcp nor udp", 2),
+        ([], "Missing argument", 2),
+    ],
+)
+def test_wrong_input(arguments, words, status):
+    """A clear error and no answer."""
+    for command in ("check", "explain"):
+        done = as_root(command, *arguments)
+        assert done.returncode == status
+        assert done.stdout == ""
+        assert words in done.stderr
+
+
+def test_asking_for_another_needs_root():
+    """An ordinary user can ask about himself only."""
+    done = as_himself("check", "80", "--user", "daemon")
+    assert done.returncode == 4
+    assert "only root can ask for uid 1" in done.stderr
+    assert as_himself("check", "80", *NOBODY).returncode == 1
+
+
+def test_groups_of_the_account():
+    """Root asks with the groups of the account; a process that lacks one is told so."""
+    rules("bygroup/4242", "any,80")
+    groups = pathlib.Path("/etc/group")
+    before = groups.read_text()
+    try:
+        groups.write_text(before + "pybind-test:x:4242:nobody\n")
+        assert as_root("check", "80", *NOBODY).returncode == 0
+        done = as_himself("explain", "80")
+        assert done.returncode == 1
+        assert "your account is in group 4242" in done.stdout
+        assert as_himself("check", "80", groups=(4242,)).returncode == 0
+    finally:
+        groups.write_text(before)
+
+
+def test_ask_as_is_the_user():
+    """The helper sees exactly the ids it is asked with, also of nobody's account."""
+    rules("byuser/12345", "any,80")
+    rules("bygroup/777", "any,81")
+    port81 = PORT80._replace(port=81)
+    replies = ask.ask_as(12345, 50, [777, 60], [PORT80, port81])
+    assert [reply.name for reply in replies] == ["byuser/12345", "bygroup/777"]
+    names = [step.name for step in ask.ask_as(4294967294, 50, [60], [PORT80])[0].steps]
+    assert names[-3:] == ["byuser/4294967294", "bygroup/50", "bygroup/60"]
+    assert ask.ask_as(0, 0, [60], [PORT80])[0].steps[-1].name == "bygroup/60"
+    for ids in ((-1, 0, []), (0xFFFFFFFF, 0, []), (1, -1, []), (1, 1, [0xFFFFFFFF])):
+        with pytest.raises(Exception, match="is no uid or gid"):
+            ask.ask_as(*ids, [PORT80])
+
+
+def test_a_stopped_child_keeps_nobody(monkeypatch):
+    """The user can stop the child that asks as him: root gives up, and leaves no child."""
+    become = ask._become
+
+    def stopped(*ids):
+        become(*ids)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    monkeypatch.setattr(ask, "_become", stopped)
+    monkeypatch.setattr(ask, "_PATIENCE_S", 0.2)
+    with pytest.raises(Failed, match="without an answer"):
+        ask.ask_as(UID, GID, [], [PORT80])
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_ask_as_leaves_nothing(monkeypatch):
+    """No child, no descriptor stays, with SIGCHLD ignored too; an ordinary user is refused."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    for disposition in (signal.SIG_DFL, signal.SIG_IGN):
+        old = signal.signal(signal.SIGCHLD, disposition)
+        try:
+            assert len(ask.ask_as(UID, GID, [], [PORT80] * 3)) == 3
+        finally:
+            signal.signal(signal.SIGCHLD, old)
+    with contextlib.suppress(ChildProcessError):
+        assert os.waitpid(-1, os.WNOHANG) == (0, 0)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    monkeypatch.setattr(os, "geteuid", lambda: UID)
+    monkeypatch.setattr(os, "getuid", lambda: UID)
+    with pytest.raises(NeedsRoot):
+        ask.ask_as(OTHER_UID, GID, [], [PORT80])

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybindctl completion: bash is driven through its programmable completion.
+
+zsh and fish are parsed by themselves where they are installed; that their
+scripts name every command and option is looked at everywhere.
+"""
+
+import re
+import shutil
+import subprocess
+
+import ctl
+import pytest
+
+COMMANDS = ("grant", "revoke", "list", "lint", "check", "explain", "apply", "export", "status")
+COMMANDS += ("doctor", "setup", "import", "completion")
+# Fills COMP_* as readline does: words are split at ':' and '=' too, and those are words.
+DRIVER = r"""
+source "$1"
+COMP_LINE=$2 COMP_POINT=${#2} COMP_TYPE=9 COMP_KEY=9
+shift 2
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+spec=$(complete -p "$1"); name=${spec#* -F }; name=${name%% *}
+cd /
+$BEFORE
+"$name" "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+((${#COMPREPLY[@]} == 0)) || printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """Return the path of the script for bash."""
+    path = tmp_path_factory.mktemp("completion") / "bash"
+    path.write_text(ctl.done("completion", "bash"))
+    return path
+
+
+def complete(script, line, before="", clean=True):
+    """Return what bash offers for the end of `line`."""
+    words = re.findall(r"[:=]+|[^\s:=]+", line)
+    if line.endswith((" ", ":", "=")):
+        words.append("")
+    done = subprocess.run(
+        ["bash", "--norc", "-c", DRIVER.replace("$BEFORE", before), "bash", script, line, *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert not clean or done.stderr == ""
+    return done.stdout.split("\n")[:-1]
+
+
+def test_syntax(script):
+    """Bash parses it, also where a shell is strict about unset variables."""
+    subprocess.run(["bash", "-n", script], check=True, timeout=30)
+    subprocess.run(["bash", "-uec", 'source "$1"', "bash", script], check=True, timeout=30)
+
+
+def test_commands(script):
+    """Every command is offered, and what fits to a beginning."""
+    assert complete(script, "pybindctl ") == list(COMMANDS)
+    assert complete(script, "pybindctl ex") == ["explain", "export"]
+    assert complete(script, "pybindctl import ") == ["authbind", "daemonusr", "portacl"]
+    assert complete(script, "pybindctl completion ") == ["bash", "zsh", "fish"]
+
+
+def test_options(script):
+    """Options are those of the command."""
+    assert complete(script, "pybindctl grant --") == ["--yes", "--json", "--help"]
+    assert complete(script, "pybindctl import authbind --ap") == ["--apply"]
+    assert "--prune" in complete(script, "pybindctl apply -")
+
+
+def test_values(script):
+    """Users, groups, services, files and folders, where each is meant."""
+    assert complete(script, "pybindctl grant nobo") == ["nobody"]
+    assert complete(script, "pybindctl grant @www-d") == ["@www-data"]
+    assert complete(script, "pybindctl grant every") == ["everyone"]
+    assert "https" in complete(script, "pybindctl grant nobody http")
+    assert "https" in complete(script, "pybindctl grant nobody http http")
+    assert complete(script, "pybindctl check --user nobo") == ["nobody"]
+    assert "https" in complete(script, "pybindctl check --user nobody http")
+    assert "/etc/passwd" in complete(script, "pybindctl apply /etc/pass")
+    assert complete(script, "pybindctl import authbind /et") == ["/etc"]
+    assert complete(script, "pybindctl import portacl ") == []
+    assert "chmod" in complete(script, "pybindctl doctor -- chmo")
+
+
+def test_own_options_of_pybind(script):
+    """Its own options and their values, up to the program."""
+    assert complete(script, "pybind --mo") == ["--mode"]
+    assert complete(script, "pybind --mode ") == ["auto", "preload", "supervise"]
+    assert "https" in complete(script, "pybind -p http")
+    assert "--port" in complete(script, "pybind -v -")
+
+
+@pytest.mark.parametrize(
+    "before", ["", "-p 80 ", "--port 127.0.0.1:80 ", "-p [::1]:443/tcp -v -- ", "--port=80 -q "]
+)
+def test_program(script, before):
+    """The program is a command; its words are completed as files where it has no own way."""
+    assert "chmod" in complete(script, f"pybind {before}chmo")
+    assert "/etc/passwd" in complete(script, f"pybind {before}chmod /etc/pass")
+    assert complete(script, f"pybind {before}/bin/chmo") == ["/bin/chmod"]
+
+
+@pytest.mark.parametrize("before", ["", "-p 80 ", "-p [::1]:443 --mode auto -- "])
+def test_words_of_the_program(script, before):
+    """A program with its own completion sees the line as if pybind were not there."""
+    own = (
+        '_own() { COMPREPLY=("$1|$2|$3|$COMP_CWORD|${COMP_WORDS[*]}|$COMP_LINE|$COMP_POINT"); }; '
+        "complete -o nospace -F _own prog"
+    )
+    line = "prog  --x=1 host:80 fi"
+    words = ["prog --x = 1 host : 80 fi"]
+    found = complete(script, f"pybind {before}{line}", own)
+    expected = ["prog", "fi", "80", "7", *words, line, str(len(line))]
+    assert found == ["|".join(expected)]
+
+
+@pytest.mark.parametrize("name", ["_command_offset", "_comp_command_offset"])
+def test_with_bash_completion(script, name):
+    """Where bash-completion is loaded it does the inner command, by either of its names."""
+    before = f'{name}() {{ COMPREPLY=("$1 ${{COMP_WORDS[$1]}}"); }}'
+    assert complete(script, "pybind -p 80 git che", before) == ["3 git"]
+    assert complete(script, "pybind --port 127.0.0.1:80 git che", before) == ["5 git"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells(shell, tmp_path):
+    """Every command and option is there, quotes are balanced, the shell itself parses it."""
+    text = ctl.done("completion", shell)
+    for word in COMMANDS:
+        assert re.search(rf"\b{word}\b", text)
+    for option in ("apply", "prune", "user", "strict", "port", "depth", "mode", "check"):
+        assert re.search(rf"(--|-l ){option}\b", text)
+    inner = {"zsh": "'*::argument:_normal'", "fish": "(__fish_complete_subcommand -- -p --port "}
+    assert inner[shell] in text
+    for line in text.replace("\\'", "").splitlines():
+        assert line.startswith("#") or line.count("'") % 2 == 0, line
+    assert text.count("{") == text.count("}")
+    path = tmp_path / shell
+    path.write_text(text)
+    if shutil.which(shell):
+        subprocess.run([shell, "-n", path], check=True, timeout=30)
+
+
+def test_wrong_shell():
+    """Another shell is named, with those that there are."""
+    ctl.failed(2, "completion", "csh", words=["csh", "bash"])

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybindctl doctor and setup: each fault is found, and what is proposed repairs it."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import ctl
+import pytest
+import support
+from support import CONFIG, HELPER, LIBRARY, OTHER_UID, UID, pybind
+
+SHARE = pathlib.Path(support.PREFIX) / "share/pybind"
+CAPABILITY = "cap_net_bind_service=p"
+
+
+def typed(command):
+    """Type a command as root."""
+    subprocess.run(command, shell=True, check=True, timeout=support.PATIENCE_S)
+
+
+@pytest.fixture(autouse=True)
+def repaired():
+    """Leave the installation as it was found."""
+    yield
+    support.clear_config()
+    for path in (HELPER, LIBRARY):
+        os.chown(path, 0, 0)
+        pathlib.Path(path).chmod(0o755)
+    pathlib.Path(HELPER).parent.chmod(0o755)
+    typed(f"setcap {CAPABILITY} {HELPER}")
+
+
+def examine(*args, status=0, **options):
+    """Return topic -> (level, text, repair) of the findings."""
+    process = ctl.pybindctl("doctor", "--json", *args, **options)
+    assert process.returncode == status, (process.stdout, process.stderr)
+    answer = json.loads(process.stdout)
+    assert answer["schema"] == 1
+    assert answer["healthy"] == (status == 0)
+    return {f["topic"]: (f["level"], f["text"], f["repair"]) for f in answer["findings"]}
+
+
+def in_namespace(prefix, *args):
+    """Run the doctor under a command such as setpriv; returns (status, what it printed)."""
+    done = subprocess.run(
+        [*prefix, ctl.PYBINDCTL, "doctor", *args],
+        capture_output=True,
+        text=True,
+        timeout=support.PATIENCE_S,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout
+
+
+def test_all_is_well():
+    """A fresh installation has nothing broken; what was looked at is said."""
+    found = examine()
+    assert {level for level, _, _ in found.values()} <= {"ok", "warning"}
+    for topic in ("helper's owner", "helper's mode", "helper's capability", "helper's mount"):
+        assert found[topic][0] == "ok"
+    for topic in ("preload library", "python", "kernel", "no_new_privs", "bounding set", "proof"):
+        assert found[topic][0] == "ok"
+    assert f"{CAPABILITY}" in found["helper's capability"][1]
+    assert ctl.done("doctor").startswith("ok")
+
+
+def test_as_an_ordinary_user():
+    """Nobody needs root to ask."""
+    done = support.run([ctl.PYBINDCTL, "doctor", "--", "true"])
+    assert done.returncode == 0, done.stdout
+    assert "served by the preload library" in done.stdout
+
+
+def test_nothing_to_set_up():
+    """Setup of what is whole changes nothing."""
+    before = os.stat(HELPER).st_ctime_ns
+    assert "nothing to do" in ctl.done("setup")
+    assert os.stat(HELPER).st_ctime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "topic", "words"),
+    [
+        (f"setcap -r {HELPER}", "helper's capability", "has lost its file capability"),
+        (f"setcap cap_net_bind_service=ep {HELPER}", "helper's capability", "=ep"),
+        (f"setcap cap_net_raw,cap_net_bind_service=p {HELPER}", "helper's capability", "net_raw"),
+        (f"setcap cap_net_bind_service=ip {HELPER}", "helper's capability", "=ip"),
+        (f"chmod 4755 {HELPER}", "helper's mode", "must never be setuid"),
+        (f"chmod 0750 {HELPER}", "helper's mode", "other users cannot execute it"),
+        (f"rmdir {CONFIG}/bygroup", f"folder {CONFIG}/bygroup", "does not exist"),
+        (f"rm -r {CONFIG}", f"folder {CONFIG}", "does not exist"),
+        (f"chmod 0775 {CONFIG}/byport", f"folder {CONFIG}/byport", "everything is refused"),
+        (f"chmod 0700 {CONFIG}", f"folder {CONFIG}", "cannot search"),
+        (f"chown {OTHER_UID} {CONFIG}/byuser", f"folder {CONFIG}/byuser", "owner 12345"),
+    ],
+)
+def test_found_and_set_up(damage, topic, words):
+    """Damage is found, `pybindctl setup` is proposed, and repairs it; a second time nothing is left."""
+    typed(damage)
+    status = 0 if damage.startswith("rmdir") else 1
+    level, text, repair = examine(status=status)[topic]
+    assert level == ("warning" if status == 0 else "broken")
+    assert words in text
+    assert repair[0] == "pybindctl setup"
+    typed(f"{support.PREFIX}/sbin/{repair[0]}")
+    assert examine()[topic][0] == "ok"
+    assert "nothing to do" in ctl.done("setup")
+    support.rules(f"byuser/{UID}", "any,80")
+    assert pybind("-q", "--port", "80", "true").returncode == 0
+
+
+@pytest.mark.parametrize("damage", [f"chown {OTHER_UID} {HELPER}", f"chmod 0775 {HELPER}"])
+def test_helper_of_a_stranger(damage):
+    """What another user could have replaced gets no capability unless root says so."""
+    typed(damage)
+    found = examine(status=1)
+    assert "broken" in (found["helper's owner"][0], found["helper's mode"][0])
+    process = ctl.pybindctl("setup")
+    assert process.returncode == 1
+    assert "could have replaced the helper" in process.stderr
+    assert "setup --yes" in process.stderr
+    assert "owner" in ctl.done("setup", "--yes") or damage.startswith("chmod")
+    examine()
+
+
+def test_group_of_the_helper():
+    """Another group alone is only a warning, and is set right."""
+    os.chown(HELPER, 0, OTHER_UID)
+    typed(f"setcap {CAPABILITY} {HELPER}")
+    assert examine()["helper's owner"][0] == "warning"
+    assert f"owner was 0:{OTHER_UID}" in ctl.done("setup")
+    assert examine()["helper's owner"][0] == "ok"
+    assert examine()["helper's capability"][0] == "ok"
+
+
+def test_helper_folder_of_a_stranger():
+    """The folder of the helper counts too."""
+    pathlib.Path(HELPER).parent.chmod(0o777)
+    assert examine()["folder of the program"][0] == "warning"
+    assert ctl.pybindctl("setup").returncode == 1
+
+
+def test_missing_helper(tmp_path):
+    """Without a helper only a new installation helps."""
+    kept = shutil.move(HELPER, HELPER + ".kept")
+    try:
+        level, _, repair = examine(status=1)["helper"]
+        assert level == "broken"
+        assert repair[0].startswith("make install")
+        process = ctl.pybindctl("setup")
+        assert process.returncode == 1
+        assert "No such file" in process.stderr
+    finally:
+        shutil.move(kept, HELPER)
+
+
+def test_folder_that_is_a_link():
+    """A link where a folder must be: put aside, then made anew."""
+    (CONFIG / "byport").rmdir()
+    (CONFIG / "byport").symlink_to("/tmp")
+    assert ctl.pybindctl("setup").returncode == 1
+    level, _, repair = examine(status=1)[f"folder {CONFIG}/byport"]
+    assert level == "broken"
+    typed(repair[0].replace("pybindctl", ctl.PYBINDCTL))
+    assert examine()[f"folder {CONFIG}/byport"][0] == "ok"
+
+
+def test_setup_needs_root():
+    """An ordinary user is told so."""
+    done = support.run([ctl.PYBINDCTL, "setup"])
+    assert done.returncode == 4
+    assert "as root: pybindctl setup" in done.stderr
+
+
+@pytest.mark.parametrize(("mode", "words"), [(0o700, "cannot read"), (0o777, "can change")])
+def test_library(mode, words):
+    """The preload library must be readable and nobody else's to write; the repair works."""
+    pathlib.Path(LIBRARY).chmod(mode)
+    level, text, repair = examine(status=1)["preload library"]
+    assert level == "broken"
+    assert words in text
+    typed(repair[-1])
+    assert examine()["preload library"][0] == "ok"
+
+
+def test_unreadable_package():
+    """A package that other users cannot read is found, as one of them finds it."""
+    (SHARE / "pybind").chmod(0o700)
+    try:
+        level, text, repair = examine(status=1)["python"]
+        assert level == "broken"
+        assert f"uid {UID}" in text
+        assert repair[0] == f"chmod a+rX {SHARE}/pybind"
+    finally:
+        (SHARE / "pybind").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("module", "level"), [("click", "broken"), ("prctl", "warning"), ("seccomp", "warning")]
+)
+def test_missing_modules(module, level):
+    """A missing module is named with the package that has it."""
+    folder = support.scratch_dir()
+    site = folder / f"{module}.py"
+    site.write_text("raise ImportError\n")
+    package = SHARE / f"{module}.py"  # beside the package, so it is found first
+    if module == "click":
+        # pybindctl itself needs click: ask the function.
+        sys.path.insert(0, str(support.REPOSITORY))
+        from pybind.admin import findings
+
+        found = {f.topic: f for f in findings._modules(["click"])}
+        assert found["python module click"].level == "broken"
+        return
+    shutil.copy(site, package)
+    try:
+        found = examine()[f"python module {module}"]
+        assert found[0] == level
+        assert found[2] == [f"apt-get install python3-{module}"]
+    finally:
+        package.unlink()
+
+
+def test_mounted_nosuid():
+    """A helper on a file system mounted nosuid is found, with the remount that helps."""
+    script = f"mount -o remount,nosuid {support.PREFIX} && exec {ctl.PYBINDCTL} doctor"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "mounted nosuid" in done.stdout
+    assert f"mount -o remount,suid {support.PREFIX}" in done.stdout
+    assert "broken  proof" in done.stdout
+
+
+def test_mounted_noexec():
+    """On noexec no flag file grants: found."""
+    script = f"mount -t tmpfs -o noexec,mode=755 tmpfs {CONFIG} && {ctl.PYBINDCTL} setup; "
+    script += f"exec {ctl.PYBINDCTL} doctor"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert f"mount -o remount,exec {CONFIG}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        (["setpriv", "--no-new-privs"], "broken  no_new_privs"),
+        (["setpriv", "--bounding-set=-net_bind_service"], "broken  bounding set"),
+        (["unshare", "--user", "--map-root-user"], "broken  user namespace"),
+        (["strace", "-f", "-o", "/dev/null", "-e", "trace=none"], "broken  tracer"),
+    ],
+)
+def test_process(prefix, words):
+    """What keeps every program that is started here from gaining a capability is found."""
+    status, text = in_namespace(prefix)
+    assert status == 1
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("start", "level", "words"),
+    [
+        (0, "warning", "nothing needs a grant"),
+        (80, "warning", "ports from 80 on"),
+        (1024, "ok", "below 1024 need a grant"),
+        (10000, "ok", "below 10000 need a grant"),
+    ],
+)
+def test_unprivileged_ports(start, level, words):
+    """The sysctl of this network namespace."""
+    sysctl = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    sysctl.write_text(str(start))
+    try:
+        found = examine()["privileged ports"]
+        assert found[0] == level
+        assert words in found[1]
+    finally:
+        sysctl.write_text("1024")
+
+
+@pytest.mark.parametrize(
+    ("release", "level"), [("5.10.0-9", "broken"), ("5.15.0", "warning"), ("6.1.0-13-amd64", "ok")]
+)
+def test_kernel_versions(release, level, monkeypatch):
+    """5.14 is needed, 5.19 for the supervised mode."""
+    sys.path.insert(0, str(support.REPOSITORY))
+    from pybind.admin import surroundings
+
+    uname = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*uname[:2], release, *uname[3:])))
+    assert surroundings._version().level == level
+
+
+@pytest.mark.parametrize(("scope", "level"), [("0", "ok"), ("1", "ok"), ("2", "warning")])
+def test_yama(scope, level, monkeypatch):
+    """Where no process may look into another, the supervised mode is not had."""
+    sys.path.insert(0, str(support.REPOSITORY))
+    from pybind.admin import surroundings
+
+    monkeypatch.setattr(surroundings, "_read", lambda _: scope)
+    assert surroundings._yama().level == level
+
+
+@pytest.fixture
+def capable():
+    """Return a function that makes a program with a file capability in a folder of PATH."""
+    made = []
+
+    def make(name, caps="cap_net_bind_service=ep"):
+        path = pathlib.Path(support.PREFIX) / "bin" / name
+        shutil.copy("/bin/true", path)
+        typed(f"setcap {caps} {path}")
+        made.append(path)
+        return path
+
+    yield make
+    for path in made:
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", ["java", "node", "python3.11", "node18"])
+def test_interpreters(capable, name):
+    """setcap on an interpreter: named, with the grant that replaces it and setcap -r."""
+    path = capable(name)
+    level, text, repair = examine()["interpreter with setcap"]
+    assert level == "warning"
+    assert f"{path} has cap_net_bind_service=ep" in text
+    assert repair == [f"pybindctl grant USER 80 && setcap -r {path}"]
+    typed(repair[0].partition("&& ")[2])
+    assert "interpreter with setcap" not in examine()
+
+
+def test_other_programs_with_a_capability(capable):
+    """Another program with it is named too; one with another capability is not, the helper never."""
+    assert "programs with setcap" in examine()
+    capable("myping", "cap_net_raw=ep")
+    assert examine()["programs with setcap"][0] == "ok"
+    path = capable("myserver", "cap_net_raw,cap_net_bind_service=ep")
+    assert str(path) in examine()["program with setcap"][1]
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "words"),
+    [
+        ("sh", 0, "dynamically linked: served by the preload library"),
+        ("caddy", 0, "served by a supervisor"),
+        ("/usr/bin/sudo-or-su", 1, "No such file"),
+        ("no-such-program", 1, "not found in PATH"),
+        ("/etc", 1, "not a regular file"),
+        ("su", 0, "setuid to uid 0: started plainly"),
+    ],
+)
+def test_program(program, status, words):
+    """How PROGRAM would be served to an ordinary user, also when root asks."""
+    level, text, _ = examine("--", program, "-x", "y", status=status)["program"]
+    assert level == ("ok" if status == 0 else "broken")
+    assert words in text
+
+
+def test_program_that_cannot_be_served():
+    """A setgid program: refused with the reason, though root could start it."""
+    path = support.scratch_dir() / "server"
+    shutil.copy("/bin/true", path)
+    os.chown(path, 0, 2000)
+    path.chmod(0o2755)
+    level, text, _ = examine("--", path, status=1)["program"]
+    assert level == "broken"
+    assert "setgid to gid 2000" in text
+
+
+def test_program_in_a_private_folder(tmp_path):
+    """A program that only its user can reach is looked at by root instead."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0o700)
+    shutil.copy("/bin/true", folder / "server")
+    assert "preload" in examine("--", folder / "server")["program"][1]

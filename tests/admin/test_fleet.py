@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""apply and export: one TOML file for all grants of a host."""
+
+import subprocess
+
+import pytest
+import support
+from ctl import as_json, done, failed, lines, pybindctl, snapshot
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import CONFIG, GID, OTHER_UID, UID, clear_config, flag, rules
+from test_grants_sequences import run
+
+WANTED = """
+[[grant]]
+user = "nobody"
+ports = ["80", "443/tcp", "192.0.2.0/24:8000-8010"]
+
+[[grant]]
+user = 12345
+ports = [53]
+
+[[grant]]
+group = "www-data"
+ports = ["600"]
+
+[[grant]]
+everyone = true
+ports = ["79"]
+"""
+
+
+@pytest.fixture
+def wanted(tmp_path):
+    path = tmp_path / "grants.toml"
+    path.write_text(WANTED)
+    return path
+
+
+def test_apply(wanted):
+    """Writes what is wanted; a second run changes nothing; --check tells."""
+    before = snapshot()
+    assert pybindctl("apply", wanted, "--check").returncode == 1
+    assert snapshot() == before
+    done("apply", wanted)
+    after = snapshot()
+    assert lines(f"byuser/{UID}") == ["any,80", "any,443/tcp", "192.0.2.0/24,8000-8010"]
+    assert lines("bygroup/!33") == ["any,600"]
+    assert set(after) == {"byport/79", f"byuser/{UID}", f"byuser/{OTHER_UID}", "bygroup/!33"}
+    assert done("apply", wanted) == "nothing to change\n"
+    assert snapshot() == after
+    assert done("apply", wanted, "--check") == "nothing to change\n"
+    assert not as_json("apply", wanted, "--check")["changed"]
+    assert done("apply", "-", input=WANTED) == "nothing to change\n"
+
+
+def test_diff(wanted):
+    """A unified diff, with --check or without."""
+    rules(f"byuser/{UID}", "# mine", "any,80")
+    out = pybindctl("apply", wanted, "--check", "--diff").stdout
+    assert f"--- /etc/pybind/byuser/{UID}\n+++ /etc/pybind/byuser/{UID}\n" in out
+    assert " # mine\n any,80\n+any,443/tcp\n" in out
+    assert "--- /dev/null\n+++ /etc/pybind/byport/79\n" in out
+    assert done("apply", wanted, "--diff") == out
+
+
+def test_prune(wanted):
+    """Takes away what is not wanted, and nothing else; comments stay."""
+    rules(f"byuser/{UID}", "# mine", "any,80-90 # web", "any,22 # ssh")
+    rules("byuser/1", "any,1-1023")
+    rules("byuser/!1", "any,631")
+    flag("byport/81", mode=0o755, gid=0)
+    flag("byport/92", gid=33)
+    flag("byport/79", gid=0, mode=0o755)
+    (CONFIG / "README").write_text("ours")
+    done("apply", wanted, "--prune")
+    assert lines(f"byuser/{UID}") == [
+        "# mine", "any,80 # web", "# ssh", "any,443/tcp", "192.0.2.0/24,8000-8010"
+    ]  # fmt: skip
+    assert lines("byuser/1") == ["any,92", "any,512-1023"]  # without effect, as they were
+    assert lines("byuser/!1") == []
+    assert "byport/81" not in snapshot()
+    assert snapshot()["byport/92"][2] & 0o111 == 0o100  # kept, it keeps the port from others
+    assert (CONFIG / "README").exists()
+    assert done("apply", wanted, "--prune") == "nothing to change\n"
+
+
+def test_prune_of_overridden_lines():
+    """Where everyone's file goes, a line that it overrode must not come to life."""
+    rules(f"byuser/{UID}", "any,80")
+    flag("byport/80", gid=0, mode=0o755)
+    done("apply", "-", "--prune", input="")
+    assert snapshot() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("[[grant]\n", "line 1"), ("grant = 3", "list of tables"), ("[[grants]]\n", "'grants'"),
+     ("[[grant]]\nuser='nobody'\nport=['80']", "unknown key 'port'"),
+     ("[[grant]]\nports=['80']", "exactly one of"), ("[[grant]]\nuser='nobody'", "ports is missing"),
+     ("[[grant]]\nuser='nobody'\nports='80'", "no list"),
+     ("[[grant]]\nuser='nosuchuser'\nports=['80']", "number 1: no user 'nosuchuser'"),
+     ("[[grant]]\nuser='nobody'\nports=['80']\n[[grant]]\nuser='nobody'\nports=['90-80']",
+      "number 2: bad port '90-80'"),
+     ("[[grant]]\nuser='nobody'\nports=[0]", "port 0"), ("[[grant]]\nuser=true\nports=[80]", "True"),
+     ("[[grant]]\nuser='nobody'\nports=[80.5]", "80.5"), ("grant = [1]", "not a table"),
+     ("[[grant]]\neveryone=false\nports=['80']", "can only be true")],
+)  # fmt: skip
+def test_wrong_files(text, words):
+    """Exit 3, which entry and what, nothing changed."""
+    failed(3, "apply", "-", "--prune", input=text, words=[words, "nothing was changed"]
+           if "grants" not in text and "grant = 3" not in text else [words])  # fmt: skip
+
+
+def test_other_failures(tmp_path, wanted):
+    """No file, not UTF-8, broken rules, not root."""
+    failed(1, "apply", tmp_path / "none.toml", words=["No such file"])
+    (tmp_path / "bytes.toml").write_bytes(b"\xff")
+    failed(3, "apply", tmp_path / "bytes.toml", words=["not UTF-8"])
+    rules("byuser/12345", "rubbish")
+    failed(3, "apply", wanted, words=["byuser/12345 line 1"])
+    failed(3, "export", words=["byuser/12345 line 1"])
+    rules("byuser/12345", "any,80")
+    text = support.run([*"/usr/local/sbin/pybindctl export".split()])
+    assert text.returncode == 0, text.stderr
+    process = support.run(["/usr/local/sbin/pybindctl", "apply", "-"], input=text.stdout)
+    assert process.returncode == 4
+    process = support.run(["/usr/local/sbin/pybindctl", "apply", "-", "--check"], input=text.stdout)
+    assert process.returncode == 0, process.stderr
+
+
+def test_toml_for_older_pythons():
+    """Without tomllib and tomli: which package."""
+    code = (
+        "import sys; sys.modules['tomllib'] = sys.modules['tomli'] = None\n"
+        "sys.path.insert(0, '/usr/local/share/pybind'); from pybind.admin.cli import main\n"
+        "sys.exit(main(['apply', '-']))"
+    )
+    process = subprocess.run(
+        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert process.returncode == 2
+    assert "python3-tomli" in process.stderr
+
+
+LINES = ["any,80", "any,80-90/tcp # c", "# c", "0.0.0.0/0,443", "::/0,443", "192.0.2.1,53/udp",
+         "any,0-65535", "::ffff:1.2.3.4,80", "1.2.3.4-1.2.3.9,631", "2001:db8::5-2001:db8::9,1024"]  # fmt: skip
+FLAGS = ["byport/80", "byport/80,tcp", "byport/!631", "byaddr/192.0.2.1,53", "byaddr/192.0.2.1:53",
+         "byaddr/::1,443", "byaddr/0:0:0:0:0:0:0:1,443,udp", "byport/85"]  # fmt: skip
+
+
+@settings(
+    max_examples=60, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from([f"byuser/{UID}", f"byuser/!{UID}", "byuser/1001", f"bygroup/{GID}", "bygroup/!33"]),
+        st.lists(st.sampled_from(LINES), max_size=4), max_size=4,
+    ),
+    st.dictionaries(
+        st.sampled_from(FLAGS),
+        st.tuples(st.sampled_from([0, 1001]), st.sampled_from([0, 33, GID]),
+                  st.sampled_from([0o755, 0o750, 0o700, 0o644, 0o701])), max_size=4,
+    ),
+)  # fmt: skip
+def test_apply_of_an_export(files, flags):
+    """Changes nothing, with --prune or without."""
+    clear_config()
+    for name, content in files.items():
+        rules(name, *content)
+    for name, (uid, gid, mode) in flags.items():
+        flag(name, uid, gid, mode)
+    before = snapshot()
+    text = done("export") if not before else _exported()
+    path = support.SCRATCH / "export.toml"
+    path.write_text(text)
+    for options in ([], ["--prune"]):
+        assert run("apply", str(path), *options, "--check") == 0, (text, options)
+    assert snapshot() == before
+
+
+def _exported():
+    import contextlib
+    import io
+
+    from pybind.admin import cli
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert cli.main(["export"]) == 0
+    return out.getvalue()

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""grant and revoke: what they write, what they refuse, what they leave alone."""
+
+import os
+import pty
+import socket
+import stat
+import subprocess
+
+import ctl
+import pytest
+import support
+from ctl import acl, as_json, done, failed, lines, pybindctl, snapshot
+from support import CONFIG, GID, OTHER_UID, UID, flag, rules
+
+WHO = str(UID)
+
+
+def allowed(port, host="127.0.0.1", udp=False, uid=UID, gid=GID, groups=()):
+    """Ask the helper, as pybind --check does, whether uid may bind."""
+    spec = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    argv = [support.PYBIND, "--check", "--port", f"{spec}/{'udp' if udp else 'tcp'}"]
+    return support.run(argv, uid=uid, gid=gid, groups=groups).returncode == 0
+
+
+def test_a_user_a_group_and_everyone():
+    """Users go to byuser, groups to bygroup, everyone to byport; root's, with safe modes."""
+    assert "granted to nobody" in done("grant", "nobody", "80", "192.0.2.0/24:443/tcp")
+    done("grant", f"@{GID}", "8000-8010")
+    done("grant", "everyone", "53", "--yes")
+    assert lines(f"byuser/{UID}") == ["any,80", "192.0.2.0/24,443/tcp"]
+    assert lines(f"bygroup/{GID}") == ["any,8000-8010"]
+    modes = {name: (*found[:2], stat.S_IMODE(found[2])) for name, found in snapshot().items()}
+    assert modes == {
+        "byport/53": (0, 0, 0o755), f"byuser/{UID}": (0, 0, 0o644), f"bygroup/{GID}": (0, 0, 0o644)
+    }  # fmt: skip
+    assert allowed(80)
+    assert allowed(53, uid=OTHER_UID, gid=OTHER_UID)
+
+
+def test_idempotent():
+    """A second grant, or one that is covered, writes nothing and says so."""
+    done("grant", WHO, "80-90")
+    before = snapshot()
+    for spec in ("80-90", "85/tcp", "127.0.0.1:80"):
+        assert "already granted to nobody (uid 65534)" in done("grant", WHO, spec, "--yes")
+    assert snapshot() == before
+    assert "was not granted" in done("revoke", WHO, "91")
+    assert snapshot() == before
+
+
+def test_umask_and_missing_folders():
+    """Modes do not depend on the umask, and a folder that is missing is made."""
+    (CONFIG / "byuser").rmdir()
+    done("grant", WHO, "80", umask=0o077)
+    assert stat.S_IMODE((CONFIG / "byuser").stat().st_mode) == 0o755
+    assert allowed(80)
+
+
+def test_reserved_ports():
+    """512 to 1023 go to the files with '!', and a range is split there."""
+    done("grant", WHO, "500-1030", "--yes")
+    assert lines(f"byuser/{UID}") == ["any,500-511", "any,1024-1030"]
+    assert lines(f"byuser/!{UID}") == ["any,512-1023"]
+    done("grant", "everyone", "1023-1024/tcp", "--yes")
+    assert {"byport/!1023,tcp", "byport/1024,tcp"} <= set(snapshot())
+    done("revoke", WHO, "511-513")
+    assert lines(f"byuser/{UID}") == ["any,500-510", "any,1024-1030"]
+    assert lines(f"byuser/!{UID}") == ["any,514-1023"]
+
+
+def test_revoke_splits():
+    """Out of ranges of ports, addresses and protocols; comments stay."""
+    rules(
+        f"byuser/{UID}", "# mine", "any,80-90   # web", "", "192.0.2.0/24:443,443", "any,22 # ssh"
+    )
+    done("revoke", WHO, "85", "192.0.2.7:443/udp", "22")
+    assert lines(f"byuser/{UID}") == [
+        "# mine", "any,80-84   # web", "any,86-90", "", "192.0.2.0/24,443/tcp",
+        "192.0.2.0-192.0.2.6,443/udp", "192.0.2.8-192.0.2.255,443/udp", "# ssh",
+    ]  # fmt: skip
+
+
+def test_revoke_one_address_of_any():
+    """What stays is said: who binds the wildcard takes the address too."""
+    done("grant", WHO, "80/tcp")
+    out = done("revoke", WHO, "192.0.2.1:80")
+    assert lines(f"byuser/{UID}") == [
+        "0.0.0.0-192.0.2.0,80/tcp", "192.0.2.2-255.255.255.255,80/tcp", "::/0,80/tcp"
+    ]  # fmt: skip
+    assert "grants 0.0.0.0:80/tcp: whoever binds that takes the address too" in out
+
+
+def test_revoke_says_what_stays():
+    """Granted by the group, and by a flag file: named."""
+    done("grant", WHO, "80")
+    done("grant", f"@{GID}", "80")
+    assert f"still granted by /etc/pybind/bygroup/{GID} line 1" in done("revoke", WHO, "80")
+    done("grant", "everyone", "80", "--yes")
+    assert "still granted by /etc/pybind/byport/80" in done("revoke", f"@{GID}", "80")
+    assert "still granted" not in done("revoke", "everyone", "80")
+    assert snapshot() == {}
+
+
+def test_flag_of_another_gets_an_entry():
+    """byport/80 of a group: the user is added to its list, and nobody loses it."""
+    flag("byport/80", gid=33)
+    done("grant", WHO, "80")
+    assert lines(f"byuser/{UID}") == []
+    assert allowed(80)
+    assert allowed(80, uid=33, gid=33)
+    assert not allowed(80, uid=OTHER_UID, gid=OTHER_UID)
+    assert "already granted" in done("grant", WHO, "80")
+    done("grant", "@12", "80")
+    assert allowed(80, uid=OTHER_UID, gid=12)
+    done("grant", "everyone", "80", "--yes")
+    assert allowed(80, uid=OTHER_UID, gid=OTHER_UID)
+    done("revoke", "everyone", "80")
+    done("revoke", "@12", "80")
+    done("revoke", WHO, "80")
+    assert not allowed(80)
+    assert allowed(80, uid=33, gid=33)
+    assert acl(CONFIG / "byport/80") == b""
+    assert stat.S_IMODE((CONFIG / "byport/80").stat().st_mode) == 0o750
+
+
+def test_entry_opens_nothing_else():
+    """What the mask of a list held back stays away when the mask grows."""
+    path = flag("byport/80", gid=0, mode=0o700)
+    subprocess.run(["setfacl", "-m", f"u:{OTHER_UID}:rwx,m::r", path], check=True)
+    assert not allowed(80, uid=OTHER_UID, gid=OTHER_UID)
+    done("grant", WHO, "80")
+    assert allowed(80)
+    assert not allowed(80, uid=OTHER_UID, gid=OTHER_UID)
+
+
+def test_address_flag_gets_an_entry_too():
+    """A byaddr file inside of what is granted would refuse the one address."""
+    flag("byaddr/127.0.0.1,80", gid=33)
+    done("grant", WHO, "80")
+    assert lines(f"byuser/{UID}") == ["any,80"]
+    assert allowed(80)
+    assert allowed(80, "127.0.0.2")
+    done("revoke", WHO, "80")
+    assert not allowed(80)
+    assert allowed(80, uid=33, gid=33)
+
+
+@pytest.mark.parametrize("who", [WHO, f"@{GID}", "everyone"])
+def test_narrower_than_the_flag(who):
+    """What the file cannot express is refused, and the proposed command works when typed."""
+    flag("byport/80", gid=33)
+    err = failed(1, "grant", who, "127.0.0.1:80", "--yes", words=["/etc/pybind/byport/80"])
+    command = err.split("pybindctl grant ")[1].replace("'", "").split()
+    done("grant", *command, "--yes")
+    assert allowed(80)
+    err = failed(1, "revoke", who, "127.0.0.1:80", words=["cannot be revoked alone"])
+    done("revoke", *err.split("pybindctl revoke ")[1].replace("'", "").split())
+    assert not allowed(80)
+
+
+def test_everyone_part_of_a_port():
+    """The command that is proposed for everyone's half of a port."""
+    done("grant", "everyone", "80", "--yes")
+    err = failed(1, "revoke", "everyone", "80/tcp", words=["cannot be revoked alone"])
+    assert "pybindctl revoke everyone '80' && pybindctl grant everyone '80/udp'" in err
+
+
+def test_user_owned_flag():
+    """A user who owns the file could open it again: refused, and the repair works."""
+    path = flag("byport/80", uid=UID, mode=0o500)
+    err = failed(1, "revoke", WHO, "80", words=["could make it executable again"])
+    subprocess.run(err.split("take it away: ")[1], shell=True, check=True)
+    assert path.stat().st_uid == 0
+    assert not allowed(80)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [([WHO, "631"], "rsh, NFS"), ([WHO, "53/udp"], "UDP"), (["everyone", "80"], "everyone:"),
+     (["everyone", "600/udp"], "rsh, NFS")],
+)  # fmt: skip
+def test_confirmation(arguments, words):
+    """Without a terminal --yes is needed; on one it is asked once, and no means no."""
+    failed(2, "grant", *arguments, words=[words, "--yes"])
+    assert _on_a_terminal(arguments, b"n\n") == 1
+    assert snapshot() == {}
+    assert _on_a_terminal(arguments, b"y\n") == 0
+    assert snapshot() != {}
+    done("grant", *arguments)  # already granted: nothing to ask
+
+
+def _on_a_terminal(arguments, answer):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [ctl.PYBINDCTL, "grant", *arguments], stdin=theirs, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        os.write(ours, answer)
+        out = process.communicate(timeout=support.PATIENCE_S)[1]
+    os.close(ours)
+    os.close(theirs)
+    assert out.count(b"grant it?") == 1
+    return process.returncode
+
+
+def test_json():
+    """One object, with what was written and what the helper says."""
+    answer = as_json("grant", WHO, "80/tcp")
+    assert answer["changed"]
+    assert answer["changes"] == [
+        {"file": f"/etc/pybind/byuser/{UID}", "before": [], "after": ["any,80/tcp"]}
+    ]
+    assert [(at["address"], at["granted"], at["line"]) for at in answer["verified"]] == [
+        ("0.0.0.0:80/tcp", True, 1), ("[::]:80/tcp", True, 1)
+    ]  # fmt: skip
+    assert not as_json("grant", WHO, "80/tcp")["changed"]
+    assert not as_json("revoke", WHO, "80/tcp")["verified"][0]["granted"]
+
+
+def test_half_of_the_wildcard():
+    """[::]:80 alone is of no use: said, with the command that helps."""
+    process = pybindctl("grant", WHO, "[::]:80/tcp", "--yes")
+    assert process.returncode == 1
+    command = process.stderr.split("pybindctl grant ")[1].split("\n")[0]
+    done("grant", *command.split())
+    assert allowed(80, "::")
+
+
+def test_open_to_all_is_noted():
+    """A port that the kernel gives to everybody."""
+    assert "lets everybody bind 8080" in done("grant", WHO, "8080")
+    assert socket.has_ipv6

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""grant and revoke where they must not: a clear error, and nothing is changed."""
+
+import contextlib
+import subprocess
+
+import ctl
+import pytest
+import support
+from ctl import done, failed, pybindctl, snapshot
+from support import CONFIG, UID, flag, rules
+
+WHO = str(UID)
+
+
+def test_all_or_nothing():
+    """One SPEC that cannot be granted: the others are not either."""
+    flag("byport/80", gid=33)
+    failed(1, "grant", WHO, "443", "80/tcp", "--yes")
+    failed(2, "grant", WHO, "443", "99999")
+    rules(f"byuser/!{UID}", "any,631", "rubbish")
+    failed(3, "grant", WHO, "443", "631", "--yes", words=[f"byuser/!{UID} line 2"])
+    failed(3, "revoke", WHO, "631", words=["line 2"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["nosuchuser", "80"], "no user 'nosuchuser'"), (["@nosuchgroup", "80"], "no group"),
+     (["daemon", "70000"], "1 to 65535"), (["daemon", "90-80"], "write 80-90"),
+     (["daemon"], "SPEC"), ([], "WHO"), (["4294967295", "80"], "out of range"), (["a\tb", "80"], "user"),
+     (["@", "80"], "no group"), (["", "80"], "no user"), (["@daemon\0"[:-1], "x" * 300], "bad port")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["grant", "revoke"])
+def test_wrong_input(command, arguments, words):
+    """Usage: 2, what is wrong, nothing changed."""
+    failed(2, command, *arguments, words=[words])
+
+
+def test_group_of_that_name():
+    """A group's name without the @: the message says so."""
+    failed(2, "grant", "shadow", "80", words=["write @shadow"])
+
+
+def test_everyone_limits():
+    """No flag file for a prefix, none for thousands of ports."""
+    failed(1, "grant", "everyone", "192.0.2.0/24:80", "--yes", words=["grant @GROUP"])
+    failed(1, "grant", "everyone", "2000-9000", "--yes", words=["7001 flag files"])
+    done("grant", "everyone", "[::1]:80-82/tcp", "--yes")
+    assert set(snapshot()) == {f"byaddr/::1,{port},tcp" for port in (80, 81, 82)}
+
+
+def test_not_root():
+    """Exit 4 for grant and revoke, before anything else is looked at."""
+    rules(f"byuser/{UID}", "any,80")
+    before = snapshot()
+    for words in (("grant", WHO, "443"), ("revoke", WHO, "80"), ("grant", "nosuchuser", "80")):
+        process = support.run([ctl.PYBINDCTL, *words])
+        assert (process.returncode, snapshot()) == (4, before), process.stderr
+        assert "root" in process.stderr
+
+
+@pytest.mark.parametrize("what", ["full", "readonly", "noacl"])
+def test_file_system_says_no(what):
+    """Disk full, read-only /etc, no access control lists: a clear error, nothing changed."""
+    kind = "ramfs" if what == "noacl" else "tmpfs"  # a ramfs has no extended attributes
+    options = "mode=755" + (",size=16k" if what == "full" else "")
+    subprocess.run(["mount", "-t", kind, "-o", options, "none", CONFIG], check=True)
+    try:
+        for folder in support.FOLDERS:
+            (CONFIG / folder).mkdir(mode=0o755)
+        rules(f"byuser/{UID}", "any,22", *["# filled up"] * 300)
+        rules(f"byuser/!{UID}", "any,631")
+        if what == "noacl":
+            flag("byport/80", gid=33)
+            failed(1, "grant", WHO, "443", "80", words=["access control lists"])
+            return
+        if what == "full":
+            with contextlib.suppress(OSError):
+                (CONFIG / "filler").write_bytes(b"x" * 1000000)
+            failed(1, "grant", WHO, "600", "443", "--yes", words=["No space", "df -h"])
+            failed(1, "revoke", WHO, "631", "22", words=["No space"])
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", CONFIG], check=True)
+            failed(1, "grant", WHO, "443", words=["Read-only", "remount,rw"])
+            failed(1, "grant", "everyone", "443", "--yes", words=["Read-only"])
+            done("grant", WHO, "22")
+    finally:
+        subprocess.run(["umount", CONFIG], check=True)
+
+
+def test_no_folder():
+    """Without /etc/pybind: how to make it."""
+    support.shutil.rmtree(CONFIG)
+    process = pybindctl("grant", WHO, "80")
+    assert process.returncode == 1
+    subprocess.run(process.stderr.split("folders: ")[1], shell=True, check=True)
+    done("grant", WHO, "80")

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybindctl status: granted ports, free or held by whom."""
+
+import contextlib
+import os
+import socket
+
+import ctl
+import pytest
+import support
+from support import OTHER_UID, PYBIND, UID, flag, rules
+
+
+@contextlib.contextmanager
+def bound(family, kind, address, listen=True):
+    """Hold a socket as root."""
+    with socket.socket(family, kind) as sock:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        if kind == socket.SOCK_STREAM and listen:
+            sock.listen()
+        yield sock
+
+
+def grants(*args):
+    """Return {(ports, protocol, addresses): grant} of the JSON answer."""
+    answer = ctl.as_json("status", *args)
+    return {
+        ("-".join(map(str, dict.fromkeys(g["ports"]))), g["protocol"], g["addresses"]): g
+        for g in answer["grants"]
+    }
+
+
+def test_nothing_granted():
+    """Says so, with the command that grants."""
+    assert "pybindctl grant" in ctl.done("status")
+    assert grants() == {}
+
+
+def test_free():
+    """Every granted port is listed with its file and line, and free."""
+    flag("byport/80")
+    flag("byaddr/127.0.0.1,53,udp")
+    rules(f"byuser/{UID}", "# mine", "any,443/tcp", "192.0.2.0/24,8000-8010")
+    rules(f"byuser/!{UID}", "any,600-2000/udp")
+    found = grants()
+    assert {key: grant["granted_by"] for key, grant in found.items()} == {
+        ("80", "tcp", "any"): ["byport/80"],
+        ("80", "udp", "any"): ["byport/80"],
+        ("53", "udp", "127.0.0.1"): ["byaddr/127.0.0.1,53,udp"],
+        ("443", "tcp", "any"): [f"byuser/{UID}:2"],
+        ("8000-8010", "tcp", "192.0.2.0/24"): [f"byuser/{UID}:3"],
+        ("8000-8010", "udp", "192.0.2.0/24"): [f"byuser/{UID}:3"],
+        ("600-1023", "udp", "any"): [f"byuser/!{UID}:1"],
+    }
+    assert all(grant["free"] for grant in found.values())
+    assert "held" not in ctl.done("status")
+
+
+def test_held_by_a_users_server():
+    """A served port shows the uid; root sees the process, another user does not."""
+    flag("byport/80")
+    argv = [PYBIND, "/usr/bin/python3", "-m", "http.server", "80"]
+    with support.server(argv, ready=support.answers_http) as process:
+        found = grants()[("80", "tcp", "any")]
+        assert not found["free"]
+        assert [(s["address"], s["uid"], s["user"]) for s in found["held"]] == [
+            ("0.0.0.0", UID, "nobody")
+        ]
+        assert found["held"][0]["processes"] == [{"pid": process.pid, "name": "python3"}]
+        assert grants()[("80", "udp", "any")]["free"]
+        assert f"by nobody (uid {UID}): python3 {process.pid}" in ctl.done("status")
+        other = support.run([ctl.PYBINDCTL, "status"], uid=OTHER_UID, gid=OTHER_UID)
+        assert other.returncode == 0
+        assert f"by nobody (uid {UID})" in other.stdout
+        assert str(process.pid) not in other.stdout
+
+
+@pytest.mark.parametrize(
+    ("family", "address"),
+    [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET6, "::")],
+)
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_protocols_and_families(family, address, kind):
+    """TCP and UDP, IPv4 and IPv6: each in its own row; this process is found by its socket."""
+    flag("byport/80")
+    with bound(family, kind, (address, 80)):
+        found = grants()
+        mine, other = ("tcp", "udp") if kind == socket.SOCK_STREAM else ("udp", "tcp")
+        assert found[("80", other, "any")]["free"]
+        held = found[("80", mine, "any")]["held"]
+        assert [(s["address"], s["port"]) for s in held] == [(address, 80)]
+        assert [p["pid"] for p in held[0]["processes"]] == [os.getpid()]
+
+
+def test_ports_of_a_range():
+    """A range is one row; what is held in it stands below."""
+    rules(f"byuser/{UID}", "any,80-90/tcp")
+    with (
+        bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 82)),
+        bound(socket.AF_INET6, socket.SOCK_STREAM, ("::1", 82)),
+        bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 90)),
+    ):
+        held = grants()[("80-90", "tcp", "any")]["held"]
+        assert [(s["address"], s["port"]) for s in held] == [
+            ("127.0.0.1", 82),
+            ("::1", 82),
+            ("127.0.0.1", 90),
+        ]
+        lines = ctl.done("status").splitlines()
+        assert [line.split()[:4] for line in lines[1:]] == [
+            ["80-90", "tcp", "any", "2"],
+            ["82", "tcp", "127.0.0.1", "by"],
+            ["82", "tcp", "::1", "by"],
+            ["90", "tcp", "127.0.0.1", "by"],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "held", "free"),
+    [
+        ("127.0.0.1,80/tcp", "127.0.0.1", "127.0.0.2"),
+        ("127.0.0.0/24,80/tcp", "127.0.0.9", "127.0.1.1"),
+        ("127.0.0.2,80/tcp", "0.0.0.0", "127.0.0.1"),
+        ("0.0.0.0,80/tcp", "127.0.0.1", None),
+    ],
+)
+def test_addresses_that_meet(rule, held, free):
+    """Only a socket that is in the way of the granted address counts; wildcards are in all ways."""
+    rules(f"byuser/{UID}", rule)
+    for address, expected in ((held, False), (free, True)):
+        if address is not None:
+            with bound(socket.AF_INET, socket.SOCK_STREAM, (address, 80)):
+                assert [grant["free"] for grant in grants().values()] == [expected], address
+
+
+def test_connections_are_not_holders():
+    """An accepted connection does not keep the port; only who listens does."""
+    flag("byport/80")
+    listening = bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 80))
+    with listening as sock, socket.create_connection(("127.0.0.1", 80)), sock.accept()[0]:
+        assert len(grants()[("80", "tcp", "any")]["held"]) == 1
+
+
+def test_broken_files_are_noted():
+    """A broken file grants nothing: a note names it, the rest is shown."""
+    flag("byport/80")
+    rules(f"byuser/{UID}", "any,443", "rubbish")
+    rules(f"byuser/{OTHER_UID}", "any,22", mode=0o666)
+    process = ctl.pybindctl("status")
+    assert process.returncode == 0
+    assert f"note: /etc/pybind/byuser/{UID} line 2" in process.stderr
+    assert f"note: /etc/pybind/byuser/{OTHER_UID}" in process.stderr
+    assert len(process.stdout.splitlines()) == 3
+    assert len(ctl.as_json("status")["notes"]) == 2

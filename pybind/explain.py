@@ -94,7 +94,8 @@ def grant_command(address: Address, *, uid: int | None = None) -> str:
         where = socket.inet_ntop(socket.AF_INET, address.addr[12:])
     rule = f"{where},{address.port}/{'udp' if address.udp else 'tcp'}"
     file = f"{CONFIG_DIR}/byuser/{reserved}{uid}"
-    return f"sh -c 'umask 022; echo {rule} >>{file}'"
+    # On a line of its own, also where the file's last line has no end.
+    return f"sh -c 'umask 022; printf \"\\n{rule}\\n\" >>{file}'"
 
 
 def _flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
@@ -113,7 +114,10 @@ def _flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
             f"its file system is mounted noexec, where no file is executable ({mount})",
             f"as root: mount -o remount,exec {mount}",
         )
-    return (_describe(path), f"as root: setfacl -m u:{uid}:x {quoted}")
+    repair = f"setfacl -m u:{uid}:x {quoted}"
+    if os.path.lexists(path) and os.lstat(path).st_uid == uid:
+        repair = f"chown root {quoted} && {repair}"  # an entry for the owner has no effect
+    return (_describe(path), "as root: " + repair)
 
 
 def _rules(path: str, reply: Reply) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def test_no_grant(program):
     message = refused(pybind("--port", "80", path), "0.0.0.0:80/tcp", ME, "no permission file")
     assert not started()
     repair(message)
-    assert (CONFIG / "byuser" / str(UID)).read_text() == "any,80/tcp\n"
+    assert (CONFIG / "byuser" / str(UID)).read_text() == "\nany,80/tcp\n"
     assert pybind("--port", "80", path).returncode == 0
     assert started()
 
@@ -108,6 +108,20 @@ def test_no_grant_repairs(spec):
     """The proposed command works for every form of --port."""
     repair(refused(pybind("--port", spec, "true"), "no permission file"))
     assert pybind("-q", "--port", spec, "true").returncode == 0
+
+
+def test_repair_of_a_file_without_a_last_newline():
+    """The proposed rule gets a line of its own."""
+    rules(f"byuser/{UID}").write_text("any,443")
+    repair(refused(pybind("--port", "80", "true"), "no permission file"))
+    assert pybind("--port", "80", "--port", "443", "true").returncode == 0
+
+
+def test_own_flag_without_x():
+    """An ACL entry for a file's owner has no effect: chmod is proposed."""
+    flag("byport/80", uid=UID, gid=0, mode=0o600)
+    repair(refused(pybind("--port", "80", "true"), "not executable for this user"))
+    assert pybind("--port", "80", "true").returncode == 0
 
 
 def test_granted_to_another(program):

@@ -122,7 +122,7 @@ uninstall:
 	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock
 	-rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null
 
-# For tools/run-tests, which has no network.
+# For tools/test-newest-click, which has no network.
 $(BUILD)/newest-click:
 	$(PYTHON) -m venv $(BUILD)/pip
 	$(BUILD)/pip/bin/pip -q install --target $@.new click && mv $@.new $@
@@ -136,7 +136,7 @@ demo:
 test:
 	tools/need test
 	$(MAKE) all $(BUILD)/newest-click
-	tools/sandbox tools/run-tests $(TESTS)
+	tools/test $(TESTS)
 
 lint:
 	tools/need lint

@@ -13,7 +13,7 @@ import resource
 import signal
 from typing import NoReturn
 
-from .messages import EXITED, STOPPED, Orders
+from .messages import EXITED, STARTED, STOPPED, Orders, is_stopped
 
 _KILLED = signal.SIGKILL.value  # wait status of a program that died of it
 
@@ -21,6 +21,7 @@ _KILLED = signal.SIGKILL.value  # wait status of a program that died of it
 def run(orders: Orders, supervisor_pid: int) -> NoReturn:
     """Be the program for whoever started pybind; every signal is blocked here."""
     every = signal.valid_signals()
+    program_pid = 0
     while True:
         info = signal.sigwaitinfo(every)
         if info.si_signo != signal.SIGCHLD:
@@ -35,8 +36,14 @@ def run(orders: Orders, supervisor_pid: int) -> NoReturn:
         for kind, value in messages:
             if kind == EXITED:
                 _end(value)
+            elif kind == STARTED:
+                program_pid = value
             elif kind == STOPPED:
-                _stop(value)
+                # Not for a stop that is over: the group was continued meanwhile.
+                if signal.SIGCONT not in signal.sigpending() and is_stopped(program_pid):
+                    _stop(value)
+                # A shell's fg continues the whole group: the program had this one too.
+                signal.sigtimedwait([signal.SIGCONT], 0)
                 orders.resumed()
         _reap(supervisor_pid)
 
@@ -56,8 +63,6 @@ def _stop(number: int) -> None:
     os.kill(os.getpid(), number)
     if number != signal.SIGSTOP:
         signal.pthread_sigmask(signal.SIG_BLOCK, [number])
-    # A shell's fg continues the whole group: the program had this one too.
-    signal.sigtimedwait([signal.SIGCONT], 0)
 
 
 def _end(status: int) -> NoReturn:

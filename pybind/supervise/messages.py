@@ -15,9 +15,19 @@ import socket
 import struct
 
 STOPPED = 1  # value: the signal that stopped it
+STARTED = 3  # value: the program's pid
 EXITED = 2  # value: wait status (wait(2))
 RESUMED = 0  # the front stopped and goes on
 _MESSAGE = struct.Struct("=ii")
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped by a signal now (proc_pid_stat(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"T"
+    except OSError:
+        return False
 
 
 class Report:

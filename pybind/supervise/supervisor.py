@@ -25,7 +25,7 @@ from ..model import Address
 from ..plan import limits_allow
 from ..proof import Verdict
 from . import kernel
-from .messages import EXITED, RESUMED, STOPPED, Report
+from .messages import EXITED, RESUMED, STARTED, STOPPED, Report, is_stopped
 from .request import decode
 from .sockets import address_of, is_bound
 
@@ -90,6 +90,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         self._find_room()
         assert self._front is not None
+        self._tell(STARTED, self._program_pid)
         for fd in (self._listener_fd, wake_read, self._front.fileno()):
             self._poll.register(fd, select.POLLIN)
         gc.collect()
@@ -177,13 +178,12 @@ class Supervisor:
 
         Not if it was stopped once more meanwhile: the front has yet to follow.
         """
+        # In this order: a stop that comes after the look is one that _reap() counts.
+        stopped = bool(self._program_pid) and is_stopped(self._program_pid)
         self._reap()
         self._stops -= 1
-        if self._program_pid and self._stops == 0:
-            with open(f"/proc/{self._program_pid}/stat", "rb") as file:
-                state = file.read().rpartition(b")")[2].split()[0]
-            if state == b"T":
-                os.kill(self._program_pid, signal.SIGCONT)
+        if stopped and self._program_pid and self._stops == 0:
+            os.kill(self._program_pid, signal.SIGCONT)
 
     def _on_listener(self, events: int) -> None:
         if not events & select.POLLIN:  # POLLHUP: no process has the filter any more

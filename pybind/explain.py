@@ -16,9 +16,9 @@ import socket
 import stat
 
 from . import _wire, diagnose
-from .model import Address, Reply
+from .model import MAPPED, Address, Reply
 from .paths import CONFIG_DIR, HELPER
-from .proof import MAPPED, Verdict, holders
+from .proof import Verdict, holders
 
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
 _CONFIG_REASONS = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: takes the IPv4 port
 AUTO, PRELOAD, SUPERVISE = "auto", "preload", "supervise"  # --mode
 
 

@@ -8,7 +8,7 @@ non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
 from __future__ import annotations
 
 from .errors import UsageError
-from .model import Address, Listed, Plan, Request, Target
+from .model import MAPPED, Address, Listed, Plan, Request, Target
 
 _OURS = (b"PYBIND_PORTS=", b"PYBIND_DEPTH=", b"PYBIND_VERBOSE=")
 _PORTS_LEN_MAX = 8191  # helpers/preload/limits.c keeps that much
@@ -59,11 +59,10 @@ def limits_allow(text: bytes | None, address: Address) -> bool:
 def encode_limit(listed: Listed) -> bytes:
     """Return one entry of PYBIND_PORTS, as helpers/preload/limits.c reads it."""
     protocol = {None: "b", "tcp": "t", "udp": "u"}[listed.protocol]
-    mapped = b"\0" * 10 + b"\xff\xff"
     addr = listed.addr
     if addr is None:
         where = "*"
-    elif len(addr) == 4 or addr.startswith(mapped):
+    elif len(addr) == 4 or addr.startswith(MAPPED):
         where = "4" + addr[-4:].hex()
     else:
         where = "6" + addr.hex()

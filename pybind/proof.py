@@ -11,13 +11,13 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 
 from . import _wire, helper
-from .model import Address, Listed, Reply
+from .model import MAPPED, Address, Listed, Reply
 
 ANY4 = bytes(4)
 ANY6 = bytes(16)
-MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: takes the IPv4 port
 
 
 class Verdict:
@@ -73,15 +73,7 @@ def prove(address: Address) -> Verdict | None:
     Returns None where the host has no such address family. Raises
     HelperUnusable.
     """
-    sock = _socket(address)
-    if sock is None:
-        return None
-    with sock:
-        error = _plain_bind(sock, address)
-        if error != errno.EACCES:
-            return Verdict(address, error, None)
-        reply = helper.bind(address, sock)
-    return Verdict(address, reply.error, reply)
+    return _try(address, helper.bind)
 
 
 def ask(address: Address) -> Verdict | None:
@@ -89,14 +81,18 @@ def ask(address: Address) -> Verdict | None:
 
     A check grants, or refuses, without meeting the port: busy ports stay unseen.
     """
+    return _try(address, lambda address, _: helper.check(address))
+
+
+def _try(address: Address, ask_helper: Callable[[Address, socket.socket], Reply]) -> Verdict | None:
     sock = _socket(address)
     if sock is None:
         return None
     with sock:
         error = _plain_bind(sock, address)
-    if error != errno.EACCES:
-        return Verdict(address, error, None)
-    reply = helper.check(address)
+        if error != errno.EACCES:
+            return Verdict(address, error, None)
+        reply = ask_helper(address, sock)
     return Verdict(address, reply.error, reply)
 
 

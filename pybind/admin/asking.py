@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import click
 
 from .. import _wire, diagnose, explain, proof, request
-from ..model import Address, Listed, Reply
+from ..model import MAPPED, Address, Listed, Reply
 from ..paths import CONFIG_DIR
 from . import ask, output
 from .errors import STATUS_NO
@@ -190,7 +190,7 @@ def grant_command(address: Address, who: ask.Identity) -> str:
     spec = explain.what(address)
     if not any(address.addr):
         spec = f"{address.port}/{'udp' if address.udp else 'tcp'}"
-    elif address.addr.startswith(proof.MAPPED):
+    elif address.addr.startswith(MAPPED):
         inner = Address(socket.AF_INET, address.addr[12:], 0, address.port, address.udp)
         spec = explain.what(inner)
     elif address.scope_id:  # the files ignore scopes

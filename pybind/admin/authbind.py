@@ -17,7 +17,7 @@ import shlex
 import socket
 import stat
 
-from ..proof import MAPPED
+from ..model import MAPPED
 from . import authbind_answers, authbind_lines, specs
 from .access import Access, from_mode, holders, read_access
 from .authbind_lines import LIBRARY_PORT_MAX

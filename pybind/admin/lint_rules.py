@@ -12,8 +12,8 @@ import socket
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..model import MAPPED
 from ..paths import CONFIG_DIR
-from ..proof import MAPPED
 from . import ask, survey
 from .access import read_access
 from .identity import group_of, user_of

@@ -10,8 +10,8 @@ import functools
 import socket
 from collections.abc import Callable, Iterable
 
+from ..model import MAPPED
 from ..paths import CONFIG_DIR
-from ..proof import MAPPED
 from .access import (
     Access,
     allows,

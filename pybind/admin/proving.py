@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .. import _wire, explain
-from ..model import Address, Reply
+from ..model import MAPPED, Address, Reply
 from ..paths import CONFIG_DIR
-from ..proof import MAPPED
 from . import ask
 from .identity import Who, credentials
 from .sources import Old, Question, Source

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..model import MAPPED
 from ..paths import CONFIG_DIR
 from .errors import Invalid
 from .rulelines import (
@@ -183,7 +184,7 @@ def _flag(folder: str, name: str) -> Flag | Unknown:
     if match[2] not in spellings or (match[3] == ":" and (match[5] or family != socket.AF_INET)):
         rule = Rule(family, addr, addr, port, port, match[5])
         return Unknown(full, f"is spelled {flag_name(rule)}: the helper never looks at it")
-    if addr.startswith(b"\0" * 10 + b"\xff\xff") and family == socket.AF_INET6:
+    if addr.startswith(MAPPED) and family == socket.AF_INET6:
         return Unknown(full, "a mapped address is judged as the IPv4 address inside it")
     return Flag(full, Rule(family, addr, addr, port, port, match[5]))
 

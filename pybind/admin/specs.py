@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 import socket
 
-from ..model import Address
-from ..proof import MAPPED
+from ..model import MAPPED, Address
 from ..request import parse_listed
 from .errors import AdminError
 from .rulefiles import ANY, RESERVED_MAX, RESERVED_MIN, Broken, Rule, addresses_text, parse_line

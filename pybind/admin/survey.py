@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import _wire
+from ..model import MAPPED
 from ..paths import CONFIG_DIR
-from ..proof import MAPPED
 from .access import Access, from_mode, read_access
 from .rulefiles import (
     ANY,

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command: knows the order of things, and is the only error boundary.
 
-argv -> Request -> proof of the listed ports -> Target -> Plan -> exec
+argv -> Request -> the user's rights alone -> proof of the listed ports -> Target -> Plan -> exec
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
 import click
 
-from . import __version__, diagnose, explain, helper, launch, log, plan, proof, target
+from . import __version__, launch, log, output, plan, proving, target
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
-from .model import AUTO, PRELOAD, SUPERVISE, Address, Listed, Request, Target
+from .model import AUTO, PRELOAD, SUPERVISE, Listed, Request, Target
 from .paths import LIBRARY
 from .request import parse_listed
 
@@ -65,6 +64,11 @@ class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
     help="How PROGRAM's binds are served.",
 )
 @click.option(
+    "--user",
+    metavar="USER[:GROUP]",
+    help="Run PROGRAM as this user, whose grants then count (root only; names or numbers).",
+)
+@click.option(
     "-v",
     "--verbose",
     is_flag=True,
@@ -100,28 +104,29 @@ def main(arguments: list[str], notes: str) -> int:
         request = command.main(arguments, prog_name="pybind", standalone_mode=False)
         return request if isinstance(request, int) else _run(request, notes)
     except click.UsageError as error:
-        _say(error.format_message(), "see: pybind --help")
+        output.say(error.format_message(), "see: pybind --help")
     except PybindError as error:
-        _say(*error.lines)
+        output.say(*error.lines)
         if not isinstance(error, UsageError):
             log.refused(error.lines[0])
         return error.status
     except click.exceptions.Abort:
         return 130
     except OSError as error:
-        _say(f"{error.filename or 'system call'}: {error.strerror}")
+        output.say(f"{error.filename or 'system call'}: {error.strerror}")
     return STATUS_REFUSED
 
 
 def _run(request: Request, notes: str) -> int:
-    environ = launch.read_environ()
+    environ = launch.read_environ()  # first: once the ids have changed it is root's file
+    if request.user is not None:
+        environ = _become(request.user, environ)
     found = None
     if request.argv:
         found = target.classify(target.find(request.argv[0], environ))
     if found and request.mode == SUPERVISE:
         _check_supervised(request, found)  # its reasons are nearer than the proof's
-    nested = plan.is_nested(environ, os.fsencode(LIBRARY))
-    needed = _ports_need_helper(request, environ) or nested
+    needed = proving.ports_need_helper(request, environ)
     way = _choose_way(request, found, needed) if found else None
     if request.check or found is None:
         return 0
@@ -137,6 +142,15 @@ def _run(request: Request, notes: str) -> int:
 
     limits = plan.limits(request, environ)
     return start.run(plan.plain(request, found, environ), notes, limits, request.verbose)
+
+
+def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Become the --user for good; returns the environment that belongs to that user."""
+    from . import drop, user  # ctypes and the name service: for this option alone
+
+    account = user.resolve(text)
+    drop.become(account)
+    return user.environ_of(account, environ)
 
 
 def _choose_way(request: Request, found: Target, needed: bool) -> str | None:
@@ -164,82 +178,7 @@ def _check_supervised(request: Request, found: Target) -> None:
     preflight.check(request, found)
 
 
-def _ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
-    """Prove, or with --check ask about, what is listed; raises Refused.
-
-    Returns whether anything is left that only the helper could bind.
-    """
-    for listed in request.listed:
-        if plan.outer_limit_excludes(listed, environ):
-            raise Refused(
-                f"port {listed.text} is not among the ports of the pybind that started this one",
-                "list it there too: nested, each --port only narrows",
-            )
-    if request.listed:
-        needs = [_listed_needs_helper(listed, request) for listed in request.listed]
-        return any(needs)
-    if diagnose.binds_alone() or _first_unprivileged_port() == 0:
-        return False
-    # No port is named: at least the helper must be whole. Port 0 is never granted.
-    reply = helper.check(Address(socket.AF_INET, proof.ANY4, 0, 0, False))
-    lines = explain.unusable_helper(reply)
-    if lines:
-        raise Refused(*lines)
-    return True
-
-
-def _listed_needs_helper(listed: Listed, request: Request) -> bool:
-    needed = False
-    for index, address in enumerate(proof.addresses(listed)):
-        verdict = proof.ask(address) if request.check else proof.prove(address)
-        if verdict is None:
-            if index == 0 and listed.addr is not None:
-                raise Refused(f"{explain.what(address)}: this host has no such address family")
-            continue
-        needed = needed or not verdict.plain
-        if not verdict.granted:
-            if index == 0:
-                raise Refused(*explain.refusal(verdict))
-            _note(request, *explain.refusal(verdict))
-        elif _in_the_way(verdict, request):
-            if not request.check:
-                raise Refused(*explain.refusal(verdict))
-            _note(request, f"{explain.what(address)} is granted but busy now")
-        elif request.check:
-            click.echo(f"{explain.what(address)}: granted ({explain.granted_by(verdict.reply)})")
-        elif request.verbose:
-            _say(f"{explain.what(address)}: granted ({explain.granted_by(verdict.reply)})")
-    return needed
-
-
-def _in_the_way(verdict: proof.Verdict, request: Request) -> bool:
-    """Tell whether somebody else's socket keeps the program from the port."""
-    address = verdict.address
-    if request.check and not verdict.busy:
-        return bool(proof.holders(address))
-    return verdict.busy and not (address.udp and proof.held_by_caller(address))
-
-
-def _first_unprivileged_port() -> int:
-    """Return the sysctl of this network namespace (ip(7)); 1024 where there is none."""
-    try:
-        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
-            return int(file.read())
-    except OSError:
-        return 1024
-
-
 def _explain_way(request: Request, found: Target, way: str) -> None:
     log.start(found.path, [listed.text for listed in request.listed], way)
     if request.verbose:
-        _say(f"{os.fsdecode(found.path)}: {found.kind}, {way}")
-
-
-def _note(request: Request, *lines: str) -> None:
-    if not request.quiet:
-        _say("note: " + lines[0], *lines[1:])
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        click.echo(f"pybind: {line}", err=True)
+        output.say(f"{os.fsdecode(found.path)}: {found.kind}, {way}")

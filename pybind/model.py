@@ -45,7 +45,11 @@ class Listed(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The command line, understood. depth: None for no limit. argv: the program's."""
+    """The command line, understood.
+
+    depth: None for no limit. argv: the program's. user: USER[:GROUP] as typed,
+    or None.
+    """
 
     listed: tuple[Listed, ...]
     depth: int | None
@@ -54,6 +58,22 @@ class Request(NamedTuple):
     quiet: bool
     check: bool
     argv: tuple[bytes, ...]
+    user: str | None = None
+
+
+class Account(NamedTuple):
+    """Whom --user names: numbers for the kernel, words for the environment.
+
+    gid: the primary group. groups: the supplementary ones. home, shell: as in
+    passwd(5), or defaults where there is no entry.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    shell: str
 
 
 class Target(NamedTuple):

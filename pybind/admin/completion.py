@@ -20,6 +20,7 @@ from .completion_shells import fish, zsh
 # What a value is, by the metavar that the help shows.
 _KINDS = {
     "USER": "user",
+    "USER[:GROUP]": "user",
     "WHO": "who",
     "FILE": "file",
     "DIR": "folder",

@@ -22,8 +22,14 @@ ALLOWED = {
     "helper": {"_wire", "errors", "model", "paths"},
     "proof": {"_wire", "helper", "model"},
     "launch": {"errors", "model"},
+    "output": set(),
+    "user": {"errors", "model"},
+    "drop": {"diagnose", "errors", "model"},
     "diagnose": {"paths"},
     "explain": {"_wire", "diagnose", "model", "paths", "proof"},
+    "proving": {
+        "diagnose", "errors", "explain", "helper", "model", "output", "paths", "plan", "proof",
+    },
     # Loaded only in the supervised mode; what it takes from the package above.
     "supervise/__init__": set(),
     "supervise/kernel": set(),

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""--user: whom it names, and the environment that belongs to that user."""
+
+import pytest
+
+from pybind.errors import UsageError
+from pybind.model import Account
+from pybind.user import environ_of, resolve
+
+ACCOUNT = Account("eve", 7, 8, (8, 9), "/home/\udce4", "/bin/sh")
+
+
+def test_environment():
+    """Four variables are replaced, each duplicate of them too; what is odd or other stays."""
+    environ = (b"HOME=/root", b"A=\xff", b"odd", b"HOME=/x", b"HOMEPAGE=1", b"MAIL=m", b"USERS=2")
+    assert environ_of(ACCOUNT, environ) == (
+        b"A=\xff", b"odd", b"HOMEPAGE=1", b"USERS=2",
+        b"HOME=/home/\xe4", b"SHELL=/bin/sh", b"USER=eve", b"LOGNAME=eve",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["0", "00", "root", "root:nogroup", "0:65534"])
+def test_root_is_refused(text):
+    """Uid 0 by any name: it would keep what --user is there to give away."""
+    with pytest.raises(UsageError, match="is root"):
+        resolve(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["-1", "+5:5", " 5:5", "5 :5", "0x5:5", "\u0665:5", "1e3:5", "5:-1"]
+)
+def test_only_digits_are_numbers(text):
+    """Everything else is a name, and not one of ours."""
+    with pytest.raises(UsageError, match="there is no"):
+        resolve(text)
+
+
+@pytest.mark.parametrize("text", ["4294967295:5", "5:4294967295", "1" * 5000 + ":5"])
+def test_ids_that_setresuid_would_leave_alone(text):
+    """-1 as an unsigned number would mean: do not change it."""
+    with pytest.raises(UsageError, match="ids are 0 to 4294967294"):
+        resolve(text)

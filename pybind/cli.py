@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -15,7 +16,10 @@ from . import __version__, launch, log, output, plan, proving, target
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
 from .model import AUTO, PRELOAD, SUPERVISE, Listed, Request, Target
 from .paths import LIBRARY
-from .request import parse_listed
+from .request import check_sockets, parse_named
+
+if TYPE_CHECKING:
+    import socket
 
 _HELP = """Run PROGRAM, an ordinary program, as an ordinary user on a privileged port that an
 administrator granted with a permission file (pybind(5)).
@@ -28,12 +32,12 @@ Exit status: PROGRAM's own; 125 pybind refused, 126 PROGRAM cannot be executed,
 
 
 class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since 8.2
-    name = "[ADDR:]PORT[/PROTO]"
+    name = "[NAME=][ADDR:]PORT[/PROTO]"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Listed:
-        return value if isinstance(value, Listed) else parse_listed(str(value))
+        return value if isinstance(value, Listed) else parse_named(str(value))
 
 
 @click.command(
@@ -59,9 +63,19 @@ class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
 @click.option(
     "--mode",
     type=click.Choice([AUTO, PRELOAD, SUPERVISE]),
-    default="auto",
-    show_default=True,
-    help="How PROGRAM's binds are served.",
+    help="How PROGRAM's binds are served; auto if not given.",
+)
+@click.option(
+    "--listen",
+    is_flag=True,
+    help="Give PROGRAM the listed ports as listening sockets, as systemd does (LISTEN_FDS).",
+)
+@click.option("--inetd", is_flag=True, help="Give it the one listed port as standard input.")
+@click.option(
+    "--backlog",
+    type=click.IntRange(1, 2**31 - 1),
+    metavar="N",
+    help="Queue length of the sockets of --listen and --inetd (default 4096).",
 )
 @click.option(
     "--user",
@@ -82,7 +96,9 @@ class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
-def command(deep: bool, depth: int | None, argv: tuple[str, ...], **options: object) -> Request:
+def command(
+    deep: bool, depth: int | None, mode: str | None, argv: tuple[str, ...], **options: object
+) -> Request:
     """Return the command line as a Request; click's help comes from _HELP."""
     if deep and depth is not None:
         raise UsageError("--deep and --depth exclude each other")
@@ -93,7 +109,16 @@ def command(deep: bool, depth: int | None, argv: tuple[str, ...], **options: obj
             "usage: pybind [OPTION]... [--] PROGRAM [ARG]...",
             "see: pybind --help",
         )
-    return Request(depth=depth, argv=program, **options)  # type: ignore[arg-type]
+    request = Request(
+        depth=depth,
+        mode=mode or AUTO,
+        argv=program,
+        **options,  # type: ignore[arg-type]
+    )
+    given = {"--mode": mode is not None, "--depth": depth is not None, "--deep": deep}
+    request = check_sockets(request, [way for way, is_given in given.items() if is_given])
+    plan.fill_descriptors(request)  # for what it refuses
+    return request
 
 
 def main(arguments: list[str], notes: str) -> int:
@@ -118,12 +143,21 @@ def main(arguments: list[str], notes: str) -> int:
 
 
 def _run(request: Request, notes: str) -> int:
+    if request.listen:
+        launch.check_free(plan.LISTEN_FDS_START, len(request.listed), notes)
     environ = launch.read_environ()  # first: once the ids have changed it is root's file
     if request.user is not None:
         environ = _become(request.user, environ)
     found = None
     if request.argv:
         found = target.classify(target.find(request.argv[0], environ))
+    if request.gives_sockets:
+        from . import listening
+
+        opened = listening.open_all(request, environ)
+        if request.check or found is None:
+            return 0
+        _give_sockets(request, found, environ, opened, notes)
     if found and request.mode == SUPERVISE:
         _check_supervised(request, found)  # its reasons are nearer than the proof's
     needed = proving.ports_need_helper(request, environ)
@@ -142,6 +176,23 @@ def _run(request: Request, notes: str) -> int:
 
     limits = plan.limits(request, environ)
     return start.run(plan.plain(request, found, environ), notes, limits, request.verbose)
+
+
+def _give_sockets(
+    request: Request,
+    found: Target,
+    environ: tuple[bytes, ...],
+    sockets: list[socket.socket],
+    notes: str,
+) -> NoReturn:
+    """Start the program with its sockets, and nothing else of pybind's."""
+    first = plan.first_descriptor(request)
+    last = first + len(sockets) - 1
+    where = f"descriptor {first}" if first == last else f"descriptors {first} to {last}"
+    _explain_way(request, found, f"given listening sockets ({where})")
+    made = plan.sockets(request, found, environ, os.getpid())
+    numbers = {number: sock.fileno() for number, sock in enumerate(sockets, first)}
+    launch.execute(made, notes, numbers)
 
 
 def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:

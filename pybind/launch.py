@@ -8,12 +8,14 @@ of the notes.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import resource
 import signal
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
-from .errors import ProgramNotExecutable, ProgramNotFound
+from .errors import ProgramNotExecutable, ProgramNotFound, Refused
 from .model import Plan
 
 _SHELL = b"/bin/sh"
@@ -30,13 +32,36 @@ def read_environ() -> tuple[bytes, ...]:
     return tuple(entries.split(b"\0")[:-1])
 
 
-def execute(plan: Plan, notes: str) -> NoReturn:
+def check_free(first: int, count: int, notes: str) -> None:
+    """Raise Refused where the caller's descriptors are in the place of sockets to hand on.
+
+    A lock, the channel of a parent, sockets of another activation: what is
+    there was meant for the program. Ours close at execve(2), the caller's do not.
+    """
+    kept = notes.split(":")[1:]  # restore() puts them back to 0 to 2
+    for fd in range(first, first + count):
+        try:
+            closes = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+        except OSError:
+            continue
+        if not closes and str(fd) not in kept:
+            raise Refused(
+                f"descriptor {fd} is open already ({os.readlink(f'/proc/self/fd/{fd}')}), "
+                "and a socket belongs there",
+                f"if the program does not need it, close it for pybind: pybind ... {fd}<&-",
+            )
+
+
+def execute(plan: Plan, notes: str, sockets: dict[int, int] | None = None) -> NoReturn:
     """Become the program; returns never. notes: the starter's.
 
-    Raises ProgramNotFound, ProgramNotExecutable. A file that execve(2) calls no
+    sockets: the number that the program is to find, and the descriptor here.
+    Raises ProgramNotFound, ProgramNotExecutable, Refused. A file that execve(2) calls no
     executable format is given to /bin/sh, as execvp(3) does.
     """
     restore(notes)
+    if sockets:
+        _place(sockets)
     try:
         _execve(plan.path, plan.argv, plan.environ)
     except OSError as error:
@@ -59,6 +84,24 @@ def restore(notes: str) -> None:
         elif states[fd] == "d":
             os.dup2(int(kept[fd]), fd)
             os.close(int(kept[fd]))
+
+
+def _place(sockets: dict[int, int]) -> None:
+    """Duplicate each socket to its number; everything else of ours closes at execve(2)."""
+    above = max(sockets) + 1  # so that none is overwritten by another's duplicate
+    try:
+        moved = {
+            number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for number, fd in sockets.items()
+        }
+        for number, fd in moved.items():
+            os.dup2(fd, number)
+    except OSError as error:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        raise Refused(
+            f"cannot hand {len(sockets)} sockets on: {error.strerror}; the limit of open "
+            f"descriptors is {limit}",
+            f"allow more: ulimit -n {2 * limit}",
+        ) from None
 
 
 def _raise_for(path: bytes, error: OSError) -> NoReturn:

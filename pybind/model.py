@@ -34,7 +34,7 @@ class Listed(NamedTuple):
 
     text: as the user typed it. addr: 4 or 16 bytes in network byte order, or
     None for every local address. scope_id: as in Address. protocol: "tcp",
-    "udp", or None for both.
+    "udp", or None for both. name: what --listen calls its socket, or None.
     """
 
     text: str
@@ -42,13 +42,16 @@ class Listed(NamedTuple):
     addr: bytes | None
     scope_id: int
     protocol: str | None
+    name: str | None = None
 
 
 class Request(NamedTuple):
     """The command line, understood.
 
     depth: None for no limit. argv: the program's. user: USER[:GROUP] as typed,
-    or None.
+    or None. listen, inetd: the program is given its sockets, from descriptor 3
+    on, or one as descriptor 0; then each listed has a protocol. backlog: of
+    listen(2), or None.
     """
 
     listed: tuple[Listed, ...]
@@ -59,6 +62,14 @@ class Request(NamedTuple):
     check: bool
     argv: tuple[bytes, ...]
     user: str | None = None
+    listen: bool = False
+    inetd: bool = False
+    backlog: int | None = None
+
+    @property
+    def gives_sockets(self) -> bool:
+        """Tell whether the program is given sockets and binds nothing itself."""
+        return self.listen or self.inetd
 
 
 class Account(NamedTuple):

@@ -7,16 +7,76 @@ non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
 
 from __future__ import annotations
 
+import os
+import re
+
 from .errors import UsageError
 from .model import MAPPED, Address, Listed, Plan, Request, Target
 
 _OURS = (b"PYBIND_PORTS=", b"PYBIND_DEPTH=", b"PYBIND_VERBOSE=")
 _PORTS_LEN_MAX = 8191  # helpers/preload/limits.c keeps that much
+LISTEN_FDS_START = 3  # sd_listen_fds(3)
+# LISTEN_PIDFDID, of newer systemd, would make the program doubt our LISTEN_PID.
+_LISTEN = (b"LISTEN_FDS=", b"LISTEN_PID=", b"LISTEN_FDNAMES=", b"LISTEN_PIDFDID=")
+_UNNAMED = "unknown"  # what systemd calls a descriptor without a name
+_PLACE = re.compile(rb"\{fd(?::([^{}]*))?\}")
 
 
 def plain(request: Request, target: Target, environ: tuple[bytes, ...]) -> Plan:
     """Plan to start the program as if pybind were not there."""
     return Plan(target.path, request.argv, environ)
+
+
+def sockets(request: Request, target: Target, environ: tuple[bytes, ...], pid: int) -> Plan:
+    """Plan to start the program with sockets, as systemd does it (sd_listen_fds(3)).
+
+    pid: which the program will have. With --inetd its standard input tells it
+    all. Raises UsageError, as fill_descriptors() does.
+    """
+    rest = [entry for entry in environ if not entry.startswith(_LISTEN)]
+    if request.listen:
+        names = ":".join(listed.name or _UNNAMED for listed in request.listed)
+        rest += [
+            b"LISTEN_FDS=%d" % len(request.listed),
+            b"LISTEN_PID=%d" % pid,
+            b"LISTEN_FDNAMES=" + names.encode(),
+        ]
+    return Plan(target.path, fill_descriptors(request), tuple(rest))
+
+
+def first_descriptor(request: Request) -> int:
+    """Return the number of the first socket's descriptor in the program."""
+    return 0 if request.inetd else LISTEN_FDS_START
+
+
+def fill_descriptors(request: Request) -> tuple[bytes, ...]:
+    """Return the program's argv with the numbers of the sockets for {fd} and {fd:NAME}.
+
+    Raises UsageError where they do not name one socket.
+    """
+    sockets = [
+        (fd, listed.name) for fd, listed in enumerate(request.listed, first_descriptor(request))
+    ]
+
+    def number(match: re.Match[bytes]) -> bytes:
+        word, name = os.fsdecode(match[0]), match[1] and os.fsdecode(match[1])
+        if not request.gives_sockets:
+            raise UsageError(
+                f"{word} stands for the descriptor of a socket, and without --listen or --inetd "
+                "the program is given none",
+                "a program that needs the word itself gets it from a script around it",
+            )
+        found = [fd for fd, its_name in sockets if name in (None, its_name)]
+        if not found:
+            raise UsageError(f"{word}: no --port has that name (--port NAME=PORT)")
+        if len(found) > 1:
+            raise UsageError(
+                f"{word} could be any of {len(found)} sockets",
+                "name them, each differently: --port NAME=PORT and {fd:NAME}",
+            )
+        return b"%d" % found[0]
+
+    return (*request.argv[:1], *(_PLACE.sub(number, word) for word in request.argv[1:]))
 
 
 def preload(request: Request, target: Target, environ: tuple[bytes, ...], library: bytes) -> Plan:

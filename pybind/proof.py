@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable
 
 from . import _wire, helper
 from .model import MAPPED, Address, Listed, Reply
@@ -73,7 +72,7 @@ def prove(address: Address) -> Verdict | None:
     Returns None where the host has no such address family. Raises
     HelperUnusable.
     """
-    return _try(address, helper.bind)
+    return _try(address, check_only=False)
 
 
 def ask(address: Address) -> Verdict | None:
@@ -81,22 +80,40 @@ def ask(address: Address) -> Verdict | None:
 
     A check grants, or refuses, without meeting the port: busy ports stay unseen.
     """
-    return _try(address, lambda address, _: helper.check(address))
+    return _try(address, check_only=True)
 
 
-def _try(address: Address, ask_helper: Callable[[Address, socket.socket], Reply]) -> Verdict | None:
-    sock = _socket(address)
+def _try(address: Address, check_only: bool) -> Verdict | None:
+    sock = new_socket(address, dual=False)
     if sock is None:
         return None
     with sock:
-        error = _plain_bind(sock, address)
-        if error != errno.EACCES:
-            return Verdict(address, error, None)
-        reply = ask_helper(address, sock)
+        # An overlapping restart of the same user's server must pass. Not for UDP:
+        # there it would let this socket take the server's datagrams.
+        if not address.udp:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return settle(sock, address, check_only=check_only)
+
+
+def settle(sock: socket.socket, address: Address, *, check_only: bool) -> Verdict:
+    """Bind `sock` (borrowed) to `address`, by the helper where the kernel refuses.
+
+    check_only: the helper is only asked, and where the kernel allows it the
+    socket is bound all the same. Raises HelperUnusable.
+    """
+    error = _plain_bind(sock, address)
+    if error != errno.EACCES:
+        return Verdict(address, error, None)
+    reply = helper.check(address) if check_only else helper.bind(address, sock)
     return Verdict(address, reply.error, reply)
 
 
-def _socket(address: Address) -> socket.socket | None:
+def new_socket(address: Address, *, dual: bool) -> socket.socket | None:
+    """Return a socket for `address` (owned by the caller, close-on-exec), not yet bound.
+
+    dual: one for :: takes IPv4 too, whatever net.ipv6.bindv6only says. Returns
+    None where the host has no such address family.
+    """
     kind = socket.SOCK_DGRAM if address.udp else socket.SOCK_STREAM
     try:
         sock = socket.socket(address.family, kind)
@@ -104,13 +121,12 @@ def _socket(address: Address) -> socket.socket | None:
         if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
             return None
         raise
-    # An overlapping restart of the same user's server must pass. Not for UDP:
-    # there each of the options would let this socket take the server's datagrams.
+    # Over connections in TIME_WAIT. Not for UDP: there it lets two sockets share a port.
     if not address.udp:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if address.family == socket.AF_INET6 and not address.addr.startswith(MAPPED):
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if address.family == socket.AF_INET6:
+        only6 = not dual and not address.addr.startswith(MAPPED)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only6)
     return sock
 
 

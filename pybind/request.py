@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads port specifications: [ADDR:]PORT[/PROTO] -> Listed.
+"""Reads port specifications, [NAME=][ADDR:]PORT[/PROTO] -> Listed, and what goes together.
 
 Pure but for two look-ups of names: services(5) and interface names.
 """
@@ -10,12 +10,99 @@ import re
 import socket
 
 from .errors import UsageError
-from .model import Listed
+from .model import Listed, Request
 
 _SPEC = re.compile(
     r"(?:(?P<addr>\[[^\]]*\]|[^:\[\]/]*):)?(?P<port>[^:/\[\]]*)(?:/(?P<protocol>.*))?", re.S
 )
 PROTOCOLS = ("tcp", "udp")
+_NAME_LEN_MAX = 255  # FDNAME_MAX of systemd
+
+
+def parse_named(text: str) -> Listed:
+    """Return what one --port means, with the name of its socket in front or without.
+
+    Raises UsageError. The rules for names are those of sd_listen_fds(3): ASCII,
+    no control characters, no colon.
+    """
+    name, equals, rest = text.partition("=")
+    if not equals or text.startswith("["):  # an interface may have '=' in its name
+        return parse_listed(text)
+    if not name or len(name) > _NAME_LEN_MAX:
+        raise UsageError(f"bad port {text!r}: a name has 1 to {_NAME_LEN_MAX} characters")
+    if not re.fullmatch("[ -~]+", name) or ":" in name:
+        raise UsageError(
+            f"bad port {text!r}: a name is printable ASCII without a colon (sd_listen_fds(3))"
+        )
+    return parse_listed(rest)._replace(text=text, name=name)
+
+
+def check_sockets(request: Request, ways: list[str]) -> Request:
+    """Return the request with a protocol for each socket that the program is to be given.
+
+    ways: the given options that say how binds are served. Raises UsageError for
+    what does not go together.
+    """
+    if not request.gives_sockets:
+        _check_without_sockets(request)
+        return request
+    option = "--inetd" if request.inetd else "--listen"
+    if request.listen and request.inetd:
+        raise UsageError(
+            "--listen and --inetd exclude each other: sockets go from descriptor 3 on, or one "
+            "is descriptor 0"
+        )
+    if ways:
+        raise UsageError(
+            f"{ways[0]} does not go with {option}: the program is given its sockets, and none "
+            "of its own binds is served"
+        )
+    if not request.listed:
+        raise UsageError(f"{option} needs --port: what to listen on")
+    if request.inetd and len(request.listed) > 1:
+        raise UsageError(
+            f"--inetd takes one --port, and {len(request.listed)} are given: there is one "
+            "standard input"
+        )
+    named = _first_named(request)
+    if request.inetd and named is not None:
+        raise UsageError(f"bad port {named!r}: a name needs --listen, --inetd passes none on")
+    listed = tuple(one._replace(protocol=one.protocol or "tcp") for one in request.listed)
+    for index, one in enumerate(listed):
+        for other in listed[:index]:
+            if _overlap(one, other):
+                raise UsageError(
+                    f"--port {other.text} and --port {one.text} overlap: no two sockets can "
+                    "listen there"
+                )
+    return request._replace(listed=listed)
+
+
+def _check_without_sockets(request: Request) -> None:
+    named = _first_named(request)
+    if named is not None:
+        raise UsageError(
+            f"bad port {named!r}: a name needs --listen, which passes the socket on by it"
+        )
+    if request.backlog is not None:
+        raise UsageError(
+            "--backlog needs --listen or --inetd: a program that listens by itself has its own"
+        )
+
+
+def _first_named(request: Request) -> str | None:
+    return next((one.text for one in request.listed if one.name is not None), None)
+
+
+def _overlap(one: Listed, other: Listed) -> bool:
+    if (one.port, one.protocol) != (other.port, other.protocol):
+        return False
+    if one.addr is None or other.addr is None:
+        return True
+    if len(one.addr) != len(other.addr):
+        return False
+    same = (one.addr, one.scope_id) == (other.addr, other.scope_id)
+    return same or not any(one.addr) or not any(other.addr)
 
 
 def parse_listed(text: str) -> Listed:

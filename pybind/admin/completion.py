@@ -27,6 +27,7 @@ _KINDS = {
     "PORT": "port",
     "SPEC": "port",
     "[ADDR:]PORT[/PROTO]": "port",
+    "[NAME=][ADDR:]PORT[/PROTO]": "port",
     "-- PROGRAM": "program",
 }
 SHELLS = {"bash": bash, "zsh": zsh, "fish": fish}

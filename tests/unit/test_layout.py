@@ -30,6 +30,7 @@ ALLOWED = {
     "proving": {
         "diagnose", "errors", "explain", "helper", "model", "output", "paths", "plan", "proof",
     },
+    "listening": {"errors", "explain", "model", "output", "proof", "proving"},
     # Loaded only in the supervised mode; what it takes from the package above.
     "supervise/__init__": set(),
     "supervise/kernel": set(),

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""--listen, --inetd: opens the listed ports, for a program that takes sockets.
+
+Nothing is left to be served once the program runs: no library, no filter, and
+whatever sandbox it goes into, its sockets are bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from . import explain, output, proof, proving
+from .errors import Refused
+from .model import Address, Listed, Request
+
+BACKLOG = 4096  # the kernel caps it at net.core.somaxconn (listen(2)), by default the same
+
+
+def open_all(request: Request, environ: tuple[bytes, ...]) -> list[socket.socket]:
+    """Return a bound, listening socket (owned by the caller) for each listed port, in order.
+
+    With --check nothing is bound for good, and the list is empty. Raises
+    Refused, HelperUnusable; then nobody has been able to connect to any of them.
+    """
+    proving.check_outer_limit(request, environ)
+    opened = [_bind(listed, request) for listed in request.listed]
+    if request.check:
+        return []
+    for sock, address in opened:
+        if address.udp:
+            continue
+        try:
+            sock.listen(request.backlog or BACKLOG)
+        except OSError as error:  # somebody else bound it before, too, and listens since
+            verdict = proof.Verdict(address, error.errno or errno.EIO, None)
+            raise Refused(*explain.refusal(verdict)) from None
+    return [sock for sock, _ in opened]
+
+
+def _addresses(listed: Listed) -> list[Address]:
+    """Return what to try in turn: without an address one socket for both families first."""
+    found = proof.addresses(listed)
+    return found if listed.addr is not None else found[::-1]
+
+
+def _bind(listed: Listed, request: Request) -> tuple[socket.socket, Address]:
+    """Return the socket and what it is bound to; raises Refused."""
+    *earlier, last = _addresses(listed)
+    refused = None
+    for address in (*earlier, last):
+        sock = proof.new_socket(address, dual=bool(earlier))
+        if sock is None:
+            continue
+        verdict = proof.settle(sock, address, check_only=request.check)
+        if verdict.granted:
+            _tell(verdict, refused, request)
+            return sock, address
+        sock.close()
+        if address == last:
+            raise Refused(*explain.refusal(verdict))
+        if verdict.error != errno.EADDRNOTAVAIL:  # else there is no IPv6, and none was asked for
+            refused = verdict
+    raise proving.no_such_family(last)
+
+
+def _tell(verdict: proof.Verdict, refused: proof.Verdict | None, request: Request) -> None:
+    """Say what was granted, or is busy; raises Refused where that counts."""
+    if verdict.busy and not request.check:
+        raise Refused(*explain.refusal(verdict))
+    if refused is not None:
+        lines = (*explain.refusal(refused), "the socket is for IPv4 alone")
+        output.note(*lines, quiet=request.quiet)
+    if request.check and proving.in_the_way(verdict, request):
+        what = explain.what(verdict.address)
+        output.note(f"{what} is granted but busy now", quiet=request.quiet)
+    else:
+        proving.tell_granted(verdict, request)

@@ -91,6 +91,8 @@ def test_values(script):
 def test_own_options_of_pybind(script):
     """Its own options and their values, up to the program."""
     assert complete(script, "pybind --mo") == ["--mode"]
+    assert complete(script, "pybind --li") == ["--listen"]
+    assert complete(script, "pybind --user nobo") == ["nobody"]
     assert complete(script, "pybind --mode ") == ["auto", "preload", "supervise"]
     assert "https" in complete(script, "pybind -p http")
     assert "--port" in complete(script, "pybind -v -")

@@ -43,8 +43,8 @@ def need_launch():
     return build(COMMON / "launch.c")
 
 
-def build_go():
-    """Compile src/main.go without cgo and without a network; returns the binary's path."""
+def build_go(source=SRC / "main.go"):
+    """Compile a Go program without cgo and without a network; returns the binary's path."""
     need(GO, "golang-go")
     folder = support.scratch_dir()
     binary = folder / "server"
@@ -57,7 +57,7 @@ def build_go():
         "GO111MODULE": "off",
         "CGO_ENABLED": "0",
     }
-    command = [GO, "build", "-o", binary, SRC / "main.go"]
+    command = [GO, "build", "-o", binary, source]
     subprocess.run(command, env=environ, cwd=folder, check=True, timeout=BUILD_TIMEOUT_S)
     return binary
 

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The environment that the program is given."""
 
+import pytest
+
 from pybind import plan
+from pybind.errors import UsageError
 from pybind.model import Request, Target
-from pybind.request import parse_listed
+from pybind.request import parse_listed, parse_named
 
 LIBRARY = b"/lib/libpybind.so"
 TARGET = Target(b"/bin/true", "program", None, False)
@@ -62,3 +65,33 @@ def test_outer_limit():
     }
     assert [text for text, out in excluded.items() if out] == ["443", "81"]
     assert not plan.outer_limit_excludes(parse_listed("81"), ())
+
+
+def given(*ports, argv=(b"prog",), **options):
+    listed = tuple(parse_named(port) for port in ports)
+    return Request(listed, None, "auto", False, False, False, argv, **options)
+
+
+def test_sockets():
+    """systemd's three variables are set anew, and no other entry changes."""
+    environ = (b"LISTEN_FDS=1", b"A=1", b"LISTEN_FDS=2", b"LISTEN_PIDFDID=3", b"odd", b"LISTEN_X=")
+    made = plan.sockets(given("web=80", "443", listen=True), TARGET, environ, 77)
+    assert made.environ == (b"A=1", b"odd", b"LISTEN_X=", b"LISTEN_FDS=2", b"LISTEN_PID=77",
+                            b"LISTEN_FDNAMES=web:unknown")  # fmt: skip
+    inetd = plan.sockets(given("80", inetd=True), TARGET, environ, 77)
+    assert inetd.environ == (b"A=1", b"odd", b"LISTEN_X=")
+
+
+def test_descriptors_in_arguments():
+    """Only whole {fd} and {fd:NAME}, in arguments and not in the program's name."""
+    argv = (b"{fd}", b"{fd:web}", b"-{fd:a b}-", b"{fd", b"fd}", b"{ fd}", b"{fdx}", b"{}", b"\xff")
+    filled = plan.fill_descriptors(given("web=80", "a b=443", listen=True, argv=argv))
+    assert filled == (
+        b"{fd}", b"3", b"-4-", b"{fd", b"fd}", b"{ fd}", b"{fdx}", b"{}", b"\xff",
+    )  # fmt: skip
+    assert plan.fill_descriptors(given("80", argv=(b"p", b"{fd}"), inetd=True)) == (b"p", b"0")
+    for wrong in (b"{fd}", b"{fd:}", b"{fd:unknown}", b"{fd:\xff}"):
+        with pytest.raises(UsageError):
+            plan.fill_descriptors(given("web=80", "443", listen=True, argv=(b"p", wrong)))
+    with pytest.raises(UsageError):
+        plan.fill_descriptors(given("80", argv=(b"p", b"x{fd}")))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybind.errors import UsageError
-from pybind.request import parse_listed
+from pybind.model import Request
+from pybind.request import check_sockets, parse_listed, parse_named
 
 V4 = socket.inet_aton("127.0.0.1")
 V6 = socket.inet_pton(socket.AF_INET6, "::1")
@@ -91,3 +92,71 @@ def test_round_trip(address, port, protocol):
     host = f"[{address}]" if isinstance(address, ipaddress.IPv6Address) else str(address)
     listed = parse_listed(f"{host}:{port}{protocol}")
     assert (listed.addr, listed.port) == (address.packed, port)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "port"),
+    [
+        ("web=80", "web", 80),
+        ("a b{}%=127.0.0.1:80/udp", "a b{}%", 80),
+        ("x" * 255 + "=80", "x" * 255, 80),
+        ("http", None, 80),
+        ("[::1]:443", None, 443),
+    ],
+)
+def test_names(text, name, port):
+    """NAME= goes in front of every form, and the text stays what was typed."""
+    listed = parse_named(text)
+    assert (listed.name, listed.port, listed.text) == (name, port, text)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "a:b", "a\x1fb", "a\x7f", "\xe4", "\udcff", "a\n"])
+def test_names_that_systemd_would_not_take(name):
+    """The rules of sd_listen_fds(3); no name at all is none."""
+    with pytest.raises(UsageError, match="a name"):
+        parse_named(name + "=80")
+
+
+def test_names_are_for_sockets_only():
+    """pybindctl's specifications have no names."""
+    with pytest.raises(UsageError):
+        parse_listed("web=80")
+
+
+def asked(*ports, ways=(), **options):
+    """Return what check_sockets() makes of a command line."""
+    listed = tuple(parse_named(port) for port in ports)
+    request = Request(listed, None, "auto", False, False, False, (b"true",), **options)
+    return check_sockets(request, list(ways))
+
+
+def test_sockets_have_a_protocol():
+    """With sockets a port without a protocol is TCP; without them it stays both."""
+    found = asked("80", "53/udp", listen=True).listed
+    assert [listed.protocol for listed in found] == ["tcp", "udp"]
+    assert asked("80").listed[0].protocol is None
+
+
+@pytest.mark.parametrize(
+    ("ports", "overlap"),
+    [
+        (["80", "80"], True),
+        (["80", "80/udp"], False),
+        (["80", "443"], False),
+        (["80", "[::1]:80"], True),
+        (["0.0.0.0:80", "127.0.0.1:80"], True),
+        (["127.0.0.1:80", "127.0.0.2:80"], False),
+        (["0.0.0.0:80", "[::]:80"], False),
+        (["[::]:80", "[::1]:80"], True),
+        (["[fe80::1%1]:80", "[fe80::1%2]:80"], False),
+        (["[fe80::1%1]:80", "[fe80::1%1]:80"], True),
+    ],
+)
+def test_overlaps(ports, overlap):
+    """Two sockets for one address are an error before any is opened."""
+    if overlap:
+        with pytest.raises(UsageError, match="overlap"):
+            asked(*ports, listen=True)
+    else:
+        assert len(asked(*ports, listen=True).listed) == 2
+    assert len(asked(*ports).listed) == 2  # as limits they may overlap

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Serves HTTP on the descriptor that it is given the number of.
+'use strict';
+require('node:http').createServer((request, response) => {
+  response.setHeader('Connection', 'close');
+  response.end(`uid ${process.getuid()}`);
+}).listen({ fd: Number(process.argv[2]) });

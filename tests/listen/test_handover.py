@@ -1,0 +1,428 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""--listen, --inetd: what the program finds, and what is refused before it starts."""
+
+import contextlib
+import json
+import pathlib
+import re
+import socket
+import subprocess
+
+import pytest
+import support
+from support import OTHER_UID, PYBIND, UID, pybind, rules
+
+SEE = """
+import fcntl, json, os, socket, sys
+def about(fd):
+    if not os.path.realpath("/proc/self/fd/%d" % fd).count("socket:"):
+        return None
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        v6 = sock.family == socket.AF_INET6
+        return [sock.family.name, sock.type.name, *sock.getsockname()[:2],
+                sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN),
+                sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) if v6 else None]
+fds = [int(name) for name in os.listdir("/proc/self/fd")]
+seen = {}
+for fd in sorted(fds):
+    try:
+        fcntl.fcntl(fd, fcntl.F_GETFD)
+    except OSError:
+        continue  # listdir's own
+    seen[fd] = about(fd)
+print(json.dumps({"fds": seen, "argv": sys.argv[1:], "pid": os.getpid(),
+                  "env": {k: v for k, v in os.environ.items() if k.startswith("LISTEN_")}}))
+"""
+PYTHON = ("/usr/bin/python3", "-I", "-c")
+DUAL80 = ["AF_INET6", "SOCK_STREAM", "::", 80, 1, 0]
+
+
+@pytest.fixture
+def granted():
+    """Grant UID port 80 and 443 on every address, for both protocols."""
+    rules(f"byuser/{UID}", "any,80", "any,443")
+
+
+def seen_by(*options, arguments=(), between=(), **more):
+    """Return what a program sees that `pybind OPTIONS` starts."""
+    done = pybind(*options, "--", *between, *PYTHON, SEE, *arguments, **more)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    found = json.loads(done.stdout)
+    found["fds"] = {int(fd): what for fd, what in found["fds"].items()}
+    return found
+
+
+@contextlib.contextmanager
+def setting(name, value):
+    """Set a sysctl, and put it back."""
+    path = pathlib.Path("/proc/sys", name)
+    before = path.read_text()
+    path.write_text(str(value))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def test_one(granted):
+    """One socket, for both families, as descriptor 3; nothing else beside 0 to 2."""
+    found = seen_by("--listen", "--port", "80", arguments=["{fd}", "--fd={fd}", "{fd}{fd}", "fd"])
+    assert found["fds"] == {0: None, 1: None, 2: None, 3: DUAL80}
+    assert found["env"] == {
+        "LISTEN_FDS": "1", "LISTEN_PID": str(found["pid"]), "LISTEN_FDNAMES": "unknown"}  # fmt: skip
+    assert found["argv"] == ["3", "--fd=3", "33", "fd"]
+
+
+def test_several(granted):
+    """Order and names are those of the command line; each kind of socket as the manual has it."""
+    options = ["--listen", "-p", "web=80", "-p", "127.0.0.1:443/tcp", "-p", "dns a=80/udp",
+               "-p", "v6=[::1]:443", "-p", "[::ffff:127.0.0.2]:443"]  # fmt: skip
+    found = seen_by(*options, arguments=["{fd:web},{fd:v6}", "{fd:dns a}", "{}"])
+    assert found["fds"] == {
+        0: None, 1: None, 2: None, 3: DUAL80,
+        4: ["AF_INET", "SOCK_STREAM", "127.0.0.1", 443, 1, None],
+        5: ["AF_INET6", "SOCK_DGRAM", "::", 80, 0, 0],
+        6: ["AF_INET6", "SOCK_STREAM", "::1", 443, 1, 1],
+        7: ["AF_INET6", "SOCK_STREAM", "::ffff:127.0.0.2", 443, 1, 0],
+    }  # fmt: skip
+    assert found["env"]["LISTEN_FDNAMES"] == "web:unknown:dns a:v6:unknown"
+    assert found["env"]["LISTEN_FDS"] == "5"
+    assert found["argv"] == ["3,6", "5", "{}"]
+
+
+def test_inetd(granted):
+    """One socket as standard input; standard output stays, no variable, also no stale one."""
+    stale = {"PATH": "/usr/bin", "LISTEN_FDS": "2", "LISTEN_PID": "1", "LISTEN_FDNAMES": "a:b"}
+    found = seen_by("--inetd", "--port", "80", arguments=["{fd}"], env=stale)
+    assert found["fds"] == {0: DUAL80, 1: None, 2: None}
+    assert (found["env"], found["argv"]) == ({}, ["0"])
+
+
+@pytest.fixture(scope="module")
+def shows_descriptors():
+    """Return a program that writes what its first descriptors are: it can start without any."""
+    return support.compile_c(
+        """
+        #include <fcntl.h>
+        #include <stdio.h>
+        #include <sys/stat.h>
+        #include <unistd.h>
+        int main(int argc, char **argv) {
+            char text[100], path[40], target[40];
+            int length = 0;
+            for (int fd = 0; fd < 6; fd++) {
+                snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+                ssize_t got = readlink(path, target, sizeof target - 1);
+                target[got < 0 ? 0 : got] = 0;
+                length += snprintf(text + length, sizeof text - length, "%.6s ",
+                                   got < 0 ? "-" : target);
+            }
+            int out = open(argv[1], O_WRONLY | O_CREAT, 0644);
+            return write(out, text, length) != length;
+        }""",
+        "-w",
+    )
+
+
+@pytest.mark.parametrize("option", ["--listen", "--inetd"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-", "</etc >&-"])
+def test_standard_descriptors(granted, shows_descriptors, option, closed):
+    """What was closed stays closed, a directory stays one, but for what the socket takes."""
+    path = support.scratch_dir() / "fds"
+    expected = []
+    for argv in ([], [PYBIND, option, "-p", "80", "--"]):
+        support.run(["sh", "-c", f'exec "$@" {closed}', "sh", *argv, shows_descriptors, path])
+        expected.append(path.read_text().split())
+        path.unlink()
+    without, found = expected
+    without[0 if option == "--inetd" else 3] = "socket"
+    assert found == without
+
+
+def test_stale_variables_are_replaced(granted):
+    """What an outer activation left over does not reach the program, LISTEN_PIDFDID neither."""
+    stale = {"PATH": "/usr/bin", "LISTEN_FDS": "7", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x",
+             "LISTEN_PIDFDID": "5", "LISTEN_ELSE": "stays"}  # fmt: skip
+    found = seen_by("--listen", "-p", "80", env=stale)
+    assert found["env"] == {"LISTEN_FDS": "1", "LISTEN_PID": str(found["pid"]),
+                            "LISTEN_FDNAMES": "unknown", "LISTEN_ELSE": "stays"}  # fmt: skip
+
+
+def test_process_id_survives_what_executes(granted):
+    """LISTEN_PID is right after setpriv and env, which execute the next in the same process."""
+    between = ["/usr/bin/setpriv", "--no-new-privs", "/usr/bin/env", "A=1"]
+    found = seen_by("--listen", "-p", "80", between=between)
+    assert found["env"]["LISTEN_PID"] == str(found["pid"])
+    assert found["fds"][3] == DUAL80
+
+
+@pytest.mark.parametrize("bindv6only", [0, 1])
+def test_bindv6only_does_not_matter(granted, bindv6only):
+    """The socket without an address takes both families whatever the sysctl says."""
+    with setting("net/ipv6/bindv6only", bindv6only):
+        options = ["-p", "80", "-p", "[::ffff:127.0.0.1]:443", "-p", "[::1]:443"]
+        found = seen_by("--listen", *options)
+    assert found["fds"][3] == DUAL80
+    assert (found["fds"][4][-1], found["fds"][5][-1]) == (0, 1)
+
+
+def test_both_families_by_address(granted):
+    """0.0.0.0 and [::] by name are two sockets beside each other."""
+    found = seen_by("--listen", "-p", "0.0.0.0:80", "-p", "[::]:80")
+    assert found["fds"][3] == ["AF_INET", "SOCK_STREAM", "0.0.0.0", 80, 1, None]
+    assert found["fds"][4] == ["AF_INET6", "SOCK_STREAM", "::", 80, 1, 1]
+
+
+def test_half_a_grant():
+    """Where :: is not granted: IPv4 alone, with a note that -q takes away."""
+    rules(f"byuser/{UID}", "0.0.0.0/0,80")
+    done = pybind("--listen", "-p", "80", "sh", "-c", "readlink /proc/self/fd/3")
+    assert done.stdout.startswith("socket:")
+    assert "pybind: note: [::]:80/tcp is refused" in done.stderr
+    assert "the socket is for IPv4 alone" in done.stderr
+    found = seen_by("-q", "--listen", "-p", "80")
+    assert found["fds"][3] == ["AF_INET", "SOCK_STREAM", "0.0.0.0", 80, 1, None]
+    rules(f"byuser/{UID}", "::/0,80")
+    done = pybind("--listen", "-p", "80", "true")
+    assert done.returncode == 125
+    assert done.stderr.startswith("pybind: 0.0.0.0:80/tcp is refused")
+
+
+def test_unprivileged_without_grant():
+    """What the kernel allows needs no grant, and is one socket for both families."""
+    found = seen_by("--listen", "-p", "8080", "-p", "5353/udp")
+    assert found["fds"][3] == ["AF_INET6", "SOCK_STREAM", "::", 8080, 1, 0]
+    assert found["fds"][4] == ["AF_INET6", "SOCK_DGRAM", "::", 5353, 0, 0]
+
+
+def test_backlog(granted):
+    """The default is 4096, --backlog another, and the kernel's limit caps both."""
+    argv = ["-p", "80", "ss", "-Hltn"]
+    with setting("net/core/somaxconn", 4096):
+        assert pybind("--listen", *argv).stdout.split()[2] == "4096"
+        assert pybind("--listen", "--backlog", "7", *argv).stdout.split()[2] == "7"
+        assert pybind("--inetd", "--backlog", "7", *argv).stdout.split()[2] == "7"
+    with setting("net/core/somaxconn", 100):
+        assert pybind("--listen", *argv).stdout.split()[2] == "100"
+
+
+WRONG = [
+    ([], ["--listen needs --port"]),
+    (["-p", "80", "--mode", "auto"], ["--mode does not go with --listen"]),
+    (["-p", "80", "--mode", "supervise"], ["--mode does not go with --listen"]),
+    (["-p", "80", "--depth", "1"], ["--depth does not go with --listen"]),
+    (["-p", "80", "--deep"], ["--deep does not go with --listen"]),
+    (["-p", "80", "--inetd"], ["--listen and --inetd exclude each other"]),
+    (["-p", "80", "-p", "80/tcp"], ["--port 80 and --port 80/tcp overlap"]),
+    (["-p", "127.0.0.1:80", "-p", "any:80"], ["--port 127.0.0.1:80 and --port any:80 overlap"]),
+    (["-p", "=80"], ["a name has 1 to 255 characters"]),
+    (["-p", "x" * 256 + "=80"], ["a name has 1 to 255 characters"]),
+    (["-p", "a:b=80"], ["without a colon"]),
+    (["-p", "a\tb=80"], ["printable ASCII"]),
+    (["-p", "ä=80"], ["printable ASCII"]),
+    (["-p", "a=b=80"], ["bad port 'b=80'"]),
+    (["-p", "80", "--backlog", "0"], ["--backlog"]),
+    (["-p", "80", "--backlog", "x"], ["--backlog"]),
+]
+PLACES = [
+    (["-p", "80", "-p", "443"], "{fd}", "any of 2 sockets"),
+    (["-p", "a=80", "-p", "a=443"], "{fd:a}", "any of 2 sockets"),
+    (["-p", "a=80"], "x{fd:b}", "{fd:b}: no --port has that name"),
+    (["-p", "80"], "{fd:}", "{fd:}: no --port has that name"),
+    (["-p", "80"], "{fd:unknown}", "{fd:unknown}: no --port has that name"),
+]
+
+
+def refused(done, mark, *words):
+    """Assert that it ended with 125 and the words, and that nothing was started."""
+    assert done.returncode == 125, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert all(line.startswith("pybind: ") for line in done.stderr.splitlines())
+    for word in words:
+        assert word in done.stderr
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(("options", "words"), WRONG)
+def test_wrong_use(granted, options, words):
+    """What does not go together is named, and nothing is started."""
+    mark = support.scratch_dir() / "mark"
+    refused(pybind("--listen", *options, "touch", mark), mark, *words)
+
+
+@pytest.mark.parametrize(("options", "place", "words"), PLACES)
+def test_wrong_place(granted, options, place, words):
+    """{fd} must mean one socket."""
+    mark = support.scratch_dir() / "mark"
+    refused(pybind("--listen", *options, "touch", mark, place), mark, words)
+    refused(pybind("--check", "--listen", *options, "touch", mark, place), mark, words)
+
+
+def test_wrong_use_of_the_others(granted):
+    """--inetd with two ports or a name; names, {fd} and --backlog without sockets."""
+    mark = support.scratch_dir() / "mark"
+    for options, word in (
+        (["--inetd", "-p", "80", "-p", "443"], "--inetd takes one --port, and 2 are given"),
+        (["--inetd"], "--inetd needs --port"),
+        (["--inetd", "-p", "a=80"], "a name needs --listen"),
+        (["--inetd", "-p", "80", "--depth", "1"], "--depth does not go with --inetd"),
+        (["-p", "a=80"], "a name needs --listen"),
+        (["-p", "80", "--backlog", "5"], "--backlog needs --listen or --inetd"),
+    ):
+        refused(pybind(*options, "touch", mark), mark, word)
+    for place in ("{fd}", "--x={fd:web}"):
+        done = pybind("-p", "80", "touch", mark, place)
+        refused(done, mark, "stands for the descriptor of a socket", "without --listen")
+
+
+def test_all_or_nothing(granted):
+    """One refusal, and no socket was open for anybody: the second is not granted, or busy."""
+    mark = support.scratch_dir() / "mark"
+    refused(pybind("--listen", "-p", "80", "-p", "81", "touch", mark), mark, "0.0.0.0:81/tcp")
+    with contextlib.closing(socket.socket(socket.AF_INET6)) as held:
+        held.bind(("::1", 443))
+        held.listen()
+        done = pybind("--listen", "-p", "80", "-p", "443", "touch", mark)
+        refused(done, mark, "[::]:443/tcp", "held by uid 0 (root)", "ss -Hltnp sport = :443")
+        done = pybind("--check", "--listen", "-p", "80", "-p", "443")
+        assert done.returncode == 0
+        assert "granted but busy" in done.stderr
+        assert "[::]:80/tcp: granted (/etc/pybind/byuser/65534 line 1)" in done.stdout
+
+
+def test_busy_for_datagrams(granted):
+    """A UDP port that the same user holds is busy too: two sockets would share its datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("0.0.0.0", 80))
+        done = pybind("--listen", "-p", "80/udp", "true")
+    assert done.returncode == 125
+    assert "held by uid 0 (root)" in done.stderr
+
+
+def test_refusals_are_those_of_the_proof(granted):
+    """--listen refuses in the words in which the proof does."""
+    for spec in ("127.0.0.1:81", "[::1]:22/udp", "192.0.2.1:80", "[::]:81"):
+        assert pybind("--listen", "-p", spec, "true").stderr == pybind("-p", spec, "true").stderr
+    inside = support.run(["/usr/bin/setpriv", "--no-new-privs", PYBIND, "--listen", "-p", "80",
+                          "true"])  # fmt: skip
+    assert inside.returncode == 125
+    assert "no_new_privs is set" in inside.stderr
+
+
+def test_missing_program(granted):
+    """127 and 126 as ever, before anything is opened."""
+    assert pybind("--listen", "-p", "80", "no-such-program").returncode == 127
+    assert pybind("--inetd", "-p", "80", "/etc").returncode == 126
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_descriptor_in_the_way(granted, number):
+    """A lock of the caller, or another activation, is not destroyed: refused."""
+    mark = support.scratch_dir() / "mark"
+    script = f'exec "$0" "$@" {number}</etc/hostname'
+    argv = ["sh", "-c", script, PYBIND, "--listen", "-p", "80", "-p", "443", "touch", mark]
+    done = support.run(argv)
+    refused(done, mark, f"descriptor {number} is open already (/etc/hostname)",
+            f"pybind ... {number}<&-")  # fmt: skip
+    inner = pybind("--listen", "-p", "80", "--", PYBIND, "--listen", "-p", "443", "touch", mark)
+    refused(inner, mark, "descriptor 3 is open already (socket:")
+    free = ["sh", "-c", 'exec "$0" "$@" 5</etc/hostname', PYBIND, "--listen", "-p", "80", "-p",
+            "443", "readlink", "/proc/self/fd/5"]  # fmt: skip
+    assert support.run(free).stdout == "/etc/hostname\n"
+
+
+def test_many_with_a_directory_as_input(granted):
+    """The starter keeps a directory above 9: it is neither in the way nor overwritten."""
+    ports = [word for port in range(9001, 9013) for word in ("-p", str(port))]
+    script = 'exec "$0" "$@" </etc'
+    argv = [PYBIND, "--listen", *ports, "ls", "-l", "/proc/self/fd"]
+    done = support.run(["sh", "-c", script, *argv])
+    lines = {line.split()[8]: line.split()[-1] for line in done.stdout.splitlines()[1:]}
+    assert lines.pop("0") == "/etc"
+    assert all(lines[str(fd)].startswith("socket:") for fd in range(3, 15))
+    assert "socket" not in lines["15"]
+
+
+def test_too_few_descriptors(granted):
+    """A limit that is too low is named."""
+    script = 'ulimit -n 12; exec "$0" "$@"'
+    ports = [word for port in range(9001, 9009) for word in ("-p", str(port))]
+    done = support.run(["sh", "-c", script, PYBIND, "--listen", *ports, "true"])
+    assert done.returncode == 125
+    assert "descriptors" in done.stderr
+
+
+def test_beside_binds_of_its_own(granted):
+    """A pybind inside of --listen serves what the program binds itself; outside it only narrows."""
+    code = ("import os, socket, sys; s = socket.socket(); s.bind(('127.0.0.1', 443));"
+            "print(os.environ['LISTEN_PID'] == str(os.getpid()),"
+            "      socket.socket(fileno=3).getsockname()[1])")  # fmt: skip
+    inside = [PYBIND, "-p", "443", "--", *PYTHON, code]
+    assert pybind("--listen", "-p", "80", "--", *inside).stdout == "True 80\n"
+    supervised = [PYBIND, "--mode", "supervise", "-p", "443", "--", *PYTHON, code]
+    assert pybind("--listen", "-p", "80", "--", *supervised).stdout == "True 80\n"
+    outside = ["-p", "80/tcp", "--", PYBIND, "--listen", "-p"]
+    assert pybind(*outside, "80", "true").returncode == 0
+    done = pybind(*outside, "443", "true")
+    assert done.returncode == 125
+    assert "not among the ports of the pybind that started this one" in done.stderr
+
+
+def test_verbose(granted):
+    """-v says what granted and which way was taken."""
+    told = pybind("-v", "--listen", "-p", "80", "-p", "443", "true").stderr
+    assert f"[::]:80/tcp: granted (/etc/pybind/byuser/{UID} line 1)" in told
+    assert "given listening sockets (descriptors 3 to 4)" in told
+    assert "(descriptor 0)" in pybind("-v", "--inetd", "-p", "80", "true").stderr
+
+
+def test_as_another_user(granted):
+    """With --user the sockets are the user's to open: root could, the user may not."""
+    argv = [PYBIND, "--listen", "--port", "80", "--user"]
+    options = {"capture_output": True, "text": True, "cwd": "/", "timeout": support.PATIENCE_S}
+    refused = subprocess.run([*argv, f"{OTHER_UID}:{OTHER_UID}", "true"], **options)
+    assert refused.returncode == 125
+    assert f"refused to uid {OTHER_UID}" in refused.stderr
+    see = [*argv, "nobody", "--", "ss", "-Hltnpe"]
+    assert f"uid:{UID}" in subprocess.run(see, **options).stdout
+    mine = subprocess.run([*argv[:-1], "true"], **options)
+    assert (mine.returncode, mine.stderr) == (0, "")
+
+
+def manual_loop():
+    """Return the script of the restart loop that pybind(1) shows."""
+    page = (support.REPOSITORY / "man" / "pybind.1").read_text()
+    script = re.search(r"-- sh -c '\n(.*?)'\n\.Ed", page, re.S)[1]
+    return script.replace("\\e", "\\")
+
+
+ONCE = """#!/usr/bin/python3
+import os, socket
+assert os.environ["LISTEN_PID"] == str(os.getpid())
+sock, _ = socket.socket(fileno=3).accept()
+sock.sendall(b"%d" % os.getpid())
+"""
+
+
+def test_restart_loop_of_the_manual(granted):
+    """The loop in pybind(1): each connection is served by a new server, and none is refused."""
+    folder = support.scratch_dir()
+    (folder / "server").write_text(ONCE)
+    (folder / "server").chmod(0o755)
+    argv = [PYBIND, "--listen", "--port", "80", "--", "sh", "-c", manual_loop().replace("1", "0")]
+
+    def answer():
+        with socket.create_connection(("127.0.0.1", 80), support.PATIENCE_S) as client:
+            return client.recv(100)
+
+    def listens():
+        with contextlib.closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", 80)) == 0
+
+    with support.server(argv, ready=listens, cwd=folder):
+        answers = {answer() for _ in range(4)}
+        assert len(answers) == 4
+        other = support.run([PYBIND, "-p", "80", "true"])
+        assert other.returncode == 125
+        assert f"held by uid {UID}" in other.stderr

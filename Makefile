@@ -43,7 +43,7 @@ LIBRARY_FLAGS = $(COMMON) -fPIC -ffreestanding -fvisibility=hidden -fno-stack-pr
                -nostdlib -shared -Wl,-z,relro,-z,now,-z,noexecstack,--hash-style=both \
                -DCONFIG_DIR='"$(CONFIG_DIR)"' -DHELPER_PATH='"$(HELPER)"' \
                -DLIBRARY_PATH='"$(LIBRARY)"'
-STARTER_FLAGS = $(COMMON) -Wno-vla -DPYTHON='"$(PYTHON)"' -DSTART_PY='"$(SHARE)/start.py"'
+STARTER_FLAGS = $(COMMON) -Wno-vla -static -DPYTHON='"$(PYTHON)"' -DSTART_PY='"$(SHARE)/start.py"'
 
 HELPER_SRC  = $(wildcard helpers/helper/*.c)
 LIBRARY_SRC = $(wildcard helpers/preload/*.c)
@@ -53,7 +53,7 @@ MAN1        = man/pybind.1
 MAN5        = man/pybind.5
 MAN8        = man/pybindctl.8
 
-all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/pybindctl $(BUILD)/_build.py \
+all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/pybindctl $(BUILD)/paths.py \
      pybind/_wire.py
 
 # Paths are compiled in: other paths are another build.
@@ -71,14 +71,14 @@ $(BUILD)/libpybind.so: $(LIBRARY_SRC) $(HEADERS) $(BUILD)/settings
 	$(CC) $(LIBRARY_FLAGS) -o $@ $(LIBRARY_SRC)
 
 $(BUILD)/pybind: helpers/starter.c $(BUILD)/settings
-	$(CC) $(STARTER_FLAGS) -o $@ helpers/starter.c
+	$(HELPER_CC) $(STARTER_FLAGS) -o $@ helpers/starter.c
 
 $(BUILD)/pybindctl: $(BUILD)/settings
 	printf '#!/bin/sh\nexec %s -I -X utf8 %s "$$@"\n' '$(PYTHON)' '$(SHARE)/startctl.py' >$@
 
-$(BUILD)/_build.py: pybind/_build.py $(BUILD)/settings
+$(BUILD)/paths.py: pybind/paths.py $(BUILD)/settings
 	sed -e 's|^PREFIX = .*|PREFIX = "$(PREFIX)"|' -e 's|^CONFIG_DIR = .*|CONFIG_DIR = "$(CONFIG_DIR)"|' \
-	  pybind/_build.py >$@
+	  pybind/paths.py >$@
 
 pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
 	$(PYTHON) tools/gen_wire.py >$@.new && mv $@.new $@
@@ -102,7 +102,7 @@ install: all
 	$(INSTALL) -m 0644 $(wildcard pybind/admin/*.py) $(DESTDIR)$(SHARE)/pybind/admin/
 	$(INSTALL) -m 0644 tools/startctl.py $(DESTDIR)$(SHARE)/startctl.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindctl
-	$(INSTALL) -m 0644 $(BUILD)/_build.py $(DESTDIR)$(SHARE)/pybind/_build.py
+	$(INSTALL) -m 0644 $(BUILD)/paths.py $(DESTDIR)$(SHARE)/pybind/paths.py
 	umask 022; $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(SHARE)/pybind
 	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 $(MAN5) $(DESTDIR)$(MANDIR)/man5/

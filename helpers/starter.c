@@ -45,7 +45,7 @@ static char signal_state(int sig)
 
 int main(int argc, char **argv)
 {
-    static char *const own[] = {PYTHON, "-I", "-X", "utf8", START_PY};
+    static char *const own[] = {PYTHON, "-I", "-S", "-X", "utf8", START_PY};
     enum { OWN = sizeof own / sizeof *own };
     char *args[OWN + 1 + argc + 1], notes[64];
     int kept[3] = {-1, -1, -1}, count = 0;

@@ -8,117 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
 
-import click
-
-from . import __version__, launch, log, output, plan, proving, target
+from . import diagnose, helper, launch, log, options, output, plan, target
+from ._lean import TYPE_CHECKING, add_site_packages, socket
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
-from .model import AUTO, PRELOAD, SUPERVISE, Listed, Request, Target
+from .model import AUTO, PRELOAD, SUPERVISE, Address, Request, Target
 from .paths import LIBRARY
-from .request import check_sockets, parse_named
 
 if TYPE_CHECKING:
-    import socket
-
-_HELP = """Run PROGRAM, an ordinary program, as an ordinary user on a privileged port that an
-administrator granted with a permission file (pybind(5)).
-
-Without --port every port that the files grant is served. With it only the
-listed ones are, and each is proved before PROGRAM starts.
-
-Exit status: PROGRAM's own; 125 pybind refused, 126 PROGRAM cannot be executed,
-127 there is no such PROGRAM."""
-
-
-class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since 8.2
-    name = "[NAME=][ADDR:]PORT[/PROTO]"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Listed:
-        return value if isinstance(value, Listed) else parse_named(str(value))
-
-
-@click.command(
-    name="pybind",
-    help=_HELP,
-    context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]},
-)
-@click.option(
-    "-p",
-    "--port",
-    "listed",
-    type=_Port(),
-    multiple=True,
-    help="Serve only this port (number or service name; IPv6 in brackets). Repeatable.",
-)
-@click.option(
-    "--depth",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Serve only the first N programs of a chain of execs.",
-)
-@click.option("--deep", is_flag=True, help="Serve all descendants (the default; as authbind).")
-@click.option(
-    "--mode",
-    type=click.Choice([AUTO, PRELOAD, SUPERVISE]),
-    help="How PROGRAM's binds are served; auto if not given.",
-)
-@click.option(
-    "--listen",
-    is_flag=True,
-    help="Give PROGRAM the listed ports as listening sockets, as systemd does (LISTEN_FDS).",
-)
-@click.option("--inetd", is_flag=True, help="Give it the one listed port as standard input.")
-@click.option(
-    "--backlog",
-    type=click.IntRange(1, 2**31 - 1),
-    metavar="N",
-    help="Queue length of the sockets of --listen and --inetd (default 4096).",
-)
-@click.option(
-    "--user",
-    metavar="USER[:GROUP]",
-    help="Run PROGRAM as this user, whose grants then count (root only; names or numbers).",
-)
-@click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    help="Say which way was taken, and on stderr what became of each bind.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No notes, only errors.")
-@click.option(
-    "--check",
-    is_flag=True,
-    help="Start and bind nothing: say whether it would be granted (0) or refused (125).",
-)
-@click.version_option(__version__, message="%(prog)s %(version)s")
-@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
-def command(
-    deep: bool, depth: int | None, mode: str | None, argv: tuple[str, ...], **options: object
-) -> Request:
-    """Return the command line as a Request; click's help comes from _HELP."""
-    if deep and depth is not None:
-        raise UsageError("--deep and --depth exclude each other")
-    program = tuple(os.fsencode(word) for word in argv)
-    if not program and not (options["check"] and options["listed"]):
-        raise UsageError(
-            "no program is given",
-            "usage: pybind [OPTION]... [--] PROGRAM [ARG]...",
-            "see: pybind --help",
-        )
-    request = Request(
-        depth=depth,
-        mode=mode or AUTO,
-        argv=program,
-        **options,  # type: ignore[arg-type]
-    )
-    given = {"--mode": mode is not None, "--depth": depth is not None, "--deep": deep}
-    request = check_sockets(request, [way for way, is_given in given.items() if is_given])
-    plan.fill_descriptors(request)  # for what it refuses
-    return request
+    from typing import NoReturn
 
 
 def main(arguments: list[str], notes: str) -> int:
@@ -126,20 +24,25 @@ def main(arguments: list[str], notes: str) -> int:
     try:
         if sys.platform != "linux":
             raise PybindError("works on Linux only: file capabilities and its /proc are Linux's")
-        request = command.main(arguments, prog_name="pybind", standalone_mode=False)
+        request = options.read(arguments) or _ask_click(arguments)
         return request if isinstance(request, int) else _run(request, notes)
-    except click.UsageError as error:
-        output.say(error.format_message(), "see: pybind --help")
     except PybindError as error:
         output.say(*error.lines)
         if not isinstance(error, UsageError):
             log.refused(error.lines[0])
         return error.status
-    except click.exceptions.Abort:
+    except KeyboardInterrupt:
         return 130
     except OSError as error:
         output.say(f"{error.filename or 'system call'}: {error.strerror}")
     return STATUS_REFUSED
+
+
+def _ask_click(arguments: list[str]) -> Request | int:
+    add_site_packages()
+    from . import commandline
+
+    return commandline.parse(arguments)
 
 
 def _run(request: Request, notes: str) -> int:
@@ -160,7 +63,7 @@ def _run(request: Request, notes: str) -> int:
         _give_sockets(request, found, environ, opened, notes)
     if found and request.mode == SUPERVISE:
         _check_supervised(request, found)  # its reasons are nearer than the proof's
-    needed = proving.ports_need_helper(request, environ)
+    needed = _needs_helper(request, environ)
     way = _choose_way(request, found, needed) if found else None
     if request.check or found is None:
         return 0
@@ -172,6 +75,7 @@ def _run(request: Request, notes: str) -> int:
         launch.execute(plan.preload(request, found, environ, os.fsencode(LIBRARY)), notes)
     why = found.obstacle or "as --mode says"
     _explain_way(request, found, f"served by a supervisor ({why}); sudo and ping cannot work in it")
+    add_site_packages()
     from .supervise import start  # what it imports costs more than all the rest
 
     limits = plan.limits(request, environ)
@@ -204,6 +108,23 @@ def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return user.environ_of(account, environ)
 
 
+def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
+    """Tell whether anything is to be served that only the helper could bind; raises Refused."""
+    nested = plan.is_nested(environ, os.fsencode(LIBRARY))
+    if request.listed:
+        from . import proving
+
+        return proving.ports_need_helper(request, environ) or nested
+    if diagnose.binds_alone() or diagnose.first_unprivileged_port() == 0:
+        return nested
+    # No port is named: at least the helper must be whole. Port 0 is never granted.
+    if not helper.check(Address(socket.AF_INET, bytes(4), 0, 0, False)).capable:
+        from . import explain
+
+        raise Refused(*explain.unusable_helper())
+    return True
+
+
 def _choose_way(request: Request, found: Target, needed: bool) -> str | None:
     """Return how the program is served, or None for not at all; raises Refused."""
     if request.mode == AUTO and (not needed or found.binds_alone):
@@ -224,6 +145,7 @@ def _choose_way(request: Request, found: Target, needed: bool) -> str | None:
 
 
 def _check_supervised(request: Request, found: Target) -> None:
+    add_site_packages()
     from .supervise import preflight
 
     preflight.check(request, found)

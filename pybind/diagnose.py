@@ -62,7 +62,7 @@ def _about_the_file() -> tuple[str, ...]:
 
 def own_status() -> dict[str, str]:
     """Return /proc/self/status (proc(5)) as names and values."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         pairs = (line.partition(":") for line in file)
         return {name: value.strip() for name, _, value in pairs}
 
@@ -70,7 +70,7 @@ def own_status() -> dict[str, str]:
 def in_user_namespace() -> bool:
     """Tell whether this process is in a user namespace that is not the first one."""
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", encoding="utf-8") as file:
             return file.read().split() != _WHOLE_RANGE
     except OSError:
         return False
@@ -88,6 +88,15 @@ def user_namespace() -> tuple[str, ...]:
 def binds_alone() -> bool:
     """Tell whether programs started from here can bind privileged ports themselves."""
     return bool(int(own_status().get("CapEff", "0"), 16) >> CAP_NET_BIND_SERVICE & 1)
+
+
+def first_unprivileged_port() -> int:
+    """Return the sysctl of this network namespace (ip(7)); 1024 where there is none."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "rb") as file:
+            return int(file.read())
+    except OSError:
+        return 1024
 
 
 def mount_point(path: str) -> str:

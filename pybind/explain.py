@@ -12,10 +12,10 @@ import errno
 import os
 import pwd
 import shlex
-import socket
 import stat
 
 from . import _wire, diagnose
+from ._lean import socket
 from .model import MAPPED, Address, Reply
 from .paths import CONFIG_DIR, HELPER
 from .proof import Verdict, holders
@@ -193,14 +193,12 @@ def _kernel(address: Address, error: int, reply: Reply | None) -> tuple[str, ...
     return (f"bind(2) failed: {os.strerror(error)}",)
 
 
-def unusable_helper(reply: Reply) -> list[str]:
+def unusable_helper() -> list[str]:
     """Return the lines for a helper without its capability, no port being listed."""
-    if not reply.capable:
-        return [
-            f"no privileged port can be served: {HELPER} cannot gain CAP_NET_BIND_SERVICE",
-            *diagnose.lost_capability(),
-        ]
-    return []
+    return [
+        f"no privileged port can be served: {HELPER} cannot gain CAP_NET_BIND_SERVICE",
+        *diagnose.lost_capability(),
+    ]
 
 
 def _is(path: str, test: object) -> bool:

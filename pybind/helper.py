@@ -7,15 +7,12 @@ the helper said.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import resource
-import signal
-import socket
 import struct
 
 from . import _wire
+from ._lean import signal, socket
 from .errors import HelperUnusable
 from .model import Address, Reply, Step
 from .paths import HELPER
@@ -77,28 +74,31 @@ def finish(ours: socket.socket) -> Reply:
 
 def _start(request: bytes, socket_fd: int | None) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        try:
-            ours.send(request)
-            return _spawn(theirs.fileno(), socket_fd), ours
-        except BaseException:
-            ours.close()
-            raise
+    try:
+        ours.send(request)
+        return _spawn(theirs.fileno(), socket_fd), ours
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 def _ask(request: bytes, socket_fd: int | None) -> Reply:
     pending = signal.sigpending()
     pid, ours = _start(request, socket_fd)
-    with ours:
-        try:
-            # Until the helper's end closes: its own alarm(2) bounds that.
-            return finish(ours)
-        finally:
-            with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored by our caller
-                os.waitpid(pid, 0)
-            # A caller may block SIGCHLD; one of ours, pending, would cross the execve(2).
-            if signal.SIGCHLD in signal.sigpending() - pending:
-                signal.sigtimedwait([signal.SIGCHLD], 0)
+    try:
+        # Until the helper's end closes: its own alarm(2) bounds that.
+        return finish(ours)
+    finally:
+        ours.close()
+        try:  # noqa: SIM105 # contextlib is not for the launch path
+            os.waitpid(pid, 0)
+        except ChildProcessError:  # SIGCHLD was ignored by our caller
+            pass
+        # A caller may block SIGCHLD; one of ours, pending, would cross the execve(2).
+        if signal.SIGCHLD in signal.sigpending() - pending:
+            signal.sigtimedwait([signal.SIGCHLD], 0)
 
 
 def _spawn(reply_fd: int, socket_fd: int | None) -> int:
@@ -125,6 +125,8 @@ def _move_up(fd: int) -> int:
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)
     except OSError:
+        import resource
+
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         raise HelperUnusable(
             f"no descriptor is left to start the helper with; the limit is {limit}",

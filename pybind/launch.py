@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
-import signal
-from collections.abc import Iterator, Mapping
-from typing import NoReturn
 
+from ._lean import TYPE_CHECKING, signal
 from .errors import ProgramNotExecutable, ProgramNotFound, Refused
 from .model import Plan
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _SHELL = b"/bin/sh"
 
@@ -96,6 +96,8 @@ def _place(sockets: dict[int, int]) -> None:
         for number, fd in moved.items():
             os.dup2(fd, number)
     except OSError as error:
+        import resource
+
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         raise Refused(
             f"cannot hand {len(sockets)} sockets on: {error.strerror}; the limit of open "
@@ -111,10 +113,10 @@ def _raise_for(path: bytes, error: OSError) -> NoReturn:
     raise ProgramNotExecutable(message) from None
 
 
-class _Entries(Mapping[bytes, bytes]):
+class _Entries:
     """An environment with duplicates, in the only form that os.execve takes.
 
-    It asks a mapping for keys() and values() and pairs them up.
+    It asks what has a length and items for keys() and values() and pairs them up.
     """
 
     def __init__(self, environ: tuple[bytes, ...]) -> None:
@@ -127,24 +129,21 @@ class _Entries(Mapping[bytes, bytes]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __iter__(self) -> Iterator[bytes]:
-        return iter([name for name, _ in self._pairs])
-
     def __getitem__(self, name: bytes) -> bytes:
         return dict(self._pairs)[name]
 
-    def keys(self) -> list[bytes]:  # type: ignore[override]
+    def keys(self) -> list[bytes]:
         """Return the names, duplicates kept."""
         return [name for name, _ in self._pairs]
 
-    def values(self) -> list[bytes]:  # type: ignore[override]
+    def values(self) -> list[bytes]:
         """Return the values in the order of keys()."""
         return [value for _, value in self._pairs]
 
 
 def _execve(path: bytes, argv: tuple[bytes, ...], environ: tuple[bytes, ...]) -> NoReturn:
     if all(entry.find(b"=", 1) > 0 for entry in environ):
-        os.execve(path, list(argv), _Entries(environ))
+        os.execve(path, list(argv), _Entries(environ))  # type: ignore[arg-type] # no Mapping
     # An entry that is no NAME=VALUE: os.execve would refuse it, execve(2) does not.
     import ctypes
 

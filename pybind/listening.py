@@ -8,9 +8,9 @@ whatever sandbox it goes into, its sockets are bound.
 from __future__ import annotations
 
 import errno
-import socket
 
 from . import explain, output, proof, proving
+from ._lean import socket
 from .errors import Refused
 from .model import Address, Listed, Request
 

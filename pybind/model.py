@@ -6,7 +6,7 @@ Immutable named tuples: no stage changes what an earlier one found.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ._lean import NamedTuple
 
 MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: takes the IPv4 port
 AUTO, PRELOAD, SUPERVISE = "auto", "preload", "supervise"  # --mode
@@ -54,13 +54,13 @@ class Request(NamedTuple):
     listen(2), or None.
     """
 
-    listed: tuple[Listed, ...]
-    depth: int | None
-    mode: str
-    verbose: bool
-    quiet: bool
-    check: bool
     argv: tuple[bytes, ...]
+    listed: tuple[Listed, ...] = ()
+    depth: int | None = None
+    mode: str = AUTO
+    verbose: bool = False
+    quiet: bool = False
+    check: bool = False
     user: str | None = None
     listen: bool = False
     inetd: bool = False

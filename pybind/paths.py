@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installed paths (leaf: imports only what `make install` wrote)."""
+"""Installed paths (leaf); `make install` writes its own PREFIX and CONFIG_DIR here."""
 
-from ._build import CONFIG_DIR, PREFIX
+from __future__ import annotations
+
+PREFIX = "/usr/local"
+CONFIG_DIR = "/etc/pybind"
 
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"
+STARTER = PREFIX + "/bin/pybind"
 LIBRARY = PREFIX + "/lib/pybind/libpybind.so"
-
-__all__ = ["CONFIG_DIR", "HELPER", "LIBRARY"]

@@ -8,10 +8,13 @@ non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
 from __future__ import annotations
 
 import os
-import re
 
+from ._lean import TYPE_CHECKING
 from .errors import UsageError
 from .model import MAPPED, Address, Listed, Plan, Request, Target
+
+if TYPE_CHECKING:
+    import re
 
 _OURS = (b"PYBIND_PORTS=", b"PYBIND_DEPTH=", b"PYBIND_VERBOSE=")
 _PORTS_LEN_MAX = 8191  # helpers/preload/limits.c keeps that much
@@ -19,7 +22,6 @@ LISTEN_FDS_START = 3  # sd_listen_fds(3)
 # LISTEN_PIDFDID, of newer systemd, would make the program doubt our LISTEN_PID.
 _LISTEN = (b"LISTEN_FDS=", b"LISTEN_PID=", b"LISTEN_FDNAMES=", b"LISTEN_PIDFDID=")
 _UNNAMED = "unknown"  # what systemd calls a descriptor without a name
-_PLACE = re.compile(rb"\{fd(?::([^{}]*))?\}")
 
 
 def plain(request: Request, target: Target, environ: tuple[bytes, ...]) -> Plan:
@@ -54,6 +56,11 @@ def fill_descriptors(request: Request) -> tuple[bytes, ...]:
 
     Raises UsageError where they do not name one socket.
     """
+    if not any(b"{fd" in word for word in request.argv[1:]):
+        return request.argv
+    import re  # takes longer than all of the launch
+
+    place = re.compile(rb"\{fd(?::([^{}]*))?\}")
     sockets = [
         (fd, listed.name) for fd, listed in enumerate(request.listed, first_descriptor(request))
     ]
@@ -76,7 +83,7 @@ def fill_descriptors(request: Request) -> tuple[bytes, ...]:
             )
         return b"%d" % found[0]
 
-    return (*request.argv[:1], *(_PLACE.sub(number, word) for word in request.argv[1:]))
+    return (*request.argv[:1], *(place.sub(number, word) for word in request.argv[1:]))
 
 
 def preload(request: Request, target: Target, environ: tuple[bytes, ...], library: bytes) -> Plan:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import sys
 
 from . import _wire, helper
+from ._lean import socket
 from .model import MAPPED, Address, Listed, Reply
 
 ANY4 = bytes(4)
@@ -87,12 +87,14 @@ def _try(address: Address, check_only: bool) -> Verdict | None:
     sock = new_socket(address, dual=False)
     if sock is None:
         return None
-    with sock:
+    try:
         # An overlapping restart of the same user's server must pass. Not for UDP:
         # there it would let this socket take the server's datagrams.
         if not address.udp:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         return settle(sock, address, check_only=check_only)
+    finally:
+        sock.close()
 
 
 def settle(sock: socket.socket, address: Address, *, check_only: bool) -> Verdict:
@@ -151,7 +153,7 @@ def holders(address: Address) -> list[int]:
     found = set()
     for name in ("udp", "udp6") if address.udp else ("tcp", "tcp6"):
         try:
-            with open(f"/proc/net/{name}", encoding="ascii") as table:
+            with open(f"/proc/net/{name}", encoding="utf-8") as table:
                 rows = [line.split() for line in table][1:]
         except OSError:
             continue

@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
-
-from . import diagnose, explain, helper, output, plan, proof
+from . import output, plan, proof
 from .errors import Refused
 from .model import Address, Listed, Request
-from .paths import LIBRARY
 
 
 def ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
@@ -18,18 +14,8 @@ def ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
     Returns whether anything is left that only the helper could bind.
     """
     check_outer_limit(request, environ)
-    nested = plan.is_nested(environ, os.fsencode(LIBRARY))
-    if request.listed:
-        needs = [_listed_needs_helper(listed, request) for listed in request.listed]
-        return any(needs) or nested
-    if diagnose.binds_alone() or _first_unprivileged_port() == 0:
-        return nested
-    # No port is named: at least the helper must be whole. Port 0 is never granted.
-    reply = helper.check(Address(socket.AF_INET, proof.ANY4, 0, 0, False))
-    lines = explain.unusable_helper(reply)
-    if lines:
-        raise Refused(*lines)
-    return True
+    needs = [_listed_needs_helper(listed, request) for listed in request.listed]
+    return any(needs)
 
 
 def check_outer_limit(request: Request, environ: tuple[bytes, ...]) -> None:
@@ -44,15 +30,21 @@ def check_outer_limit(request: Request, environ: tuple[bytes, ...]) -> None:
 
 def no_such_family(address: Address) -> Refused:
     """Return the refusal of an address that this host's kernel has no protocol for."""
+    from . import explain  # here and below: only where there is something to say
+
     return Refused(f"{explain.what(address)}: this host has no such address family")
 
 
 def tell_granted(verdict: proof.Verdict, request: Request) -> None:
     """Say what granted, where --check or --verbose asked for it."""
+    if not request.check and not request.verbose:
+        return
+    from . import explain
+
     text = f"{explain.what(verdict.address)}: granted ({explain.granted_by(verdict.reply)})"
     if request.check:
         output.answer(text)
-    elif request.verbose:
+    else:
         output.say(text)
 
 
@@ -73,23 +65,21 @@ def _listed_needs_helper(listed: Listed, request: Request) -> bool:
                 raise no_such_family(address)
             continue
         needed = needed or not verdict.plain
-        if not verdict.granted:
-            if index == 0:
-                raise Refused(*explain.refusal(verdict))
-            output.note(*explain.refusal(verdict), quiet=request.quiet)
-        elif in_the_way(verdict, request):
-            if not request.check:
-                raise Refused(*explain.refusal(verdict))
-            output.note(f"{explain.what(address)} is granted but busy now", quiet=request.quiet)
-        else:
+        if verdict.granted and not in_the_way(verdict, request):
             tell_granted(verdict, request)
+        else:
+            _tell_refused(verdict, request, required=index == 0)
     return needed
 
 
-def _first_unprivileged_port() -> int:
-    """Return the sysctl of this network namespace (ip(7)); 1024 where there is none."""
-    try:
-        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
-            return int(file.read())
-    except OSError:
-        return 1024
+def _tell_refused(verdict: proof.Verdict, request: Request, *, required: bool) -> None:
+    """Note what the program can do without; raises Refused for the rest."""
+    from . import explain
+
+    if verdict.granted and request.check:
+        what = explain.what(verdict.address)
+        output.note(f"{what} is granted but busy now", quiet=request.quiet)
+    elif verdict.granted or required:
+        raise Refused(*explain.refusal(verdict))
+    else:
+        output.note(*explain.refusal(verdict), quiet=request.quiet)

@@ -6,15 +6,10 @@ Pure but for two look-ups of names: services(5) and interface names.
 
 from __future__ import annotations
 
-import re
-import socket
-
+from ._lean import socket
 from .errors import UsageError
 from .model import Listed, Request
 
-_SPEC = re.compile(
-    r"(?:(?P<addr>\[[^\]]*\]|[^:\[\]/]*):)?(?P<port>[^:/\[\]]*)(?:/(?P<protocol>.*))?", re.S
-)
 PROTOCOLS = ("tcp", "udp")
 _NAME_LEN_MAX = 255  # FDNAME_MAX of systemd
 
@@ -30,7 +25,7 @@ def parse_named(text: str) -> Listed:
         return parse_listed(text)
     if not name or len(name) > _NAME_LEN_MAX:
         raise UsageError(f"bad port {text!r}: a name has 1 to {_NAME_LEN_MAX} characters")
-    if not re.fullmatch("[ -~]+", name) or ":" in name:
+    if not (name.isascii() and name.isprintable()) or ":" in name:
         raise UsageError(
             f"bad port {text!r}: a name is printable ASCII without a colon (sd_listen_fds(3))"
         )
@@ -110,29 +105,37 @@ def parse_listed(text: str) -> Listed:
 
     Raises UsageError, with the part that is wrong.
     """
-    match = _SPEC.fullmatch(text)
-    if match is None:
+    host, word, protocol = _split(text)
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise UsageError(f"bad port {text!r}: protocol {protocol!r} is neither tcp nor udp")
+    port = _parse_port(text, word, protocol)
+    addr, scope_id = _parse_address(text, host)
+    return Listed(text, port, addr, scope_id, protocol)
+
+
+def _split(text: str) -> tuple[str | None, str, str | None]:
+    """Return address, port and protocol as they stand in `text`, None where absent."""
+    where, slash, protocol = text.partition("/")
+    host, colon, port = where.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]") and len(host) > 1
+    inner = host[1:-1] if bracketed else host
+    if any(c in "[]" for c in inner + port) or (":" in host and not bracketed):
         raise UsageError(
             f"bad port {text!r}: write [ADDR:]PORT[/PROTO], an IPv6 address in brackets, "
             "such as 80, http, 127.0.0.1:80, [::1]:443/tcp"
         )
-    protocol = match["protocol"]
-    if protocol is not None and protocol not in PROTOCOLS:
-        raise UsageError(f"bad port {text!r}: protocol {protocol!r} is neither tcp nor udp")
-    port = _parse_port(text, match["port"], protocol)
-    addr, scope_id = _parse_address(text, match["addr"])
-    return Listed(text, port, addr, scope_id, protocol)
+    return host if colon else None, port, protocol if slash else None
 
 
 def _parse_port(text: str, word: str, protocol: str | None) -> int:
-    if re.fullmatch("[0-9]+", word):
+    if word.isascii() and word.isdigit():
         port = int(word) if len(word) < 10 else 65536
         if port == 0:
             raise UsageError(f"bad port {text!r}: port 0 means any free port and needs no grant")
         if port > 65535:
             raise UsageError(f"bad port {text!r}: ports are 1 to 65535")
         return port
-    if not re.fullmatch("[a-z0-9][a-z0-9-]*", word, re.I):
+    if not word.isascii() or not word.replace("-", "").isalnum() or word[0] == "-":
         raise UsageError(f"bad port {text!r}: {word!r} is neither a number nor a service name")
     try:
         return socket.getservbyname(word, protocol) if protocol else socket.getservbyname(word)

@@ -13,7 +13,7 @@ import struct
 
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Target
-from .paths import LIBRARY
+from .paths import LIBRARY, STARTER
 
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH), which execvp(3) uses
 _INTERPRETERS_MAX = 5  # the kernel's own limit for scripts of scripts
@@ -99,6 +99,9 @@ def classify(path: bytes) -> Target:
         return Target(path, "script without #!, run by /bin/sh")
     with open(current, "rb") as file:
         elf, obstacle = _elf(file.read(_NOTES_MAX))
+    # Static, so that it starts quickly, but what it executes is Python.
+    if obstacle and os.path.realpath(current) == os.fsencode(os.path.realpath(STARTER)):
+        elf, obstacle = "pybind itself", None
     return Target(path, f"{kind}, {elf}", obstacle)
 
 
@@ -146,7 +149,7 @@ def _raises_privileges(path: bytes) -> tuple[str, bool] | None:
 
 
 def _no_new_privs() -> bool:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
         return any(line.split() == ["NoNewPrivs:", "1"] for line in status)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import click
 
-from .. import cli as pybind_cli
+from .. import commandline
 from . import output
 from .completion_bash import bash
 from .completion_shells import fish, zsh
@@ -68,7 +68,7 @@ def completion_command(ctx: click.Context, shell: str) -> int:
     fish: pybindctl completion fish | source
     """
     commands = list(_commands((), ctx.find_root().command, ctx.find_root()))
-    runner = _describe(("pybind",), pybind_cli.command, ctx)
+    runner = _describe(("pybind",), commandline.command, ctx)
     output.say(SHELLS[shell](commands, runner))
     return 0
 

@@ -149,7 +149,7 @@ for name in ("click", "prctl", "seccomp"):
         missing.append(name)
 import pybind.supervise.filter
 if "click" not in missing:
-    import pybind.cli
+    import pybind.commandline
 print(*missing)
 """
 

@@ -13,7 +13,7 @@ import subprocess
 
 from .. import launch, target
 from ..errors import PybindError
-from ..model import AUTO, Request, Target
+from ..model import Request, Target
 from ..supervise import preflight
 from .findings import BROKEN, OK, Finding, run_python
 
@@ -66,7 +66,7 @@ def _served(name: str, found: Target) -> Finding:
     if not found.obstacle:
         return Finding(OK, _TOPIC, f"{what}: served by the preload library")
     if os.geteuid() != 0:
-        request = Request((), None, AUTO, False, False, False, (os.fsencode(name),))
+        request = Request((os.fsencode(name),))
         preflight.check(request, found)
     elif found.unsupervisable:
         text = f"{what}: cannot be served: {found.unsupervisable}"

@@ -269,7 +269,7 @@ class Supervisor:
         self._start_helpers()
 
     def _finish(self, pending: _Pending, reply_socket: socket.socket) -> None:
-        with reply_socket:
+        with contextlib.closing(reply_socket):
             try:
                 reply = helper.finish(reply_socket)
                 error = reply.error

@@ -10,7 +10,7 @@ import click
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "compat"))
 
-from pybind import _wire, cli  # noqa: E402
+from pybind import _wire, commandline  # noqa: E402
 
 
 def words(name):
@@ -25,7 +25,7 @@ def test_every_option_is_described():
     """Each option of the command stands in pybind(1), and none that it lacks."""
     options = {
         opt.lstrip("-")
-        for param in cli.command.get_params(click.Context(cli.command))
+        for param in commandline.command.get_params(click.Context(commandline.command))
         if isinstance(param, click.Option)
         for opt in param.opts
     }

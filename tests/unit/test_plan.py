@@ -14,7 +14,7 @@ TARGET = Target(b"/bin/true", "program", None, False)
 
 def request(*ports, depth=None, verbose=False):
     listed = tuple(parse_listed(port) for port in ports)
-    return Request(listed, depth, "auto", verbose, False, False, (b"true",))
+    return Request((b"true",), listed, depth, verbose=verbose)
 
 
 def test_environment_is_kept():

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the launch path takes in place of slow standard modules (leaf).
+
+socket and signal import enum, and typing imports re: each takes as long as all of
+pybind's own launch. Their C halves have the same functions and constants (plain
+integers; sockets without `with`). A type checker sees the real ones.
+"""
+
+from __future__ import annotations
+
+__all__ = ["TYPE_CHECKING", "NamedTuple", "add_site_packages", "signal", "socket"]
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    import signal
+    import socket
+    from typing import NamedTuple
+else:
+    import _signal as signal
+    import _socket as socket
+    from _operator import itemgetter
+
+    class _Type(type):
+        def __new__(cls, name, bases, body):
+            if bases:  # a record; without bases it is NamedTuple below
+                fields = tuple(body.get("__annotations__", ()))
+                defaults = {field: body.pop(field) for field in fields if field in body}
+                getters = {field: property(itemgetter(at)) for at, field in enumerate(fields)}
+                body.update(getters, _fields=fields, _field_defaults=defaults)
+            return super().__new__(cls, name, bases or (tuple,), body)
+
+    class NamedTuple(metaclass=_Type):
+        """typing.NamedTuple as far as model.py needs it: an immutable tuple with names."""
+
+        __slots__ = ()
+
+        def __new__(cls, *args, **given):
+            """Return a record; TypeError for a missing, unknown or repeated field."""
+            named = dict(zip(cls._fields, args))
+            if len(args) > len(cls._fields) or named.keys() & given.keys():
+                raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}")
+            values = {**cls._field_defaults, **named, **given}
+            if values.keys() != set(cls._fields):
+                raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}")
+            return tuple.__new__(cls, [values[field] for field in cls._fields])
+
+        def _replace(self, **given):
+            """Return a record with some fields changed."""
+            return type(self)(**{**dict(zip(self._fields, self)), **given})
+
+        def __repr__(self):
+            pairs = (f"{field}={value!r}" for field, value in zip(self._fields, self))
+            return f"{type(self).__name__}({', '.join(pairs)})"
+
+
+def add_site_packages() -> None:
+    """Make click, prctl and seccomp importable: bin/pybind starts Python with -S."""
+    import site
+
+    site.main()

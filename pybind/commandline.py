@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""click's side of options.py: help, errors, and every way to write an option.
+
+Loaded only when options.read() does not understand the command line.
+"""
+
+from __future__ import annotations
+
+import click
+
+from . import __version__
+from .errors import UsageError
+from .model import Listed, Request
+from .options import CHOICE, COUNT, COUNT_MAX, FLAG, OPTIONS, PORTS, TEXT, Option, request_of
+from .request import parse_named
+
+_HELP = """Run PROGRAM, an ordinary program, as an ordinary user on a privileged port that an
+administrator granted with a permission file (pybind(5)).
+
+Without --port every port that the files grant is served. With it only the
+listed ones are, and each is proved before PROGRAM starts.
+
+Exit status: PROGRAM's own; 125 pybind refused, 126 PROGRAM cannot be executed,
+127 there is no such PROGRAM."""
+
+
+class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since 8.2
+    name = "port"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Listed:
+        return value if isinstance(value, Listed) else parse_named(str(value))
+
+
+def _parameter(option: Option) -> click.Option:
+    kinds = {
+        FLAG: {"is_flag": True},
+        PORTS: {"type": _Port(), "multiple": True},
+        COUNT: {"type": click.IntRange(1, COUNT_MAX)},
+        CHOICE: {"type": click.Choice(option.choices)},
+        TEXT: {},
+    }
+    return click.Option(
+        [*option.names, option.field],
+        help=option.help,
+        metavar=option.metavar,
+        **kinds[option.kind],  # type: ignore[arg-type]
+    )
+
+
+def _request(argv: tuple[str, ...], **values: object) -> Request:
+    return request_of(values, argv)
+
+
+command = click.version_option(__version__, message="%(prog)s %(version)s")(
+    click.Command(
+        "pybind",
+        callback=_request,
+        help=_HELP,
+        context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]},
+        params=[
+            *map(_parameter, OPTIONS),
+            click.Argument(["argv"], nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]..."),
+        ],
+    )
+)
+
+
+def parse(arguments: list[str]) -> Request | int:
+    """Return the Request, or the exit status after --help and --version.
+
+    Raises UsageError.
+    """
+    try:
+        result: Request | int = command.main(arguments, prog_name="pybind", standalone_mode=False)
+    except click.UsageError as error:
+        raise UsageError(error.format_message(), "see: pybind --help") from None
+    return result

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command's options, declared once, and argv -> Request without a library.
+
+commandline.py builds click's parser, with help, errors and completion, from the
+same declarations; a test holds the two together. Importing click takes longer
+than all of the launch, so it is left to what read() does not understand.
+"""
+
+from __future__ import annotations
+
+import os
+
+from . import plan
+from ._lean import TYPE_CHECKING, NamedTuple
+from .errors import UsageError
+from .model import AUTO, PRELOAD, SUPERVISE, Request
+
+if TYPE_CHECKING:
+    from typing import Any
+
+FLAG, PORTS, COUNT, CHOICE, TEXT = "flag", "ports", "count", "choice", "text"
+COUNT_MAX = 2**31 - 1  # what listen(2) takes
+
+
+class Option(NamedTuple):
+    """One option. field: of Request, or of the checks in request_of()."""
+
+    names: tuple[str, ...]
+    field: str
+    kind: str
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+OPTIONS = (
+    Option(
+        ("-p", "--port"),
+        "listed",
+        PORTS,
+        "Serve only this port (number or service name; IPv6 in brackets). Repeatable.",
+        "[NAME=][ADDR:]PORT[/PROTO]",
+    ),
+    Option(
+        ("--depth",),
+        "depth",
+        COUNT,
+        "Serve only the first N programs of a chain of execs.",
+        "N",
+    ),
+    Option(("--deep",), "deep", FLAG, "Serve all descendants (the default; as authbind)."),
+    Option(
+        ("--mode",),
+        "mode",
+        CHOICE,
+        "How PROGRAM's binds are served; auto if not given.",
+        choices=(AUTO, PRELOAD, SUPERVISE),
+    ),
+    Option(
+        ("--listen",),
+        "listen",
+        FLAG,
+        "Give PROGRAM the listed ports as listening sockets, as systemd does (LISTEN_FDS).",
+    ),
+    Option(("--inetd",), "inetd", FLAG, "Give it the one listed port as standard input."),
+    Option(
+        ("--backlog",),
+        "backlog",
+        COUNT,
+        "Queue length of the sockets of --listen and --inetd (default 4096).",
+        "N",
+    ),
+    Option(
+        ("--user",),
+        "user",
+        TEXT,
+        "Run PROGRAM as this user, whose grants then count (root only; names or numbers).",
+        "USER[:GROUP]",
+    ),
+    Option(
+        ("-v", "--verbose"),
+        "verbose",
+        FLAG,
+        "Say which way was taken, and on stderr what became of each bind.",
+    ),
+    Option(("-q", "--quiet"), "quiet", FLAG, "No notes, only errors."),
+    Option(
+        ("--check",),
+        "check",
+        FLAG,
+        "Start and bind nothing: say whether it would be granted (0) or refused (125).",
+    ),
+)
+_BY_FIELD = {option.field: option for option in OPTIONS}
+_BY_NAME = {name: option for option in OPTIONS for name in option.names}
+
+
+def read(arguments: list[str]) -> Request | None:
+    """Return the command line as a Request, or None when it is click's to judge.
+
+    Raises UsageError.
+    """
+    given: dict[str, list[str]] = {}
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-") and arguments[at] != "-":
+        if arguments[at] == "--":
+            at += 1
+            break
+        name, equals, value = arguments[at].partition("=")
+        option = _BY_NAME.get(name)
+        at += 1
+        if option is None or (equals and (option.kind == FLAG or not name.startswith("--"))):
+            return None  # unknown, or short options in one word
+        if option.kind != FLAG and not equals:
+            if at == len(arguments):
+                return None
+            value = arguments[at]
+            at += 1
+        given.setdefault(option.field, []).append(value)
+    if not all(_plain(_BY_FIELD[field], texts) for field, texts in given.items()):
+        return None
+    values = {field: _convert(_BY_FIELD[field], texts) for field, texts in given.items()}
+    return request_of(values, tuple(arguments[at:]))
+
+
+def _plain(option: Option, texts: list[str]) -> bool:
+    """Tell whether click would take these texts as _convert() does."""
+    if option.kind == COUNT:
+        return all(
+            text.isascii() and text.isdigit() and 0 < int(text) <= COUNT_MAX for text in texts
+        )
+    return option.kind != CHOICE or set(texts) <= set(option.choices)
+
+
+def _convert(option: Option, texts: list[str]) -> object:
+    if option.kind == PORTS:
+        from .request import parse_named  # here and below: only for what names a port
+
+        return tuple(parse_named(text) for text in texts)
+    if option.kind == COUNT:
+        return int(texts[-1])
+    return option.kind == FLAG or texts[-1]
+
+
+def request_of(values: dict[str, object], argv: tuple[str, ...]) -> Request:
+    """Return the Request of option values by field; absent ones have their default.
+
+    Raises UsageError for what cannot stand together.
+    """
+    program = tuple(os.fsencode(word) for word in argv)
+    given: dict[str, Any] = {field: value for field, value in values.items() if value is not None}
+    deep = given.pop("deep", False)
+    if deep and "depth" in given:
+        raise UsageError("--deep and --depth exclude each other")
+    request = Request(argv=program, **given)
+    if not program and not (request.check and request.listed):
+        raise UsageError(
+            "no program is given",
+            "usage: pybind [OPTION]... [--] PROGRAM [ARG]...",
+            "see: pybind --help",
+        )
+    if request.listed or request.gives_sockets or request.backlog is not None:
+        from .request import check_sockets
+
+        ways = {"--mode": "mode" in given, "--depth": "depth" in given, "--deep": deep}
+        request = check_sockets(request, [way for way, is_given in ways.items() if is_given])
+    plan.fill_descriptors(request)  # for what it refuses
+    return request

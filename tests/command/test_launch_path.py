@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The launch path imports what it needs and no more: import time is most of its cost."""
+
+import pytest
+from support import PREFIX, flag, run
+
+# Each of these, with what it imports, takes longer than all of ours.
+SLOW = {"click", "collections", "contextlib", "enum", "functools", "re", "signal", "site", "socket",
+        "subprocess", "typing"}  # fmt: skip
+ALWAYS = {"cli", "_lean", "_wire", "diagnose", "errors", "helper", "launch", "log", "model", "options",
+          "output", "paths", "plan", "target"}  # fmt: skip
+TELL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import os
+def tell(*_):
+    print(*sys.modules)
+    sys.stdout.flush()
+    os._exit(0)
+os.execve = tell
+from pybind.cli import main
+sys.exit(main(sys.argv[2:], "ooodd:-1:-1:-1"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        ([], set()),
+        (["--port", "80"], {"proof", "proving", "request"}),
+        (["--port", "80/tcp", "--depth", "2", "-q"], {"proof", "proving", "request"}),
+        (["--listen", "--port", "80"], {"explain", "listening", "proof", "proving", "request"}),
+    ],
+)
+def test_imports(options, more):
+    """No slow module, and of ours exactly those that this command line needs."""
+    flag("byport/80")
+    python = ["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", TELL, f"{PREFIX}/share/pybind"]
+    done = run([*python, *options, "--", "/bin/true"])
+    modules = set(done.stdout.split())
+    ours = {name.partition(".")[2] for name in modules if name.startswith("pybind.")}
+    assert ours == ALWAYS | more, done.stderr
+    if "explain" not in more:  # its words need shlex
+        assert not modules & SLOW
+
+
+def test_starter_leaves_site_packages_to_who_needs_them():
+    """bin/pybind starts Python with -S, and --help still finds click."""
+    done = run([f"{PREFIX}/bin/pybind", "--help"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--port" in done.stdout

@@ -26,6 +26,7 @@ from . import front, kernel, preflight
 from .messages import Orders, Report
 from .supervisor import Supervisor
 
+_READY = b"R"
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
@@ -117,10 +118,12 @@ def _supervise(
         _, fds, _, _ = socket.recv_fds(ours, 1, 1)
     except OSError:
         fds = []
-    ours.close()
     if not fds:
+        ours.close()
         os.waitpid(pid, 0)
         return
+    ours.send(_READY)
+    ours.close()
     _let_go({report.fileno(), report.pidfd, fds[0], verbose_fd})
     Supervisor(fds[0], pid, report, limits, verbose_fd).run()
 
@@ -138,6 +141,9 @@ def _become_program(
             listener = _install(program)
             socket.send_fds(channel, [b"L"], [listener])
             os.close(listener)
+            # Not before the supervisor is in its own session: Ctrl-C would end it.
+            if channel.recv(1) != _READY:
+                os._exit(STATUS_REFUSED)
             channel.close()
             environ = rewrite_pids(plan.environ, world.front_pid)
             world.restore()

@@ -125,9 +125,7 @@ def _move_up(fd: int) -> int:
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)
     except OSError:
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limit = os.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
         raise HelperUnusable(
             f"no descriptor is left to start the helper with; the limit is {limit}",
             f"allow more: ulimit -n {max(64, 2 * limit)}",

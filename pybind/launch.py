@@ -96,9 +96,7 @@ def _place(sockets: dict[int, int]) -> None:
         for number, fd in moved.items():
             os.dup2(fd, number)
     except OSError as error:
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limit = os.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
         raise Refused(
             f"cannot hand {len(sockets)} sockets on: {error.strerror}; the limit of open "
             f"descriptors is {limit}",

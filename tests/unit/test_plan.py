@@ -69,7 +69,7 @@ def test_outer_limit():
 
 def given(*ports, argv=(b"prog",), **options):
     listed = tuple(parse_named(port) for port in ports)
-    return Request(listed, None, "auto", False, False, False, argv, **options)
+    return Request(argv, listed, **options)
 
 
 def test_sockets():

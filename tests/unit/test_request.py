@@ -126,7 +126,7 @@ def test_names_are_for_sockets_only():
 def asked(*ports, ways=(), **options):
     """Return what check_sockets() makes of a command line."""
     listed = tuple(parse_named(port) for port in ports)
-    request = Request(listed, None, "auto", False, False, False, (b"true",), **options)
+    request = Request((b"true",), listed, **options)
     return check_sockets(request, list(ways))
 
 

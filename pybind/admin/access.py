@@ -96,10 +96,25 @@ def write_access(path: str, old: Access, new: Access) -> None:
     if old.gid != new.gid:
         os.chown(path, -1, new.gid, follow_symlinks=False)
     elif old.extended or new.extended:
-        data = _VERSION + b"".join(_ENTRY.pack(tag, perm, at) for tag, at, perm in new.entries)
-        os.setxattr(path, ACL_NAME, data, follow_symlinks=False)
+        os.setxattr(path, ACL_NAME, _list_of(new), follow_symlinks=False)
     else:
         os.chmod(path, new.mode)
+
+
+def give_access(fd: int, access: Access) -> None:
+    """Give a new file, which nobody can see yet, its owner, group and mode or list.
+
+    Raises OSError.
+    """
+    os.fchown(fd, access.uid, access.gid)
+    if access.extended:
+        os.setxattr(fd, ACL_NAME, _list_of(access))
+    else:
+        os.fchmod(fd, access.mode)
+
+
+def _list_of(access: Access) -> bytes:
+    return _VERSION + b"".join(_ENTRY.pack(tag, perm, at) for tag, at, perm in access.entries)
 
 
 def allows(access: Access, who: Who) -> bool:

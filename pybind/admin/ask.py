@@ -1,27 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks the helper as a user: the only source of decisions in pybindctl.
 
-The helper judges the process that starts it. So root asks for another user in
-a forked child that becomes this user for good before it starts a helper.
+The helper judges the process that starts it: root asks for another user in a
+child that has become this user (child.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import re
-import select
-import signal
-import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from .. import diagnose, helper
-from ..errors import HelperUnusable, PybindError
+from .. import helper
 from ..model import Address, Reply, Step
-from .errors import AdminError, Failed, NeedsRoot
+from . import child
+from .errors import AdminError, NeedsRoot
 
 _PATIENCE_S = 30  # beside a tenth of a second for each address: a helper takes 1 ms
 _ID_MAX = 0xFFFFFFFE  # the one above means "leave it" to setresuid(2)
@@ -96,96 +92,19 @@ def ask_as(uid: int, gid: int, groups: Sequence[int], addresses: Sequence[Addres
             f"only root can ask for uid {uid}: the helper judges the process that starts it",
             "as root: the same command (or run it as that user, without --user)",
         )
-    return _ask_in_child(uid, gid, groups, addresses)
+    replies = child.answer_as(
+        uid,
+        gid,
+        groups,
+        lambda: [helper.check(address) for address in addresses],
+        patience_s=_PATIENCE_S + len(addresses) / 10,
+    )
+    return [_reply(fields) for fields in replies]
 
 
 def _are_ours(gid: int, groups: Sequence[int]) -> bool:
     return gid == os.getgid() and set(groups) | {gid} == set(os.getgroups()) | {gid}
 
 
-def _ask_in_child(
-    uid: int, gid: int, groups: Sequence[int], addresses: Sequence[Address]
-) -> list[Reply]:
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _child(writing, uid, gid, groups, addresses)
-    os.close(writing)
-    try:
-        data = _read(reading, _PATIENCE_S + len(addresses) / 10)
-    finally:
-        os.close(reading)
-        _end(pid)
-    return _decode(data, uid)
-
-
-def _end(pid: int) -> None:
-    """End the child: the user may signal it, and one that he stopped must not keep us."""
-    # By pidfd, and either may find it gone, for where SIGCHLD is ignored.
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        pidfd = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        finally:
-            os.close(pidfd)
-        os.waitpid(pid, 0)
-
-
-def _read(reading: int, patience_s: float) -> bytes:
-    """Return all that comes until the other end closes, or what came until patience ends."""
-    data = b""
-    deadline = time.monotonic() + patience_s
-    poll = select.poll()
-    poll.register(reading)
-    while poll.poll(max(0, deadline - time.monotonic()) * 1000):
-        chunk = os.read(reading, 1 << 16)
-        if not chunk:
-            break
-        data += chunk
-    return data
-
-
-def _child(
-    writing: int, uid: int, gid: int, groups: Sequence[int], addresses: Sequence[Address]
-) -> NoReturn:
-    """Become the user, ask, write the answers and end: never returns into the parent's code."""
-    try:
-        answer: dict[str, object]
-        try:
-            _become(uid, gid, groups)
-            answer = {"replies": [helper.check(address) for address in addresses]}
-        except PybindError as error:
-            answer = {"unusable": error.lines}
-        except OSError as error:
-            answer = {"failed": [f"cannot ask as uid {uid}: {error.strerror}"]}
-        with open(writing, "wb") as pipe:
-            pipe.write(json.dumps(answer).encode())
-    finally:
-        os._exit(0)
-
-
-def _become(uid: int, gid: int, groups: Sequence[int]) -> None:
-    os.setgroups(groups)
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
-    # Dropping the uid drops every capability, unless securebits(7) say otherwise.
-    if uid != 0 and int(diagnose.own_status()["CapPrm"], 16):
-        raise PybindError(f"uid {uid} would keep root's capabilities here (see: capsh --print)")
-
-
-def _decode(data: bytes, uid: int) -> list[Reply]:
-    try:
-        answer = json.loads(data)
-    except ValueError:
-        raise Failed(
-            f"the child that asks as uid {uid} ended without an answer: try again"
-        ) from None
-    if "unusable" in answer:
-        raise HelperUnusable(*answer["unusable"])
-    if "failed" in answer:
-        raise Failed(*answer["failed"])
-    return [_reply(fields) for fields in answer["replies"]]
-
-
 def _reply(fields: list[Any]) -> Reply:
-    return Reply._make([*fields[:-1], tuple(Step(*step) for step in fields[-1])])
+    return Reply(*[*fields[:-1], tuple(Step(*step) for step in fields[-1])])

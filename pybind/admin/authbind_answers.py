@@ -7,14 +7,11 @@ authbind's helper; so groups, lists and links count as they do there. Needs root
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import socket
-from typing import NoReturn
 
 from ..model import Address
-from .errors import Failed
+from . import child
 from .identity import Who, credentials
 from .rulelines import Rule, address_name
 from .sources import Old, Question
@@ -44,42 +41,13 @@ def ask_as(
     addresses: list[Address],
 ) -> list[Old]:
     """Return authbind's answers to a process of this uid, gid and groups."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _child(writing, root, meanings, identity, addresses)
-    os.close(writing)
-    try:
-        with open(reading, "rb") as pipe:
-            data = pipe.read()
-    finally:
-        with contextlib.suppress(ChildProcessError):  # SIGCHLD was ignored by our caller
-            os.waitpid(pid, 0)
-    try:
-        return [Old(*fields) for fields in json.loads(data)]
-    except ValueError:
-        raise Failed(f"cannot look into {root} as uid {identity[0]}: needs root") from None
+    uid, gid, groups = identity
 
+    def work() -> list[Old]:
+        return [_answer(uid, meanings, address) for address in addresses]
 
-def _child(
-    writing: int,
-    root: str,
-    meanings: Meanings,
-    identity: tuple[int, int, tuple[int, ...]],
-    addresses: list[Address],
-) -> NoReturn:
-    """Become the user, answer and end: never returns into the parent's code."""
-    try:
-        os.chdir(root)  # before: authbind's helper does it as root
-        uid, gid, groups = identity
-        os.setgroups(groups)
-        os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)
-        answers = [_answer(uid, meanings, address) for address in addresses]
-        with open(writing, "wb") as pipe:
-            pipe.write(json.dumps(answers).encode())
-    finally:
-        os._exit(0)
+    # In the folder before the rights are given away: authbind's helper does it as root.
+    return [Old(*fields) for fields in child.answer_as(uid, gid, groups, work, folder=root)]
 
 
 def _answer(uid: int, meanings: Meanings, address: Address) -> Old:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..paths import CONFIG_DIR
-from .access import Access, write_access
+from .access import Access, give_access, write_access
 from .errors import Failed, NeedsRoot
 from .rulefiles import FOLDERS, LEFT_OVER
 
@@ -134,13 +134,16 @@ def _stage(change: Change) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o755)
         os.chmod(folder, 0o755)  # whatever the umask
-    data, mode = (change.new, 0o644) if isinstance(change.new, bytes) else (b"", change.new.mode)
+    data = change.new if isinstance(change.new, bytes) else b""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(_beside(change, _NEW), flags, 0o600), "wb") as file:
         file.write(data)
         file.flush()
-        os.fchown(file.fileno(), 0, 0)
-        os.fchmod(file.fileno(), mode)
+        if isinstance(change.new, Access):
+            give_access(file.fileno(), change.new)
+        else:
+            os.fchown(file.fileno(), 0, 0)
+            os.fchmod(file.fileno(), 0o644)
         os.fsync(file.fileno())
 
 

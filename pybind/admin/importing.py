@@ -16,8 +16,7 @@ from ..errors import PybindError
 from . import authbind, differences, output, proving, sources
 from .changes import Change, commit, locked, need_root
 from .errors import STATUS_NO
-from .importplan import Plan, make_plan, plan_grants
-from .newflags import make_flags
+from .importplan import make_plan, plan_grants
 from .sources import Left, Source
 
 
@@ -95,10 +94,10 @@ def _plan(source: Source) -> _Report:
 def _apply(source: Source) -> _Report:
     with locked():
         plan = make_plan(source)
-        changes = _write(plan)
+        commit(list(plan.changes))
         more, left = plan_grants(plan.grants)
         commit(more)
-    changes = [*changes, *more]
+    changes = [*plan.changes, *more]
     report = _Report(True, changes, [*source.left, *left])
     names = {*source.flags, *source.files, *(change.name for change in changes)}
     try:
@@ -106,15 +105,6 @@ def _apply(source: Source) -> _Report:
     except PybindError as error:
         return report._replace(problem=error.lines)
     return report._replace(asked=asked, found=tuple(found))
-
-
-def _write(plan: Plan) -> list[Change]:
-    """Make the flag files, then the rule files: in this order a killed run can be resumed."""
-    flags = [change for change in plan.changes if not isinstance(change.new, bytes)]
-    rules = [change for change in plan.changes if isinstance(change.new, bytes)]
-    with make_flags(flags):
-        commit(rules)
-    return [*flags, *rules]
 
 
 def _print(source: Source, report: _Report) -> None:

@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the tests of pybindctl share: running it, and what it left in the folders."""
 
+import contextlib
+import errno
+import io
 import json
 import os
+import signal
 import stat
 import subprocess
+import tempfile
 
 import support
 from support import CONFIG, FOLDERS, PATIENCE_S
 
+from pybind.admin import access, changes, cli
+
 PYBINDCTL = support.PREFIX + "/sbin/pybindctl"
+CALLS = ("open", "mkdir", "link", "rename", "unlink", "fchown", "fchmod", "fsync", "chmod",
+         "chown", "setxattr")  # fmt: skip
 
 
 def pybindctl(*args, **options):
@@ -76,3 +85,39 @@ def lines(name):
     """Return the lines of a rule file, none where it is missing."""
     path = CONFIG / name
     return path.read_text().splitlines() if path.exists() else []
+
+
+class Counting:
+    """The os module, but the call number `at` that changes a file is the last, or fails."""
+
+    def __init__(self, at, what):
+        self.at, self.what, self.seen = at, what, 0
+
+    def __getattr__(self, name):
+        call = getattr(os, name)
+        return (lambda *args, **options: self.count(call, args, options)) if name in CALLS else call
+
+    def count(self, call, args, options):
+        self.seen += 1
+        if self.seen == self.at and self.what == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.seen == self.at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return call(*args, **options)
+
+
+def killed(at, what, arguments):
+    """Run pybindctl in a child that ends or fails at a call; returns status, calls, stderr."""
+    with tempfile.TemporaryFile("w+") as err, tempfile.TemporaryFile("w+") as out:
+        pid = os.fork()
+        if pid == 0:
+            changes.os = access.os = counting = Counting(at, what)
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+                status = cli.main(list(arguments))
+            print(counting.seen, file=out, flush=True)
+            err.flush()
+            os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        err.seek(0)
+        out.seek(0)
+        return status, int(out.read() or 0), err.read()

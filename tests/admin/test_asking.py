@@ -15,7 +15,7 @@ import support
 from ctl import PYBINDCTL
 from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, rules
 
-from pybind.admin import ask
+from pybind.admin import ask, child
 from pybind.admin.errors import Failed, NeedsRoot
 from pybind.model import Address
 
@@ -402,13 +402,13 @@ def test_ask_as_is_the_user():
 
 def test_a_stopped_child_keeps_nobody(monkeypatch):
     """The user can stop the child that asks as him: root gives up, and leaves no child."""
-    become = ask._become
+    become = child._become
 
     def stopped(*ids):
         become(*ids)
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    monkeypatch.setattr(ask, "_become", stopped)
+    monkeypatch.setattr(child, "_become", stopped)
     monkeypatch.setattr(ask, "_PATIENCE_S", 0.2)
     with pytest.raises(Failed, match="without an answer"):
         ask.ask_as(UID, GID, [], [PORT80])

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Killed at any moment, or failing at any system call: every file is old or new, never half."""
 
-import contextlib
-import errno
-import io
 import os
 import random
 import signal
 import subprocess
-import tempfile
 import time
 
 import ctl
@@ -16,10 +12,6 @@ import pytest
 from ctl import done, pybindctl, snapshot
 from support import CONFIG, OTHER_UID, UID, clear_config, flag, rules
 
-from pybind.admin import access, changes, cli
-
-CALLS = ("open", "mkdir", "link", "rename", "unlink", "fchown", "fchmod", "fsync", "chmod",
-         "chown", "setxattr")  # fmt: skip
 GRANT = ("grant", str(UID), "80", "600", "443", "--yes")
 APPLY = """
 [[grant]]
@@ -40,42 +32,6 @@ def prepare():
     flag("byport/82", gid=0, mode=0o755)
 
 
-class Counting:
-    """The os module, but the call number `at` that changes a file is the last, or fails."""
-
-    def __init__(self, at, what):
-        self.at, self.what, self.seen = at, what, 0
-
-    def __getattr__(self, name):
-        call = getattr(os, name)
-        return (lambda *args, **options: self.count(call, args, options)) if name in CALLS else call
-
-    def count(self, call, args, options):
-        self.seen += 1
-        if self.seen == self.at and self.what == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.seen == self.at:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return call(*args, **options)
-
-
-def killed(at, what, arguments):
-    """Run pybindctl in a child that ends or fails at a call; returns status, calls, stderr."""
-    with tempfile.TemporaryFile("w+") as err, tempfile.TemporaryFile("w+") as out:
-        pid = os.fork()
-        if pid == 0:
-            changes.os = access.os = counting = Counting(at, what)
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
-                status = cli.main(list(arguments))
-            print(counting.seen, file=out, flush=True)
-            err.flush()
-            os._exit(status)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        err.seek(0)
-        out.seek(0)
-        return status, int(out.read() or 0), err.read()
-
-
 def visible():
     return {name: at for name, at in snapshot().items() if not name.split("/")[1].startswith(".")}
 
@@ -93,14 +49,14 @@ def test_at_each_call(command, what):
     """SIGKILL: each file old or new, the next run completes. An error: nothing changed at all."""
     prepare()
     before = visible()
-    status, count, err = killed(0, what, command)
+    status, count, err = ctl.killed(0, what, command)
     assert status == 0, err
     after = visible()
     assert after != before
     assert count > 15
     for at in range(1, count + 1):
         prepare()
-        status, _, err = killed(at, what, command)
+        status, _, err = ctl.killed(at, what, command)
         found = visible()
         assert "Traceback" not in err
         if what == "ENOSPC":
@@ -110,7 +66,7 @@ def test_at_each_call(command, what):
         assert status == -signal.SIGKILL
         for name in {*before, *after}:
             assert found.get(name) in (before.get(name), after.get(name)), (at, name)
-        assert killed(0, what, command)[0] == 0
+        assert ctl.killed(0, what, command)[0] == 0
         assert snapshot() == after, at
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import ctl
@@ -234,31 +235,22 @@ def many_old_grants():
         (AUTHBIND / f"byuid/{uid}").write_text("127.0.0.1,80\n" * 50)
 
 
-def files_made():
-    return sum(len(os.listdir(CONFIG / folder)) for folder in support.FOLDERS)
-
-
 def test_killed_at_any_moment():
     """Every file is whole, and the next run completes what is left to do."""
     many_old_grants()
-    ctl.done("import", "authbind", "--apply")
+    apply = ("import", "authbind", "--apply")
+    status, count, err = ctl.killed(0, "kill", apply)
+    assert (status, err) == (0, "")
     complete = ctl.snapshot()
     seen = set()
-    for step in range(12):
+    for at in range(1, count, count // 30):
         support.clear_config()
-        process = subprocess.Popen(
-            [ctl.PYBINDCTL, "import", "authbind", "--apply"], stdout=subprocess.DEVNULL
-        )
-        want = len(complete) * step // 12  # files are made one by one
-        while process.poll() is None and files_made() < want:
-            pass  # no sleep: all is made in a few milliseconds
-        process.kill()
-        process.wait()
-        here = {n: what for n, what in ctl.snapshot().items() if ".pybindctl" not in n}
+        assert ctl.killed(at, "kill", apply)[0] == -signal.SIGKILL
+        here = {name: what for name, what in ctl.snapshot().items() if ".pybindctl" not in name}
         seen.add(len(here))
         for name, what in here.items():
             assert what == complete[name]
-        assert ctl.pybindctl("import", "authbind", "--apply").returncode == 0
+        assert ctl.pybindctl(*apply).returncode == 0
         assert ctl.snapshot() == complete
     assert len(seen) > 3
 

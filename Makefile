@@ -15,6 +15,7 @@ CONFIG_DIR  = $(SYSCONFDIR)/pybind
 HELPER      = $(PREFIX)/libexec/pybind/pybind-helper
 LIBRARY     = $(PREFIX)/lib/pybind/libpybind.so
 SHARE       = $(PREFIX)/share/pybind
+AUTHBIND_PY = $(SHARE)/startauthbind.py
 MANDIR      = $(PREFIX)/share/man
 VERSION    := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' pybind/__init__.py)
 
@@ -43,7 +44,7 @@ LIBRARY_FLAGS = $(COMMON) -fPIC -ffreestanding -fvisibility=hidden -fno-stack-pr
                -nostdlib -shared -Wl,-z,relro,-z,now,-z,noexecstack,--hash-style=both \
                -DCONFIG_DIR='"$(CONFIG_DIR)"' -DHELPER_PATH='"$(HELPER)"' \
                -DLIBRARY_PATH='"$(LIBRARY)"'
-STARTER_FLAGS = $(COMMON) -Wno-vla -static -DPYTHON='"$(PYTHON)"' -DSTART_PY='"$(SHARE)/start.py"'
+STARTER_FLAGS = $(COMMON) -Wno-vla -static -DPYTHON='"$(PYTHON)"'
 
 HELPER_SRC  = $(wildcard helpers/helper/*.c)
 LIBRARY_SRC = $(wildcard helpers/preload/*.c)
@@ -53,8 +54,11 @@ MAN1        = man/pybind.1
 MAN5        = man/pybind.5
 MAN8        = man/pybindctl.8
 
-all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/pybindctl $(BUILD)/paths.py \
-     pybind/_wire.py
+AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
+AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
+
+all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/authbind $(BUILD)/pybindctl \
+     $(BUILD)/paths.py pybind/_wire.py
 
 # Paths are compiled in: other paths are another build.
 $(BUILD)/settings: FORCE
@@ -71,7 +75,12 @@ $(BUILD)/libpybind.so: $(LIBRARY_SRC) $(HEADERS) $(BUILD)/settings
 	$(CC) $(LIBRARY_FLAGS) -o $@ $(LIBRARY_SRC)
 
 $(BUILD)/pybind: helpers/starter.c $(BUILD)/settings
-	$(HELPER_CC) $(STARTER_FLAGS) -o $@ helpers/starter.c
+	$(HELPER_CC) $(STARTER_FLAGS) -DNAME='"pybind"' -DFAILED=125 -DSTART_PY='"$(SHARE)/start.py"' \
+	  -o $@ helpers/starter.c
+
+$(BUILD)/authbind: helpers/starter.c $(BUILD)/settings
+	$(HELPER_CC) $(STARTER_FLAGS) -DNAME='"authbind"' -DFAILED=255 -DSTART_PY='"$(AUTHBIND_PY)"' \
+	  -o $@ helpers/starter.c
 
 $(BUILD)/pybindctl: $(BUILD)/settings
 	printf '#!/bin/sh\nexec %s -I -X utf8 %s "$$@"\n' '$(PYTHON)' '$(SHARE)/startctl.py' >$@
@@ -113,8 +122,22 @@ else
 	@echo "staged: run 'setcap cap_net_bind_service=p $(HELPER)' after unpacking"
 endif
 
+# The command line of authbind(1), beside `install`.  Never in place of the real
+# one: ours, and its manual, name startauthbind.py.
+install-authbind-compat: $(BUILD)/authbind
+	@[ -e $(DESTDIR)$(SHARE)/start.py ] || { echo "pybind itself is not installed: make install" >&2; exit 1; }
+	@for file in $(AUTHBIND) $(AUTHBIND_1); do \
+	  if [ -e $$file ] && ! grep -qF startauthbind.py $$file; then \
+	    echo "$$file is not pybind's, and is not overwritten: remove the package authbind, or choose another PREFIX" >&2; \
+	    exit 1; fi; done
+	$(INSTALL) -m 0644 tools/startauthbind.py $(DESTDIR)$(AUTHBIND_PY)
+	$(INSTALL) -m 0644 man/authbind.1 $(AUTHBIND_1)
+	$(INSTALL) -m 0755 $(BUILD)/authbind $(AUTHBIND)
+
 # /etc/pybind is the administrator's: it stays, unless it is empty.
 uninstall:
+	for file in $(AUTHBIND) $(AUTHBIND_1); do \
+	  if grep -qsF startauthbind.py $$file; then rm -f $$file; fi; done
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
 	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
@@ -146,4 +169,4 @@ clean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all install uninstall demo test lint clean FORCE
+.PHONY: all install install-authbind-compat uninstall demo test lint clean FORCE

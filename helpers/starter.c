@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * bin/pybind: notes what CPython's start-up would lose, then execs Python.
+ * bin/pybind (and, built with another NAME, bin/authbind): notes what CPython's
+ * start-up would lose, then execs Python.
  *
  * CPython ignores SIGPIPE and SIGXFSZ before its first line runs, refuses to
  * start when stdin is a directory, and would let its own files take closed
@@ -64,6 +65,6 @@ int main(int argc, char **argv)
         args[count++] = argv[i];
     args[count] = NULL;
     execv(PYTHON, args);
-    perror("pybind: cannot start " PYTHON);
-    return 125;
+    perror(NAME ": cannot start " PYTHON);
+    return FAILED;
 }

@@ -16,26 +16,41 @@ from .model import AUTO, PRELOAD, SUPERVISE, Address, Request, Target
 from .paths import LIBRARY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 
 def main(arguments: list[str], notes: str) -> int:
     """Run the command; returns an exit status only when the program was not started."""
-    try:
+
+    def start() -> int:
         if sys.platform != "linux":
             raise PybindError("works on Linux only: file capabilities and its /proc are Linux's")
         request = options.read(arguments) or _ask_click(arguments)
-        return request if isinstance(request, int) else _run(request, notes)
+        return request if isinstance(request, int) else run(request, notes)
+
+    return guard(start)
+
+
+def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = None) -> int:
+    """Call `start` and say what it raises; returns the exit status.
+
+    name: the command that was typed. failure: the status of every error, in
+    place of the error's own.
+    """
+    try:
+        return start()
     except PybindError as error:
-        output.say(*error.lines)
+        output.say(*error.lines, name=name)
         if not isinstance(error, UsageError):
             log.refused(error.lines[0])
-        return error.status
+        status = error.status
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        output.say(f"{error.filename or 'system call'}: {error.strerror}")
-    return STATUS_REFUSED
+        output.say(f"{error.filename or 'system call'}: {error.strerror}", name=name)
+        status = STATUS_REFUSED
+    return status if failure is None else failure
 
 
 def _ask_click(arguments: list[str]) -> Request | int:
@@ -45,7 +60,8 @@ def _ask_click(arguments: list[str]) -> Request | int:
     return commandline.parse(arguments)
 
 
-def _run(request: Request, notes: str) -> int:
+def run(request: Request, notes: str) -> int:
+    """Prove, choose the way and start; returns only what --check or a front does."""
     if request.listen:
         launch.check_free(plan.LISTEN_FDS_START, len(request.listed), notes)
     environ = launch.read_environ()  # first: once the ids have changed it is root's file

@@ -6,10 +6,10 @@ from __future__ import annotations
 import sys
 
 
-def say(*lines: str) -> None:
+def say(*lines: str, name: str = "pybind") -> None:
     """Write lines to standard error, each with the name of the command."""
     for line in lines:
-        print(f"pybind: {line}", file=sys.stderr, flush=True)
+        print(f"{name}: {line}", file=sys.stderr, flush=True)
 
 
 def note(*lines: str, quiet: bool) -> None:

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The authbind command: Debian's and ours run the same command lines, side by side.
+
+What may differ is a row of DIFFERENCES, with the name under which authbind(1)
+gives the reason; nothing else may.
+"""
+
+import grp
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+import support
+
+REAL, OURS = "/usr/bin/authbind", support.PREFIX + "/bin/authbind"
+THEIR_CONFIG = pathlib.Path("/etc/authbind")
+MAKE = ["make", "-s", "-C", str(support.REPOSITORY)]
+
+BIND = """
+import socket, sys
+try:
+    socket.socket().bind(("127.0.0.1", int(sys.argv[1])))
+    print("bound")
+except OSError as error:
+    print("errno", error.errno)
+"""
+BIND_C = """
+#include <errno.h>
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(80)};
+    if (argc > 1) { execvp(argv[1], argv + 1); return 9; }
+    if (bind(socket(AF_INET, SOCK_STREAM, 0), (void *)&in, sizeof in) == 0) puts("bound");
+    else printf("errno %d\\n", errno);
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed():
+    """Install the command as an administrator does, and take it away again."""
+    assert os.access(REAL, os.X_OK), "apt-get install authbind"
+    subprocess.run([*MAKE, "install-authbind-compat"], check=True)
+    yield
+    subprocess.run(["rm", "-rf", THEIR_CONFIG], check=True)
+
+
+@pytest.fixture(autouse=True)
+def granted(grant80):
+    """Grant port 80 in both trees, to the same group."""
+    shutil.rmtree(THEIR_CONFIG, ignore_errors=True)
+    for name in ("byport", "byaddr", "byuid"):
+        (THEIR_CONFIG / name).mkdir(parents=True)
+    shutil.copy2(grant80, THEIR_CONFIG / "byport/80")
+    os.chown(THEIR_CONFIG / "byport/80", 0, support.GID)
+
+
+@pytest.fixture(scope="module")
+def folder():
+    """Return a folder with the programs of the table; `authbind` is the one that runs."""
+    path = support.scratch_dir()
+    (path / "bind").write_text("#!/usr/bin/python3\n" + BIND)
+    for depth in range(2, 6):  # binds once it has been executed by `depth` shells
+        inner = f"./chain{depth - 1}" if depth > 2 else "./bind"
+        (path / f"chain{depth}").write_text(f"#!/bin/sh\nexec {inner} 80\n")
+    (path / "forks").write_text("#!/bin/sh\n./bind 80\n:\n")
+    (path / "plain-text").write_text("./bind 80\n")  # no #!: execvp gives it to /bin/sh
+    (path / "-dash").write_text("#!/bin/sh\necho dash\n")
+    (path / "nested").write_text("#!/bin/sh\nexec $AUTHBIND ./forks\n")
+    for entry in path.iterdir():
+        entry.chmod(0o755)
+    (path / "unexecutable").touch(0o644)
+    (path / "broken").write_text("#!/nonexistent/interpreter\n")
+    (path / "broken").chmod(0o755)
+    shutil.copy(support.compile_c(BIND_C, "-static"), path / "static")
+    shutil.copy(support.compile_c(BIND_C), path / "setgid")
+    os.chown(path / "setgid", 0, grp.getgrnam("games").gr_gid)
+    (path / "setgid").chmod(0o2755)
+    return path
+
+
+def run_both(words, folder, before=(), environ=None):
+    """Run `authbind WORDS` by both; returns two CompletedProcess, theirs first."""
+    results = []
+    for command in (REAL, OURS):
+        env = {"PATH": f"{folder}:/usr/bin:/bin", "AUTHBIND": command, **(environ or {})}
+        results.append(support.run([*before, command, *words], cwd=folder, env=env))
+    return results
+
+
+SAME = [
+    # the program, and what becomes of its status
+    [], ["true"], ["false"], ["sh", "-c", "exit 37"], ["sh", "-c", "kill -TERM $$"],
+    ["printf", "%s;", "--depth", "-x", "--", "", "--deep"],
+    # programs that cannot be started
+    ["/nonexistent"], ["nonexistent-program"], ["/etc"], ["./unexecutable"], ["./broken"], [""],
+    ["/etc/passwd/x"],
+    # ends of options, and options that it does not know
+    ["--", "true"], ["--"], ["-"], ["-", "-dash"], ["-", "true"], ["--", "-", "-dash"],
+    ["-h", "echo", "ran"], ["-x", "--no-such-option", "echo", "ran"], ["--", "--deep", "forks"],
+    ["--version", "echo", "ran"], ["--no-such-option"], ["--depth=2", "./forks"], ["--deep=x", "true"],
+    # help
+    ["--help"], ["--deep", "--help", "false"], ["--depth", "0", "--help"],
+    # values of --depth
+    ["--depth"], ["--depth", "2"], ["--depth", "0", "true"], ["--depth", "1", "true"],
+    ["--depth", "100", "true"], ["--depth", "101", "true"], ["--depth", "-1", "true"],
+    ["--depth", "2x", "true"], ["--depth", "x", "true"], ["--depth", "", "true"],
+    ["--depth", " 2", "./chain2"], ["--depth", "+2", "./chain2"], ["--depth", "2 ", "true"],
+    ["--depth", "0x2", "true"], ["--depth", "002", "./chain2"], ["--depth", "--deep", "true"],
+    ["--depth", "99999999999999999999999", "true"], ["--depth", "1.5", "true"],
+    # depth: a chain of scripts that execute one another, children, the last option counts
+    ["./bind", "80"], ["./chain2"], ["./forks"], ["./plain-text"],
+    *(["--depth", str(depth), f"./chain{chain}"] for depth in range(1, 6) for chain in range(2, 6)),
+    ["--deep", "./chain5"], ["--depth", "2", "./forks"], ["--deep", "./forks"],
+    ["--deep", "./plain-text"], ["--depth", "2", "./plain-text"],
+    ["--deep", "--depth", "1", "./chain2"], ["--depth", "1", "--deep", "./chain2"],
+    ["--depth", "3", "--depth", "2", "./chain3"], ["--deep", "env", "-i", "./bind", "80"],
+    ["--depth", "2", "env", "./forks"], ["--depth", "3", "env", "./forks"],
+    ["--deep", "./static", "./bind", "80"], ["--depth", "2", "./nested"],
+    # what is not privileged, and what needs no grant
+    ["./bind", "8080"], ["./bind", "0"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SAME, ids=" ".join)
+def test_same(folder, words):
+    """Both end with the same status and print the same, the wording of messages apart."""
+    real, ours = run_both(words, folder)
+    assert ours.returncode == real.returncode, (real, ours)
+    assert bool(ours.stderr) == bool(real.stderr), (real, ours)
+    if "--help" not in words:
+        assert ours.stdout == real.stdout, (real, ours)
+
+
+NO_NEW_PRIVS = ("/usr/bin/setpriv", "--no-new-privs", "/usr/bin/env")
+DENIED, BOUND, NOTHING = (0, "errno 13\n"), (0, "bound\n"), (255, "")
+DIFFERENCES = [
+    # name in authbind(1), command line, before it, theirs, ours
+    ("any-program", ["./static"], (), DENIED, BOUND),
+    ("any-program", ["--depth", "1", "./static", "./bind", "80"], (), BOUND, BOUND),
+    ("any-program", ["./static", "./forks"], (), DENIED, BOUND),
+    ("privileged-program", ["./setgid"], (), DENIED, NOTHING),
+    ("helper-unusable", ["./bind", "80"], NO_NEW_PRIVS, DENIED, NOTHING),
+    ("helper-unusable", ["./bind", "8080"], NO_NEW_PRIVS, BOUND, NOTHING),
+    ("refused-bind", ["./bind", "81"], (), (0, "errno 1\n"), DENIED),
+    ("nested", ["--deep", "./nested"], (), BOUND, DENIED),
+    ("negative-depth", ["--depth", "-18446744073709551615", "true"], (), (0, ""), NOTHING),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "before", "theirs", "own"), DIFFERENCES)
+def test_differences(folder, name, words, before, theirs, own):
+    """Each difference is what authbind(1) says it is."""
+    real, ours = run_both(words, folder, before)
+    assert (real.returncode, real.stdout) == theirs, real
+    assert (ours.returncode, ours.stdout) == own, ours
+    assert bool(ours.stderr) == (own == NOTHING), ours
+    if name == "helper-unusable":
+        assert "no_new_privs is set" in ours.stderr
+
+
+def test_other_differences(folder):
+    """judged-by, environment, messages: what no status shows."""
+    real, ours = run_both(["--depth", "3", "env"], folder, environ={"LD_PRELOAD": "libm.so.6"})
+    assert "LD_PRELOAD=libm.so.6:/usr/lib/authbind/" in real.stdout
+    assert "AUTHBIND_LEVELS=1\n" in real.stdout
+    assert f"LD_PRELOAD={support.LIBRARY}:libm.so.6\n" in ours.stdout
+    assert "PYBIND_DEPTH=2\n" in ours.stdout
+    assert "AUTHBIND_L" not in ours.stdout
+    _, ours = run_both(["./bind", "80"], folder, environ={"AUTHBIND_LIB": "/nonexistent.so"})
+    assert ours.stdout == "bound\n"
+    (support.CONFIG / "byport/80").unlink()
+    real, ours = run_both(["./bind", "80"], folder)
+    assert (real.stdout, ours.stdout) == ("bound\n", "errno 13\n")
+    _, ours = run_both(["/nonexistent"], folder)
+    assert ours.stderr == "authbind: cannot start '/nonexistent': No such file or directory\n"
+
+
+def test_every_difference_is_in_the_manual():
+    """authbind(1) lists the names of this file and no others."""
+    page = (support.REPOSITORY / "man/authbind.1").read_text()
+    listed = re.findall(r"^\.It Sy (\S+)$", page, re.M)
+    assert set(listed) == {"judged-by", "environment", "messages", *(d[0] for d in DIFFERENCES)}
+
+
+@pytest.mark.parametrize("command", [REAL, OURS])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(["--deep"], "bound\n"), (["--depth", "2"], "errno 13\n"), (["--depth", "3"], "bound\n")],
+)
+def test_root_that_becomes_a_user(folder, command, options, expected):
+    """What root starts is served too, for the user that it becomes."""
+    drop = ["setpriv", "--reuid", str(support.UID), "--regid", str(support.GID), "--clear-groups"]
+    done = subprocess.run([command, *options, *drop, "env", "./bind", "80"], cwd=folder,
+                          capture_output=True, text=True, timeout=support.PATIENCE_S)  # fmt: skip
+    assert done.stdout == expected, done
+
+
+def test_supervised_program_keeps_its_status(folder):
+    """A program that is supervised ends the command with its own status and signal."""
+    busybox = shutil.which("busybox")
+    assert busybox, "apt-get install busybox-static"
+    for script in ("exit 37", "kill -TERM $$"):
+        real, ours = run_both([busybox, "sh", "-c", script], folder)
+        assert ours.returncode == real.returncode
+
+
+def test_install_and_uninstall(tmp_path):
+    """Off by default; never over a command that is not ours; uninstall takes only ours."""
+    stage = [*MAKE, f"DESTDIR={tmp_path}"]
+    program = tmp_path / support.PREFIX.lstrip("/") / "bin/authbind"
+    page = tmp_path / support.PREFIX.lstrip("/") / "share/man/man1/authbind.1"
+    early = subprocess.run([*stage, "install-authbind-compat"], capture_output=True, text=True)
+    assert early.returncode == 2
+    assert "pybind itself is not installed" in early.stderr
+    subprocess.run([*stage, "install"], check=True, capture_output=True)
+    assert not program.exists()
+    assert not page.exists()
+    for _ in range(2):  # over itself it may be installed again
+        subprocess.run([*stage, "install-authbind-compat"], check=True)
+    assert (program.stat().st_mode & 0o7777, page.stat().st_mode & 0o7777) == (0o755, 0o644)
+    subprocess.run([*stage, "uninstall"], check=True, capture_output=True)
+    assert not program.exists()
+    assert not page.exists()
+
+    subprocess.run([*stage, "install"], check=True, capture_output=True)
+    for foreign in (program, page):
+        foreign.write_bytes(b"somebody else's")
+        refused = subprocess.run(
+            [*stage, "install-authbind-compat"], capture_output=True, text=True
+        )
+        assert refused.returncode == 2
+        assert f"{foreign} is not pybind's, and is not overwritten" in refused.stderr
+        assert foreign.read_bytes() == b"somebody else's"
+        subprocess.run([*stage, "uninstall"], check=True, capture_output=True)
+        assert foreign.read_bytes() == b"somebody else's"
+        foreign.unlink()
+        subprocess.run([*stage, "install"], check=True, capture_output=True)

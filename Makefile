@@ -17,6 +17,8 @@ LIBRARY     = $(PREFIX)/lib/pybind/libpybind.so
 SHARE       = $(PREFIX)/share/pybind
 AUTHBIND_PY = $(SHARE)/startauthbind.py
 MANDIR      = $(PREFIX)/share/man
+DOCDIR      = $(PREFIX)/share/doc/pybind
+EXAMPLES    = $(patsubst examples/%,%,$(shell find examples -type f))
 VERSION    := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' pybind/__init__.py)
 
 WARNINGS = -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes \
@@ -116,6 +118,9 @@ install: all
 	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 $(MAN5) $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 0644 $(MAN8) $(DESTDIR)$(MANDIR)/man8/
+	rm -rf $(DESTDIR)$(DOCDIR)
+	for name in $(EXAMPLES); do mode=0644; [ ! -x examples/$$name ] || mode=0755; \
+	  $(INSTALL) -D -m $$mode examples/$$name $(DESTDIR)$(DOCDIR)/examples/$$name || exit 1; done
 ifeq ($(DESTDIR),)
 	setcap cap_net_bind_service=p $(HELPER)
 else
@@ -139,7 +144,7 @@ uninstall:
 	for file in $(AUTHBIND) $(AUTHBIND_1); do \
 	  if grep -qsF startauthbind.py $$file; then rm -f $$file; fi; done
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
-	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
+	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
 	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
 	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(DESTDIR)$(MANDIR)/man8/pybindctl.8
 	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock
@@ -150,6 +155,10 @@ $(BUILD)/newest-click:
 	$(PYTHON) -m venv $(BUILD)/pip
 	$(BUILD)/pip/bin/pip -q install --target $@.new click && mv $@.new $@
 
+# For tests/examples: other systems that start servers. Root's, as `make test`.
+$(BUILD)/init-systems:
+	tools/unpack $@ openrc libeinfo1 librc1 runit
+
 demo:
 	tools/need demo
 	$(MAKE) all
@@ -158,7 +167,7 @@ demo:
 # TESTS='-k name' and the like go to pytest.
 test:
 	tools/need test
-	$(MAKE) all $(BUILD)/newest-click
+	$(MAKE) all $(BUILD)/newest-click $(BUILD)/init-systems
 	tools/test $(TESTS)
 
 lint:

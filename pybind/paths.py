@@ -7,5 +7,5 @@ PREFIX = "/usr/local"
 CONFIG_DIR = "/etc/pybind"
 
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"
-STARTER = PREFIX + "/bin/pybind"
+STARTERS = (PREFIX + "/bin/pybind", PREFIX + "/bin/authbind")
 LIBRARY = PREFIX + "/lib/pybind/libpybind.so"

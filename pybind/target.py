@@ -13,7 +13,7 @@ import struct
 
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Target
-from .paths import LIBRARY, STARTER
+from .paths import LIBRARY, STARTERS
 
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH), which execvp(3) uses
 _INTERPRETERS_MAX = 5  # the kernel's own limit for scripts of scripts
@@ -100,9 +100,13 @@ def classify(path: bytes) -> Target:
     with open(current, "rb") as file:
         elf, obstacle = _elf(file.read(_NOTES_MAX))
     # Static, so that it starts quickly, but what it executes is Python.
-    if obstacle and os.path.realpath(current) == os.fsencode(os.path.realpath(STARTER)):
+    if obstacle and os.path.realpath(current) in map(_real, STARTERS):
         elf, obstacle = "pybind itself", None
     return Target(path, f"{kind}, {elf}", obstacle)
+
+
+def _real(path: str) -> bytes:
+    return os.fsencode(os.path.realpath(path))
 
 
 def _read_head(path: bytes) -> bytes:

@@ -16,7 +16,8 @@ def asker():
     """Copy the driver and the package to where UID can read them."""
     folder = support.scratch_dir()
     shutil.copytree(HERE.parent.parent / "pybind", folder / "pybind")
-    shutil.copy(HERE / "ask.py", folder)
+    for source in (HERE / "ask.py", HERE.parent / "wire.py"):
+        shutil.copy(source, folder)
     return folder
 
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every case runs as two users, and after it a normal request must work."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "programs"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "supervise"))
+
+import hostile
+import support
+
+
+@pytest.fixture(params=[support.UID, support.OTHER_UID], ids="uid{}".format)
+def uid(request):
+    """Return the attacker's uid."""
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def works_afterwards(empty_config):
+    """Whatever a case did: no helper is left, and a normal request is granted."""
+    yield
+    support.clear_config()
+    for uid in (support.UID, support.OTHER_UID):
+        support.rules(f"byuser/{uid}", "any,80")
+        hostile.as_uid(uid, hostile.bind_works)
+    left = subprocess.run(["ps", "-C", "pybind-helper", "-o", "pid,stat"], capture_output=True)
+    assert left.returncode == 1, left.stdout.decode()
+
+
+@pytest.fixture
+def grant(uid):
+    """Grant the attacker port 80, on every address."""
+    return support.rules(f"byuser/{uid}", "any,80")
+
+
+@pytest.fixture(scope="session")
+def naive():
+    """Return the naive target, to show that an attack is one."""
+    return hostile.compile_naive()

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the hostile cases share: a process of another uid, one helper, a naive target.
+
+An attack is a function that runs in a process of an unprivileged uid, forked
+from the tests. It may start the installed helper in any environment that the
+uid itself could make.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import pickle
+import select
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from typing import NamedTuple, Optional
+
+import pytest
+import support
+from support import GID, HELPER, LIBRARY, UID
+from wire import decode, encode
+
+from pybind import _wire as w
+
+V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
+LIBC = ctypes.CDLL(None, use_errno=True)
+SPARE_FD = 500  # above every number that a case chooses
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP = 4, 38, 24
+CAP_NET_BIND_SERVICE = 10
+ADDR = "127.0.0.1"
+
+
+def check_c(result):
+    """Return the result of a C call; OSError where it is -1."""
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def prctl(option, *args):
+    """prctl(2)."""
+    words = [ctypes.c_ulong(word) for word in (*args, 0, 0, 0, 0)[:4]]
+    return check_c(LIBC.prctl(option, *words))
+
+
+def syscall(number, *args):
+    """syscall(2) with integers."""
+    LIBC.syscall.restype = ctypes.c_long
+    return check_c(LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(word) for word in args)))
+
+
+def become(uid):
+    """Give up root for good, and everything that came with it."""
+    gid = GID if uid == UID else uid
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    prctl(PR_SET_DUMPABLE, 1)  # as after an exec of a readable program
+
+
+def _report(writing, function, args, drop):
+    try:
+        drop()
+        result = ("returned", function(*args))
+    except pytest.skip.Exception as skip:
+        result = ("skipped", str(skip))
+    except BaseException:  # noqa: BLE001 - it is shown by the process that waits
+        result = ("raised", traceback.format_exc())
+    os.write(writing, pickle.dumps(result))
+
+
+def as_uid(uid, function, *args, drop=None):
+    """Run function(*args) in a process of uid, and return its (small) result.
+
+    drop: what makes root that process; become(uid) where it is not given.
+    """
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            _report(writing, function, args, drop or (lambda: become(uid)))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    try:
+        ready, _, _ = select.select([reading], [], [], 2 * support.PATIENCE_S)
+        data = os.read(reading, 1 << 16) if ready else b""
+    finally:
+        os.close(reading)
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    assert data, f"the attacker gave no result: status {status:#x}"
+    kind, value = pickle.loads(data)
+    if kind == "skipped":
+        pytest.skip(value)
+    if kind == "raised":
+        raise AssertionError(value)
+    return value
+
+
+class Outcome(NamedTuple):
+    """What came of one request; port: of the socket afterwards, 0 where it is unbound."""
+
+    reason: Optional[int]  # None: the helper ended without a reply
+    error: Optional[int]
+    port: Optional[int]  # None: no socket was given
+    status: int  # negative: the signal that ended the helper
+
+    @property
+    def denied(self):
+        """Refused with EACCES, or no reply; in both cases nothing is bound."""
+        return not self.port and self.error in (errno.EACCES, None)
+
+
+def granted(port=80):
+    """Return what a normal request gives."""
+    return Outcome(w.REASON_GRANTED, 0, port, 0)
+
+
+def refused(reason, error=errno.EACCES):
+    """Return what a refusal gives."""
+    return Outcome(reason, error, 0, 0)
+
+
+def port_of(sock):
+    """Return the port in the socket's name; 0 for what has none."""
+    try:
+        name = sock.getsockname()
+    except OSError:
+        return 0
+    return name[1] if isinstance(name, tuple) and len(name) > 1 and sock.family in (V4, V6) else 0
+
+
+class Helper:
+    """One helper process, started but asked nothing yet.
+
+    sock: what becomes its descriptor 3, or a descriptor number. fds: more of
+    its descriptors, {number: ours}; closed: numbers it shall not have. prepare: called in
+    the new process just before execve(2). run: does that execve itself.
+    """
+
+    def __init__(self, sock=None, fds=(), closed=(), prepare=None, run=None, **exec_options):
+        self.sock = sock
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        places = {0: theirs.fileno(), **({} if sock is None else {3: sock}), **dict(fds)}
+        places = {at: fd if isinstance(fd, int) else fd.fileno() for at, fd in places.items()}
+        absent = {*closed, *({3} - set(places))}
+        seen, started = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                self._become(places, absent, started, prepare, run or self._exec, exec_options)
+            finally:
+                os._exit(127)
+        os.close(started)
+        theirs.close()
+        with open(seen, "rb") as file:
+            problem = file.read()
+        if problem:
+            self.wait()
+            raise pickle.loads(problem)
+
+    @staticmethod
+    def _exec(path=HELPER, argv=("pybind-helper",), env=None):
+        os.execve(path, list(argv), env or {})
+
+    @staticmethod
+    def _become(places, absent, started, prepare, run, exec_options):
+        started = fcntl.fcntl(started, fcntl.F_DUPFD_CLOEXEC, SPARE_FD + 100)
+        high = {at: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SPARE_FD) for at, fd in places.items()}
+        for at, fd in high.items():
+            os.dup2(fd, at)
+        for at in absent:
+            with contextlib.suppress(OSError):
+                os.close(at)
+        try:
+            if prepare:
+                prepare()
+            run(**exec_options)
+        except OSError as error:
+            os.write(started, pickle.dumps(error))
+
+    def send(self, request, ancillary=()):
+        """Send one request: a dict for wire.encode, or bytes."""
+        data = request if isinstance(request, bytes) else encode(request)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.ours.sendmsg([data], ancillary)
+
+    def status(self):
+        """Return /proc/PID/status as a dict."""
+        with open(f"/proc/{self.pid}/status") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+    def wait_ready(self):
+        """Wait until it has made itself harmless and waits for its request."""
+        support.wait_for(
+            lambda: self.status()["NoNewPrivs"] == "1" and self.status()["State"][0] == "S",
+            "the helper to be ready",
+        )
+        return self
+
+    def wait(self):
+        """Wait for its end; returns its status, negative for a signal."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def outcome(self):
+        """Wait for reply and end; returns the Outcome."""
+        self.ours.settimeout(support.PATIENCE_S)
+        try:
+            data = self.ours.recv(1 << 20)
+        except ConnectionResetError:  # it ended with our message unread
+            data = b""
+        status = self.wait()
+        self.ours.close()
+        answer = decode(data) if data else {"reason": None, "error": None}
+        port = None
+        if isinstance(self.sock, socket.socket):
+            port = port_of(self.sock)
+        return Outcome(answer["reason"], answer["error"], port, status)
+
+
+def bind_request(port=80, addr=ADDR, **more):
+    """Return a request to bind."""
+    family = more.pop("family", V6 if ":" in addr else V4)
+    return {"op": w.OP_BIND, "family": family, "addr": addr, "port": port, **more}
+
+
+def ask(sock=None, request=None, ancillary=(), **how):
+    """Start a helper, send it one request (a bind of port 80), return the Outcome."""
+    if sock is None:
+        sock = socket.socket()
+    helper = Helper(sock, **how)
+    helper.send(bind_request() if request is None else request, ancillary)
+    return helper.outcome()
+
+
+def bind_works():
+    """Run by a uid: a normal request is granted, and another port is refused."""
+    with socket.socket() as sock, socket.socket() as other:
+        assert ask(sock) == granted()
+        assert ask(other, bind_request(81)) == refused(w.REASON_NO_RULE)
+
+
+def under_library(uid, code, *args, env=(), **options):
+    """Run Python code with the preload library as uid; returns a CompletedProcess.
+
+    The code finds call(fd, address bytes, length) -> errno, the bind of the
+    library; name(sock) -> its port, sin(port, addr) -> sockaddr_in as bytes.
+    """
+    variables = [f"LD_PRELOAD={LIBRARY}", *env]
+    argv = ["/usr/bin/env", *variables, "/usr/bin/python3", "-c", TARGET + code, *args]
+    gid = GID if uid == UID else uid
+    return support.run(argv, uid=uid, gid=gid, **options)
+
+
+TARGET = """
+import ctypes, os, resource, signal, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(sock, address, length=None):
+    length = len(address) if length is None else length
+    bound = libc.bind(sock.fileno(), address, ctypes.c_uint(length))
+    return 0 if bound == 0 else ctypes.get_errno()
+def sin(port, addr="127.0.0.1"):
+    return struct.pack("=H", 2) + struct.pack("!H", port) + socket.inet_aton(addr) + bytes(8)
+def name(sock):
+    return sock.getsockname()[1]
+"""
+
+NAIVE = r"""
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(void) /* binds descriptor 3 to the bytes on stdin, and asks nobody */
+{
+    char addr[128];
+    ssize_t len = read(0, addr, sizeof addr);
+    return bind(3, (struct sockaddr *)addr, (socklen_t)len) == 0 ? 0 : errno;
+}
+"""
+
+
+def compile_naive():
+    """Return the naive target: what a helper without pybind's checks would do."""
+    return with_capability(support.compile_c(NAIVE, name="naive"), "ep")
+
+
+def with_capability(binary, sets="p"):
+    """Give a binary CAP_NET_BIND_SERVICE in these sets."""
+    subprocess.run(["setcap", f"cap_net_bind_service={sets}", binary], check=True)
+    return binary
+
+
+def naive_bind(naive, sock, address):
+    """Run by a uid: the errno with which the naive target binds sock to address bytes."""
+    helper = Helper(sock, path=naive)
+    helper.ours.send(address)
+    status = helper.wait()
+    helper.ours.close()
+    return status
+
+
+@contextlib.contextmanager
+def sysctl(path, value):
+    """Set /proc/sys/PATH for a while."""
+    file = f"/proc/sys/{path}"
+    with open(file) as now:
+        before = now.read()
+
+    def put(text):
+        with open(file, "w") as setting:
+            setting.write(text)
+
+    put(str(value))
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def python(*words):
+    """Return the argv of a Python program that only waits, as an ordinary target."""
+    return [sys.executable, "-S", "-c", "import signal; signal.pause()", *words]

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Execution environment: callers that get a helper without its capability, and old helpers."""
+
+import ctypes
+import errno
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+
+import hostile
+import pytest
+import support
+from hostile import (
+    LIBC,
+    Helper,
+    as_uid,
+    ask,
+    become,
+    bind_request,
+    check_c,
+    granted,
+    prctl,
+    syscall,
+)
+from support import HELPER
+
+from pybind import _wire as w
+
+CLONE_FS = 0x200
+SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
+PTRACE_TRACEME, PTRACE_CONT = 0, 7
+WITHOUT = hostile.refused(w.REASON_NO_CAPABILITY)
+
+
+def no_new_privs():
+    prctl(hostile.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def test_case_05_no_new_privs(uid, grant):
+    """A caller with no_new_privs: the helper says that it has no capability."""
+    assert as_uid(uid, lambda: ask(prepare=no_new_privs)) == WITHOUT
+
+
+@pytest.mark.usefixtures("grant")
+def test_case_05_no_new_privs_in_a_program(uid):
+    """The library starts no helper there: the kernel's EACCES, and the socket unbound."""
+    code = """
+libc.prctl(38, 1, 0, 0, 0)
+sock = socket.socket()
+print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
+"""
+    done = hostile.under_library(uid, code)
+    assert done.stdout == f"{errno.EACCES} 0 0 8080\n", done.stderr
+
+
+def test_case_06_bounding_set(uid, grant):
+    """CAP_NET_BIND_SERVICE not in the bounding set (docker --cap-drop): a refusal with reason."""
+    effective = support.scratch_dir() / "helper"
+    shutil.copy(HELPER, effective)
+    hostile.with_capability(effective, "ep")
+
+    def drop():
+        prctl(hostile.PR_CAPBSET_DROP, hostile.CAP_NET_BIND_SERVICE)
+        become(uid)
+
+    def start_effective():
+        with pytest.raises(PermissionError):
+            Helper(path=effective)
+
+    # Control: with =ep nobody could say why: execve(2) itself fails.
+    as_uid(uid, start_effective, drop=drop)
+    assert as_uid(uid, ask, drop=drop) == WITHOUT
+
+
+def test_case_07_nosuid_mount(uid, grant):
+    """On a nosuid mount the helper starts without its capability, and says so."""
+    folder = pathlib.Path(HELPER).parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
+        assert as_uid(uid, ask) == WITHOUT
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def trace_me():
+    check_c(LIBC.ptrace(PTRACE_TRACEME, 0, None, None))
+
+
+def ask_traced():
+    """Run by a uid: be the tracer of a helper through its execve(2), and let it run."""
+    with socket.socket() as sock:
+        helper = Helper(sock, prepare=trace_me)
+        helper.send(bind_request())
+        stops = 0
+        while True:
+            pid, status = os.waitpid(helper.pid, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                break
+            stops += 1
+            number = os.WSTOPSIG(status)
+            passed = 0 if number == signal.SIGTRAP else int(number)
+            LIBC.ptrace(PTRACE_CONT, pid, None, ctypes.c_void_p(passed))
+        data = helper.ours.recv(1 << 16)
+        return stops, hostile.decode(data)["reason"], sock.getsockname()[1]
+
+
+def test_case_08_tracer(uid, grant):
+    """Under a tracer of the uid the helper has no capability, whatever is done to it then."""
+    stops, reason, port = as_uid(uid, ask_traced)
+    assert stops >= 1  # at the execve(2): it was traced
+    assert (reason, port) == (w.REASON_NO_CAPABILITY, 0)
+
+
+def exec_in_a_sharer(flags):
+    """Run by a uid: the helper is the clone itself, which shares our fs_struct."""
+    with socket.socket() as sock:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.send(hostile.encode(bind_request()))
+        pid = syscall(SYS_CLONE[platform.machine()], flags | signal.SIGCHLD, 0, 0, 0, 0)
+        if pid == 0:
+            os.dup2(theirs.fileno(), 0)
+            os.dup2(sock.fileno(), 3)
+            os.execve(HELPER, ["x"], {})
+        theirs.close()
+        reason = hostile.decode(ours.recv(1 << 16))["reason"]
+        os.waitpid(pid, 0)
+        return reason, sock.getsockname()[1]
+
+
+@pytest.mark.skipif(platform.machine() not in SYS_CLONE, reason="another number of clone(2)")
+def test_case_09_shared_fs_struct(uid, grant):
+    """A helper that shares its root and working directory with its caller gets no capability."""
+    # Control: the same clone without CLONE_FS is served.
+    assert as_uid(uid, exec_in_a_sharer, 0) == (w.REASON_GRANTED, 80)
+    assert as_uid(uid, exec_in_a_sharer, CLONE_FS) == (w.REASON_NO_CAPABILITY, 0)
+
+
+def exec_with(argv):
+    """Return a function that executes the helper with exactly these arguments, or none."""
+
+    def run():
+        words = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
+        check_c(LIBC.execve(HELPER.encode(), words, (ctypes.c_char_p * 1)(None)))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [[], [b""], [b"x" * 100000], [b"--help"], [b"-", b"4", b"80"], [b"%n%s"] * 1000],
+    ids=["argc 0", "empty", "long", "option", "numbers", "many"],
+)
+def test_case_10_argument_vector(uid, grant, argv):
+    """execve(2) without a single argument, and with any: the same answers."""
+    assert as_uid(uid, lambda: ask(run=exec_with(argv))) == granted()
+    assert as_uid(uid, lambda: ask(request=bind_request(81), run=exec_with(argv))).denied
+
+
+def test_case_18_hard_link(uid, grant):
+    """A hard link to the helper: refused by the kernel, or it decides as the helper does."""
+    folder = pathlib.Path(support.PREFIX) / f"of-{uid}"  # on the helper's file system
+    folder.mkdir()
+    os.chown(folder, uid, 0)
+    link = folder / "helper"
+    try:
+        forbidden = pytest.raises(AssertionError, match="Operation not permitted")
+        with hostile.sysctl("fs/protected_hardlinks", 1), forbidden:
+            as_uid(uid, os.link, HELPER, link)
+        with hostile.sysctl("fs/protected_hardlinks", 0):
+            as_uid(uid, os.link, HELPER, link)
+        # It has the capability (control), and the files below /etc decide here too.
+        assert as_uid(uid, lambda: ask(path=link)) == granted()
+        assert as_uid(uid, lambda: ask(request=bind_request(22), path=link)) == hostile.refused(
+            w.REASON_NO_RULE
+        )
+        grant.unlink()
+        assert as_uid(uid, lambda: ask(path=link)) == hostile.refused(w.REASON_NO_RULE)
+    finally:
+        shutil.rmtree(folder)
+
+
+def from_fd(fd):
+    """Return a request's options that execute what the descriptor refers to."""
+    return {"fds": {9: fd}, "path": "/proc/self/fd/9"}
+
+
+def test_case_19_descriptor_kept_across_an_upgrade(uid, grant):
+    """An fd on the installed helper is worth nothing after `make install` put a new one there."""
+    copy = support.scratch_dir() / "helper"
+    shutil.copy(HELPER, copy)
+    hostile.with_capability(copy)
+    fds = [os.open(path, os.O_PATH) for path in (copy, HELPER)]
+    try:
+        before = os.stat(HELPER).st_ino
+        # Control: unlinking it alone leaves it as usable as it was.
+        copy.unlink()
+        assert as_uid(uid, lambda: ask(**from_fd(fds[0]))) == granted()
+        assert as_uid(uid, lambda: ask(**from_fd(fds[1]))) == granted()
+        subprocess.run(
+            ["make", "-s", "install"], cwd=support.REPOSITORY, check=True, capture_output=True
+        )
+        assert os.stat(HELPER).st_ino != before
+        assert as_uid(uid, lambda: ask(**from_fd(fds[1]))) == WITHOUT
+        assert as_uid(uid, ask) == granted()
+    finally:
+        for fd in fds:
+            os.close(fd)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Namespaces and file systems: permission files that others own, or that cannot be read."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import signal
+import subprocess
+
+import hostile
+import launching
+import pytest
+import support
+from hostile import as_uid, ask, granted
+from support import CONFIG, OTHER_UID, UID, flag, pybind, rules
+
+from pybind import _wire as w
+
+ETC = CONFIG.parent
+
+
+@contextlib.contextmanager
+def changed(path, mode=None, owner=None):
+    """Give a path another mode or owner for a while."""
+    before = os.stat(path)
+    try:
+        if mode is not None:
+            os.chmod(path, mode)
+        if owner is not None:
+            os.chown(path, *owner)
+        yield
+    finally:
+        os.chown(path, before.st_uid, before.st_gid)
+        os.chmod(path, before.st_mode & 0o7777)
+
+
+@pytest.mark.parametrize(
+    "harm", [{"mode": 0o775}, {"mode": 0o757}, {"mode": 0o1777}, {"owner": (UID, 0)}], ids=str
+)
+def test_case_26_folder_above(uid, grant, harm):
+    """/etc itself must be root's alone too: refused, and the command names the folder."""
+    with changed(ETC, **harm):
+        assert as_uid(uid, ask) == hostile.refused(w.REASON_CONFIG_UNSAFE)
+        done = pybind("--port", "80", "true", uid=uid)
+    assert done.returncode == 125
+    assert f"{ETC}" in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["", "byport", "byuser"])
+@pytest.mark.parametrize("harm", ["group", "world", "owner"])
+def test_case_26_folders(uid, grant, folder, harm):
+    """/etc/pybind and its folders as others could change them: bound is nothing."""
+    path = CONFIG / folder
+    options = {"group": {"mode": 0o775}, "world": {"mode": 0o757}, "owner": {"owner": (uid, 0)}}
+    with changed(path, **options[harm]):
+        assert as_uid(uid, ask) == hostile.refused(w.REASON_CONFIG_UNSAFE)
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": 0o664}, {"mode": 0o646}, {"uid": UID}, {"uid": OTHER_UID}], ids=str
+)
+def test_case_26_rule_files(uid, options):
+    """A rule file that somebody else could write grants nothing."""
+    rules(f"byuser/{uid}", "any,80", **options)
+    assert as_uid(uid, ask) == hostile.refused(w.REASON_RULES_UNSAFE)
+
+
+def test_case_26_symbolic_links(uid):
+    """A symbolic link in place of a rule file or a folder grants nothing."""
+    real = rules("byuser/real", "any,80")
+    (CONFIG / f"byuser/{uid}").symlink_to(real)
+    assert as_uid(uid, ask) == hostile.refused(w.REASON_RULES_UNSAFE)
+    (CONFIG / f"byuser/{uid}").unlink()
+    rules(f"byuser/{uid}", "any,80")
+    moved = CONFIG.rename(CONFIG.with_name("pybind.aside"))
+    CONFIG.symlink_to(moved)
+    try:
+        assert as_uid(uid, ask) == hostile.refused(w.REASON_CONFIG_UNSAFE)
+    finally:
+        CONFIG.unlink()
+        moved.rename(CONFIG)
+
+
+def test_case_27_owner_of_a_flag_file(uid):
+    """Who owns a flag file can open it to others: documented, and lint warns of it."""
+    other = OTHER_UID if uid == UID else UID
+    path = flag("byport/80", uid=uid, gid=0, mode=0o500)
+    assert as_uid(uid, ask) == granted()
+    assert as_uid(other, ask) == hostile.refused(w.REASON_FLAG_DENIED)
+    lint = subprocess.run(
+        [support.PREFIX + "/sbin/pybindctl", "lint"], capture_output=True, text=True
+    )
+    assert str(path) in lint.stdout
+    as_uid(uid, os.chmod, path, 0o755)
+    assert as_uid(other, ask) == granted()
+    for document, words in (("man/pybind.5", "owner of a file can change its mode"),
+                            ("SECURITY.md", "can open it to others")):  # fmt: skip
+        assert words in (support.REPOSITORY / document).read_text()
+
+
+def test_case_28_noexec_mount(uid):
+    """On a noexec mount no flag file grants, and its command names the mount."""
+    folder = CONFIG / "byport"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "none", folder], check=True)
+    try:
+        flag("byport/80", mode=0o755)
+        assert as_uid(uid, ask) == hostile.refused(w.REASON_FLAG_DENIED)
+        assert "noexec" in pybind("--port", "80", "true", uid=uid).stderr
+        subprocess.run(["mount", "-o", "remount,exec", folder], check=True)
+        assert as_uid(uid, ask) == granted()  # control
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    """Return the file system whose operations fail as told."""
+    return launching.build(
+        pathlib.Path(__file__).resolve().parent / "src/faulty.c", "-I/usr/include/fuse3", "-lfuse3",
+        "-D_FILE_OFFSET_BITS=64", package="libfuse3-dev",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def faulty_config(faulty, operation, path, number):
+    """Mount that file system in place of /etc/pybind; yields its process."""
+    command = [faulty, CONFIG, operation, path, str(number)]
+    daemon = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        support.wait_for(lambda: daemon.poll() is not None or os.path.ismount(CONFIG), "the mount")
+        assert daemon.poll() is None
+        yield daemon
+    finally:
+        subprocess.run(["umount", "--lazy", CONFIG], check=False)
+        daemon.kill()
+        daemon.wait()
+        daemon.stdout.close()
+
+
+ERRORS = ("EIO", "ELOOP", "ENAMETOOLONG", "EACCES", "ENOTDIR", "ENOMEM", "ESTALE")
+FAULTS = [
+    *(("getattr", "/byport/80", name, w.REASON_FLAG_ERROR) for name in ERRORS),
+    *(("access", "/byport/80", name, w.REASON_FLAG_DENIED if name == "EACCES"
+       else w.REASON_FLAG_ERROR) for name in ("EIO", "ELOOP", "EROFS", "ETXTBSY", "EACCES")),
+    *(("getattr", "/byport", name, w.REASON_CONFIG_ERROR) for name in ("EIO", "EACCES")),
+    ("open", "/byuser/{}", "EIO", w.REASON_RULES_ERROR),
+    ("open", "/byuser/{}", "EACCES", w.REASON_RULES_UNREADABLE),
+    ("open", "/byuser/{}", "EMFILE", w.REASON_RULES_ERROR),
+    ("getattr", "/byuser/{}", "EIO", w.REASON_RULES_ERROR),
+    ("read", "/byuser/{}", "EIO", w.REASON_RULES_ERROR),
+    ("read", "/byuser/{}", "EINTR", w.REASON_RULES_ERROR),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operation", "path", "name", "reason"), FAULTS, ids=lambda word: str(word).strip("/")
+)
+def test_case_29_errors_of_the_file_system(uid, faulty, operation, path, name, reason):
+    """An error other than ENOENT refuses; the files after it, which grant, are not asked."""
+    with faulty_config(faulty, operation, path.format(uid), getattr(errno, name)):
+        assert as_uid(uid, ask) == hostile.refused(reason)
+
+
+def test_case_29_control(uid, faulty):
+    """The same file system without its fault grants, by the flag file and by the rule file."""
+    for path in ("/none", "/byuser/none"):
+        with faulty_config(faulty, "getattr", path, errno.EIO):
+            assert as_uid(uid, ask) == granted()
+
+
+def test_case_29_file_system_that_never_answers(uid, faulty):
+    """While it hangs nothing is bound; when it dies the answer is a refusal."""
+    with faulty_config(faulty, "getattr", "/byport/80", 0) as daemon:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                assert daemon.stdout.readline() == b"waiting\n"
+                os.kill(daemon.pid, signal.SIGKILL)
+            finally:
+                os._exit(0)
+        outcome = as_uid(uid, ask)
+        os.waitpid(pid, 0)
+    assert outcome == hostile.refused(w.REASON_FLAG_ERROR)
+
+
+@pytest.mark.parametrize("start", [0, 80, 2000])
+def test_case_30_unprivileged_ports(uid, grant, start):
+    """The kernel says what is privileged: the library is no stricter, the helper no laxer."""
+    rules(f"byuser/{uid}", "any,80", "any,1500")
+    code = "for port in (79, 80, 1500, 1999):\n    s = socket.socket()\n"
+    code += "    print(call(s, sin(port)), name(s))\n"
+    with hostile.sysctl("net/ipv4/ip_unprivileged_port_start", start):
+        done = hostile.under_library(uid, code)
+    expected = "".join(
+        f"0 {port}\n" if port >= start or port in (80, 1500) else f"{errno.EACCES} 0\n"
+        for port in (79, 80, 1500, 1999)
+    )
+    assert done.stdout == expected, done.stderr

@@ -153,40 +153,52 @@ class Helper:
         places = {0: theirs.fileno(), **({} if sock is None else {3: sock}), **dict(fds)}
         places = {at: fd if isinstance(fd, int) else fd.fileno() for at, fd in places.items()}
         absent = {*closed, *({3} - set(places))}
+        high = {at: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SPARE_FD) for at, fd in places.items()}
+        try:
+            if prepare or run:
+                self.pid = self._fork(high, absent, prepare, run, exec_options)
+            else:
+                self.pid = self._spawn(high, absent, **exec_options)
+        finally:
+            for fd in (theirs.detach(), *high.values()):
+                os.close(fd)
+
+    @staticmethod
+    def _spawn(high, absent, path=HELPER, argv=("pybind-helper",), env=None):
+        """Start it without a copy of our memory: a tenth of the time."""
+        actions = [(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in high.items()]
+        actions += [(os.POSIX_SPAWN_CLOSE, at) for at in sorted(absent)]
+        return os.posix_spawn(path, list(argv), env or {}, file_actions=actions)
+
+    def _fork(self, high, absent, prepare, run, exec_options):
         seen, started = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
+        pid = os.fork()
+        if pid == 0:
+            started = fcntl.fcntl(started, fcntl.F_DUPFD_CLOEXEC, SPARE_FD)
             try:
-                self._become(places, absent, started, prepare, run or self._exec, exec_options)
+                for at, fd in high.items():
+                    os.dup2(fd, at)
+                for at in absent:
+                    with contextlib.suppress(OSError):
+                        os.close(at)
+                if prepare:
+                    prepare()
+                (run or self._exec)(**exec_options)
+            except OSError as error:
+                os.write(started, pickle.dumps(error))
             finally:
                 os._exit(127)
         os.close(started)
-        theirs.close()
         with open(seen, "rb") as file:
             problem = file.read()
         if problem:
-            self.wait()
+            os.waitpid(pid, 0)
             raise pickle.loads(problem)
+        return pid
 
     @staticmethod
     def _exec(path=HELPER, argv=("pybind-helper",), env=None):
         os.execve(path, list(argv), env or {})
-
-    @staticmethod
-    def _become(places, absent, started, prepare, run, exec_options):
-        started = fcntl.fcntl(started, fcntl.F_DUPFD_CLOEXEC, SPARE_FD + 100)
-        high = {at: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, SPARE_FD) for at, fd in places.items()}
-        for at, fd in high.items():
-            os.dup2(fd, at)
-        for at in absent:
-            with contextlib.suppress(OSError):
-                os.close(at)
-        try:
-            if prepare:
-                prepare()
-            run(**exec_options)
-        except OSError as error:
-            os.write(started, pickle.dumps(error))
 
     def send(self, request, ancillary=()):
         """Send one request: a dict for wire.encode, or bytes."""
@@ -216,8 +228,8 @@ class Helper:
         self.ours.settimeout(support.PATIENCE_S)
         try:
             data = self.ours.recv(1 << 20)
-        except ConnectionResetError:  # it ended with our message unread
-            data = b""
+        except ConnectionResetError:  # it ended with a message unread; a reply may be there still
+            data = self.ours.recv(1 << 20)
         status = self.wait()
         self.ours.close()
         answer = decode(data) if data else {"reason": None, "error": None}

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages: what is not exactly one request binds nothing; and who may send it."""
+
+import array
+import contextlib
+import os
+import random
+import socket
+import struct
+
+import hostile
+import pytest
+import support
+from hostile import Helper, as_uid, ask, bind_request, encode, granted, port_of
+from support import OTHER_UID, UID
+
+from pybind import _wire as w
+
+VALID = encode(bind_request())
+HEAD = struct.pack("=IHH", w.MAGIC, w.VERSION, w.OP_BIND)
+MALFORMED = {
+    "empty": b"",
+    "one byte": b"x",
+    "seven bytes": VALID[:7],
+    "head only": HEAD,
+    "one byte short": VALID[:-1],
+    "one byte long": VALID + b"\0",
+    "twice": VALID * 2,
+    "9 KB": VALID + b"\0" * 9000,
+    "9 KB of noise": b"\xff" * 9000,
+    "a reply": struct.pack("=IHHi", w.MAGIC, w.VERSION, 0, 0) + bytes(84),
+    "magic": encode(bind_request(magic=w.MAGIC ^ 1)),
+    "magic of the other byte order": encode(bind_request(magic=0x70796264)),
+    **{f"op {op}": encode(bind_request(op=op)) for op in (0, 1, 3, 5, 6, 0x204, 0xFFFF)},
+    **{f"family {family}": encode(bind_request(family=family)) for family in (0, 1, 16, 40, 266)},
+    "protocol in a bind": encode(bind_request(protocol=6)),
+    "reserved field": VALID[:14] + b"\1" + VALID[15:],
+    "bytes behind an IPv4 address": VALID[:-1] + b"\1",
+}
+SEED, RANDOM_MESSAGES = 20261123, 300
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_case_31_malformed(uid, grant, name):
+    """Short, long, unknown, of another version: refused, and a socket that is granted unbound."""
+    outcome = as_uid(uid, lambda: ask(request=MALFORMED[name]))
+    assert outcome == hostile.refused(w.REASON_MALFORMED)
+
+
+@pytest.mark.parametrize("version", [0, w.VERSION + 1, 0x100, 0xFFFF])
+def test_case_31_other_version(uid, grant, version):
+    """Another version is refused by that reason, whatever else is in the message."""
+    for data in (
+        encode(bind_request(version=version)),
+        VALID[:4] + struct.pack("=H", version) + b"xy",
+    ):
+        outcome = as_uid(uid, lambda data=data: ask(request=data))
+        assert outcome == hostile.refused(w.REASON_VERSION)
+
+
+def test_case_31_no_socket(uid, grant):
+    """A bind without a descriptor 3."""
+    outcome = as_uid(uid, lambda: ask(closed=(3,)))
+    assert outcome == hostile.refused(w.REASON_SOCKET_KIND)
+
+
+def flip_bits():
+    """Run by a uid: (bit, outcome) of a request with one bit changed, where it is not a refusal."""
+    served = []
+    for bit in range(len(VALID) * 8):
+        data = bytearray(VALID)
+        data[bit // 8] ^= 1 << bit % 8
+        with socket.socket() as sock:
+            outcome = ask(sock, bytes(data))
+            if not outcome.denied:
+                served.append((bit // 8, outcome, sock.getsockname()))
+    return served
+
+
+def test_case_31_every_bit_flipped(uid, grant):
+    """One bit changed: a refusal, or exactly the port and address that the message now says."""
+    served = as_uid(uid, flip_bits)
+    assert served
+    for byte, outcome, (addr, port) in served:
+        # flowinfo and scope_id (16 to 23) mean nothing for IPv4; the address is at 24 to 27.
+        assert 16 <= byte < 28
+        if outcome.error == 0:
+            assert port == 80
+            assert byte < 24 or addr.startswith("127.")
+        else:
+            assert (outcome.reason, outcome.port) == (w.REASON_KERNEL, 0)
+
+
+def send_random(seed):
+    """Run by a uid: messages of any length and content, some with a right beginning."""
+    chance = random.Random(seed)
+    wrong = []
+    for _ in range(RANDOM_MESSAGES):
+        data = chance.randbytes(chance.choice((chance.randrange(64), 40, 40, 8)))
+        data = chance.choice((b"", HEAD[:4], HEAD[:6], HEAD)) + data
+        outcome = ask(request=data[: chance.choice((40, 200))])
+        if outcome.port not in (0, 80) or (outcome.error == 0) != (outcome.port == 80):
+            wrong.append((data, outcome))
+    return wrong
+
+
+def test_case_31_random_messages(uid, grant):
+    """Random messages never bind what no rule grants; the helper always ends orderly."""
+    assert as_uid(uid, send_random, SEED + uid) == []
+
+
+def rights(fds):
+    """Return the ancillary data that passes descriptors."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+
+
+def pass_descriptors(count, data):
+    """Run by a uid: (outcome, whether a passed pipe is closed) with so many descriptors."""
+    reading, writing = os.pipe()
+    with socket.socket() as sock:
+        helper = Helper(sock)
+        helper.send(data, rights([writing] * count))
+        os.close(writing)
+        outcome = helper.outcome()
+        return outcome, os.read(reading, 1) == b""
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, 253])
+def test_case_32_passed_descriptors(uid, grant, count):
+    """Descriptors passed with a right message: refused, and none of them is kept."""
+    assert as_uid(uid, pass_descriptors, count, VALID) == (
+        hostile.refused(w.REASON_MALFORMED),
+        True,
+    )
+
+
+def send_each(messages, credentials=False):
+    """Run by a uid: the outcome of several messages, queued before the helper looks."""
+    with socket.socket() as sock:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if credentials:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        for data in messages:
+            ours.send(data)
+        helper = Helper(sock, fds={0: theirs})
+        theirs.close()
+        helper.ours.close()
+        helper.ours = ours
+        return helper.outcome()
+
+
+def test_case_33_zero_length_message(uid, grant):
+    """It is the request, and is refused; a right one behind it is never read."""
+    refused = hostile.refused(w.REASON_MALFORMED)
+    assert as_uid(uid, send_each, [b""]) == refused
+    assert as_uid(uid, send_each, [b"", VALID]) == refused
+    assert as_uid(uid, send_each, [b"x", VALID]) == refused
+    # One helper, one request: what follows a right one changes nothing.
+    assert as_uid(uid, send_each, [VALID, b"", encode(bind_request(81))]) == granted()
+    assert as_uid(uid, send_each, [encode(bind_request(81)), VALID]) == hostile.refused(
+        w.REASON_NO_RULE
+    )
+
+
+def test_case_33_credentials(uid, grant):
+    """With SO_PASSCRED a message carries control data that nobody asked for: refused."""
+    outcome = as_uid(uid, send_each, [VALID], True)
+    assert outcome == hostile.refused(w.REASON_MALFORMED)
+
+
+def test_case_33_end_of_file(uid, grant):
+    """A caller that goes away without a word: nothing is bound."""
+
+    def hang_up():
+        with socket.socket() as sock:
+            helper = Helper(sock)
+            helper.ours.shutdown(socket.SHUT_WR)
+            return helper.outcome()
+
+    assert as_uid(uid, hang_up) == hostile.refused(w.REASON_MALFORMED)
+
+
+def test_case_46_socket_of_another_user(uid):
+    """Who holds a socket of a user with a grant is judged by its own uid: refused."""
+    other = OTHER_UID if uid == UID else UID
+    support.rules(f"byuser/{other}", "any,80")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def leak():
+        with socket.socket() as sock:
+            socket.send_fds(theirs, [b"x"], [sock.fileno()])
+
+    with ours, theirs:
+        as_uid(other, leak)
+        _, (fd,), _, _ = socket.recv_fds(ours, 1, 1)
+    with socket.socket(fileno=fd) as sock:
+        assert as_uid(uid, ask, sock) == hostile.refused(w.REASON_NO_RULE)
+        assert as_uid(other, ask, sock) == granted()  # control
+
+
+def test_case_46_request_from_another_user(uid):
+    """The reply socket in other hands: who asks through it gets the starter's socket bound, or not.
+
+    What a message can do is what the one who started the helper may do with
+    the socket that it put in place: nothing of the sender's counts.
+    """
+    other = OTHER_UID if uid == UID else UID
+    support.rules(f"byuser/{other}", "any,80")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    as_uid(other, lambda: ours.send(VALID))
+
+    def start():
+        with socket.socket() as sock:
+            helper = Helper(sock, fds={0: theirs})
+            helper.ours.close()
+            helper.ours = ours
+            return helper.outcome()
+
+    with ours, theirs:
+        assert as_uid(uid, start) == hostile.refused(w.REASON_NO_RULE)
+
+
+def bind_from_descriptor(kind, content):
+    """Run by a uid: (status, port of the socket, what was written) with another thing as reply fd."""
+    with socket.socket() as sock:
+        if kind == "tcp":
+            listener = socket.create_server(("127.0.0.1", 0))
+            far = socket.create_connection(listener.getsockname())
+            near, _ = listener.accept()
+            far.sendall(content)
+        elif kind == "pipe":
+            reading, writing = os.pipe()
+            os.write(writing, content)
+            near, far = reading, None
+            os.close(writing)
+        elif kind == "file":
+            near, far = os.memfd_create("request"), None
+            os.write(near, content)
+            os.lseek(near, 0, os.SEEK_SET)
+        else:
+            near, far = socket.socket(), None
+        helper = Helper(sock, fds={0: near})
+        status, written = helper.wait(), b""
+        if far:
+            far.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                written = far.recv(4096)
+        return status, port_of(sock), written
+
+
+@pytest.mark.parametrize("kind", ["tcp", "pipe", "file", "unconnected"])
+def test_case_48_reply_descriptor_of_another_kind(uid, grant, kind):
+    """A TCP connection that carries a right request: not read, nothing bound, nothing written."""
+    assert as_uid(uid, bind_from_descriptor, kind, VALID) == (1, 0, b"")
+
+
+def bind_with_full_queue():
+    """Run by a uid: nobody reads the replies, and there is no room for one more."""
+    with socket.socket() as sock:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.setblocking(False)
+        try:
+            while True:
+                theirs.send(b"x")
+        except BlockingIOError:
+            pass
+        ours.send(VALID)
+        helper = Helper(sock, fds={0: theirs})
+        return helper.wait(), port_of(sock)
+
+
+def bind_with_closed_peer():
+    """Run by a uid: the request is in the queue, and nobody is there for the reply."""
+    with socket.socket() as sock:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.send(VALID)
+        ours.close()
+        helper = Helper(sock, fds={0: theirs})
+        return helper.wait(), port_of(sock)
+
+
+def test_case_48_reply_that_nobody_takes(uid, grant):
+    """A full or a closed reply socket: it ends orderly; the socket tells what was done."""
+    assert as_uid(uid, bind_with_full_queue) == (0, 80)
+    assert as_uid(uid, bind_with_closed_peer) == (0, 80)
+    grant.unlink()
+    assert as_uid(uid, bind_with_full_queue) == (0, 0)

@@ -139,7 +139,7 @@ def _become_program(
                 os._exit(STATUS_REFUSED)
             prctl.set_no_new_privs(1)
             listener = _install(program)
-            socket.send_fds(channel, [b"L"], [listener])
+            _hand_over(channel, listener)
             os.close(listener)
             # Not before the supervisor is in its own session: Ctrl-C would end it.
             if channel.recv(1) != _READY:
@@ -168,6 +168,19 @@ def _install(program: bytes) -> int:
             raise Refused(*preflight.too_old()) from None
         if error.errno == errno.EBUSY:
             raise Refused(*preflight.already_there()) from None
+        raise
+
+
+def _hand_over(channel: socket.socket, listener: int) -> None:
+    try:
+        socket.send_fds(channel, [b"L"], [listener])
+    except OSError as error:
+        if error.errno == errno.ETOOMANYREFS:  # unix(7): counted for all processes of the user
+            raise Refused(
+                f"processes of uid {os.getuid()} have sent as many descriptors in messages that "
+                "nobody has read as the limit allows (ETOOMANYREFS)",
+                "end the process that does so, or allow more: ulimit -n",
+            ) from None
         raise
 
 

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import pathlib
 import pickle
 import select
 import signal
@@ -340,3 +341,18 @@ def sysctl(path, value):
 def python(*words):
     """Return the argv of a Python program that only waits, as an ordinary target."""
     return [sys.executable, "-S", "-c", "import signal; signal.pause()", *words]
+
+
+@contextlib.contextmanager
+def in_the_helpers_place(script, **words):
+    """Put a script where the helper is; {real} in it: the helper itself, with its capability."""
+    helper = pathlib.Path(HELPER)
+    real, new = (helper.with_name(f"pybind-helper.{word}") for word in ("real", "new"))
+    os.link(helper, real)  # a copy would have no capability
+    try:
+        new.write_text(script.format(real=real, **words))
+        new.chmod(0o755)
+        new.rename(helper)
+        yield
+    finally:
+        real.replace(helper)

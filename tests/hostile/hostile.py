@@ -14,6 +14,7 @@ import os
 import pathlib
 import pickle
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -344,15 +345,90 @@ def python(*words):
 
 
 @contextlib.contextmanager
-def in_the_helpers_place(script, **words):
-    """Put a script where the helper is; {real} in it: the helper itself, with its capability."""
+def in_the_helpers_place(what, **words):
+    """Put a binary (a path; it gets the capability) or a script where the helper is.
+
+    {real} in a script: the helper itself, with its capability.
+    """
     helper = pathlib.Path(HELPER)
     real, new = (helper.with_name(f"pybind-helper.{word}") for word in ("real", "new"))
     os.link(helper, real)  # a copy would have no capability
     try:
-        new.write_text(script.format(real=real, **words))
-        new.chmod(0o755)
+        if isinstance(what, pathlib.Path):
+            with_capability(shutil.copy(what, new))
+        else:
+            new.write_text(what.format(real=real, **words))
+            new.chmod(0o755)
         new.rename(helper)
         yield
     finally:
         real.replace(helper)
+
+
+WAITING = """
+sock = socket.socket()
+print("ready", flush=True)
+sys.stdin.readline()
+print(call(sock, sin(80)), name(sock), flush=True)
+"""
+
+
+@contextlib.contextmanager
+def waiting_program(uid, mode):
+    """Start a program as uid that binds port 80 when it is told; yields it.
+
+    mode: preload or supervise. Its answer is the errno and the socket's port.
+    """
+    program = ["/usr/bin/python3", "-c", TARGET + WAITING]
+    ways = {
+        "preload": ["/usr/bin/env", f"LD_PRELOAD={LIBRARY}"],
+        "supervise": [support.PYBIND, "--mode", "supervise", "--"],
+    }
+    gid = GID if uid == UID else uid
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = support.as_user([*ways[mode], *program], uid=uid, gid=gid, **pipes)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+        assert process.wait(support.PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def let_bind(process):
+    """Tell a waiting program to bind."""
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def answer(process):
+    """Return its answer as (errno, port)."""
+    error, port = process.stdout.readline().split()
+    return int(error), int(port)
+
+
+GATE = """#!/bin/sh
+echo $$ >>{folder}/started
+while [ ! -e {folder}/open ]; do sleep 0.02; done
+exec {real}
+"""
+
+
+@contextlib.contextmanager
+def gated_helper():
+    """Make helpers wait; yields (pids(): of those that were started, let_on())."""
+    folder = support.scratch_dir()
+    started = folder / "started"
+
+    def pids():
+        return [int(word) for word in started.read_text().split()] if started.exists() else []
+
+    with in_the_helpers_place(GATE, folder=folder):
+        try:
+            yield pids, (folder / "open").touch
+        finally:
+            (folder / "open").touch()

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reliability: what goes wrong by itself, or what programs do that nobody thought of."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+
+import hostile
+import launching
+import pytest
+import support
+from hostile import answer, gated_helper, let_bind, waiting_program
+from support import HELPER
+
+SRC = pathlib.Path(__file__).resolve().parent / "src"
+SUPERVISE_SRC = launching.SRC.parent.parent / "supervise/src"
+COMMON = ["-I", str(launching.SRC)]
+MODES = pytest.mark.parametrize("mode", ["preload", "supervise"])
+
+
+def library(uid, *argv, **options):
+    """Run a program as uid with the library; returns a CompletedProcess."""
+    return support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", *argv], uid=uid, **options)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_reliability_02_helper_dies_while_a_thread_forks(uid, grant, dies):
+    """Children that hold copies of every descriptor do not keep bind() waiting."""
+    forks = launching.build(SRC / "forks.c", *COMMON)
+    with contextlib.ExitStack() as stack:
+        if dies:
+            script = "#!/bin/sh\nkill -KILL $$\n"
+            stack.enter_context(hostile.in_the_helpers_place(script))
+        done = library(uid, forks, "60", str(errno.EACCES if dies else 0))
+    assert done.returncode == 0, done.stderr
+
+
+@MODES
+@pytest.mark.parametrize("harm", ["missing", "no capability", "not executable", "not a program"])
+def test_reliability_03_unusable_helper(uid, grant, mode, harm):
+    """It is gone or has lost its capability while the program runs: EACCES, then all is well."""
+    with waiting_program(uid, mode) as process, contextlib.ExitStack() as stack:
+        if harm == "missing":
+            aside = pathlib.Path(HELPER).rename(HELPER + ".aside")
+            stack.callback(aside.rename, HELPER)
+        elif harm == "no capability":
+            stack.callback(subprocess.run, ["setcap", "cap_net_bind_service=p", HELPER], check=True)
+            subprocess.run(["setcap", "-r", HELPER], check=True)
+        elif harm == "not executable":
+            stack.callback(os.chmod, HELPER, 0o755)
+            os.chmod(HELPER, 0o700)
+        else:
+            stack.enter_context(hostile.in_the_helpers_place("nothing that can be executed\n"))
+        let_bind(process)
+        assert answer(process) == (errno.EACCES, 0)
+
+
+def test_reliability_08_numbers_taken_by_connections(uid, grant):
+    """A daemon closes everything, clients take the numbers: not a byte goes to a client."""
+    code = """
+os.closerange(0, 100)
+server = socket.create_server(("127.0.0.1", 0))
+far, near = [], []
+for _ in range(40):
+    far.append(socket.create_connection(server.getsockname()))
+    near.append(server.accept()[0])
+sock = socket.socket()
+result = [call(sock, sin(80)), name(sock)]
+for end in far:
+    end.setblocking(False)
+    try:
+        result.append(end.recv(1000))
+    except BlockingIOError:
+        pass
+os._exit(result != [0, 80])
+"""
+    assert hostile.under_library(uid, code).returncode == 0
+
+
+CHROOTS = """
+os.chroot(sys.argv[1]); os.chdir("/")
+sock = socket.socket()
+print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
+"""
+
+
+def test_reliability_10_chroot(uid, grant):
+    """A program in a chroot without the helper: EACCES of the library, and no more harm."""
+    folder = support.scratch_dir()
+    argv = ["/usr/bin/setpriv", "--reuid", str(uid), "--clear-groups", "--inh-caps=-all,+sys_chroot",
+            "--ambient-caps=-all,+sys_chroot", "/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}",
+            "/usr/bin/python3", "-c", hostile.TARGET + CHROOTS, folder]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert done.stdout == f"{errno.EACCES} 0 0 8080\n", done.stderr
+
+
+def test_reliability_10_chroot_of_a_supervised_program(uid, grant):
+    """There the helper is started outside of the chroot: bound."""
+    folder = support.scratch_dir()
+    words = ["/usr/bin/unshare", "--user", "--map-root-user"]
+    if support.run([*words, "/bin/true"], uid=uid).returncode:
+        pytest.skip("this system allows a user no namespaces")
+    code = CHROOTS.replace("sock, sin(8080)", "socket.socket(), sin(8080)")
+    program = [*words, "/usr/bin/python3", "-c", hostile.TARGET + code, folder]
+    done = support.run([support.PYBIND, "--mode", "supervise", "--", *program], uid=uid)
+    assert done.stdout == "0 80 0 80\n", done.stderr
+
+
+def test_reliability_11_change_of_uid(uid):
+    """A program of root that becomes a user is judged as that user, bind for bind."""
+    other = support.OTHER_UID if uid == support.UID else support.UID
+    support.rules(f"byuser/{other}", "any,80")
+    code = """
+results = []
+for uid in map(int, sys.argv[1:]):
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([]); os.setresgid(7, 7, 7); os.setresuid(uid, uid, uid)
+        sock = socket.socket()
+        error = call(sock, sin(80, "127.0.0.%d" % (1 + len(results))))
+        os._exit(error if error else 80 if name(sock) == 80 else 1)
+    results.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(results)
+"""
+    argv = ["/usr/bin/python3", "-c", hostile.TARGET + code, str(uid), str(other), str(uid)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd="/",
+                          env={"LD_PRELOAD": support.LIBRARY})  # fmt: skip
+    assert done.stdout == f"[{errno.EACCES}, 80, {errno.EACCES}]\n", done.stderr
+
+
+def test_reliability_13_interval_timer(uid, grant):
+    """A timer that interrupts every 3 ms spoils no bind of the library."""
+    timer = launching.build(SUPERVISE_SRC / "timer.c", *COMMON)
+    done = library(uid, timer, "300")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "bound 300\n", "")
+
+
+def test_reliability_13_cancelled_threads(uid, grant):
+    """pthread_cancel during a bind: it ends first, and leaves neither descriptor nor child."""
+    done = library(uid, launching.build(SRC / "cancelled.c", *COMMON))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_reliability_14_many_binds_at_once(uid, grant):
+    """Hundreds of threads of several processes bind through the library: no answer is wrong."""
+    storm = launching.build(SUPERVISE_SRC / "storm.c", *COMMON)
+    done = library(uid, storm, "8", "25", "1", input="x", timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ready\nanswers ")
+    assert done.stdout.endswith(" wrong 0 failed 0\n")
+
+
+def test_reliability_14_no_process_left(uid, grant):
+    """RLIMIT_NPROC is reached: EACCES, and the next bind works when there is room again."""
+    code = """
+sock = socket.socket()
+soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
+print(call(sock, sin(80)), name(sock), call(sock, sin(81)), name(sock))
+resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+print(call(sock, sin(80)), name(sock))
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child")
+"""
+    done = hostile.under_library(uid, code)
+    refused = f"{errno.EACCES} 0 {errno.EACCES} 0\n"
+    assert done.stdout == f"{refused}0 80\nno child\n", done.stderr
+
+
+@MODES
+def test_reliability_15_errors_of_the_kernel(uid, grant, mode):
+    """A port in use and an address of another host are told as the kernel tells them."""
+    code = """
+busy, away, sock = socket.socket(), socket.socket(), socket.socket()
+print(call(busy, sin(80)), name(busy))
+print(call(away, sin(80, "192.0.2.1")), name(away))
+print(call(sock, sin(80, "127.0.0.2")), name(sock), call(sock, sin(80, "127.0.0.3")), name(sock))
+"""
+    words = ["/usr/bin/python3", "-c", hostile.TARGET + code]
+    with socket.create_server(("127.0.0.1", 80)):
+        done = support.run([support.PYBIND, "--mode", mode, "--", *words], uid=uid)
+    expected = f"{errno.EADDRINUSE} 0\n{errno.EADDRNOTAVAIL} 0\n0 80 "
+    # Twice: a privileged port is refused before the kernel looks at the socket's own name.
+    assert done.stdout == f"{expected}{errno.EINVAL} 80\n", done.stderr
+
+
+@MODES
+def test_reliability_17_no_room_to_write(uid, grant, mode):
+    """With a full disk behind its outputs a program binds; descriptor 2 may be a client."""
+    code = "s = socket.socket(); sys.exit(0 if call(s, sin(80)) == 0 and name(s) == 80 else 1)"
+    words = [support.PYBIND, "-v", "--mode", mode, "--", "/usr/bin/python3", "-c",
+             hostile.TARGET + code]  # fmt: skip
+    with open("/dev/full", "wb", buffering=0) as full:
+        assert support.run(words, uid=uid, stdout=full, stderr=full).returncode == 0
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        quiet = [word for word in words if word != "-v"]
+        assert support.run(quiet, uid=uid, stderr=theirs).returncode == 0
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
+
+
+def test_reliability_17_status_without_an_output(uid, grant):
+    """Nor do they change a status: refused is 125, not found 127, a check 125."""
+    words = [support.PYBIND, "-v", "--port"]
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with open("/dev/full", "wb", buffering=0) as full, theirs:
+        for err in (full, theirs):
+            for rest, status in ((["81", "/bin/true"], 125), (["80", "/nonexistent"], 127),
+                                 (["80", "/bin/true"], 0)):  # fmt: skip
+                assert support.run([*words, *rest], uid=uid, stderr=err).returncode == status
+        check = support.run([*words, "80", "--check", "/bin/true"], uid=uid, stdout=full)
+    assert check.returncode == 125
+    assert "No space left" in check.stderr
+
+
+@MODES
+def test_reliability_19_signal_to_the_group(uid, grant, mode):
+    """SIGINT and SIGTSTP of a terminal's keys meet the program's group, not its helper."""
+    with waiting_program(uid, mode) as process, gated_helper() as (helpers, let_on):
+        let_bind(process)
+        support.wait_for(helpers, "the helper to start")
+        (pid,) = helpers()
+        assert os.getpgid(pid) != os.getpgid(process.pid)
+        let_on()
+        assert answer(process) == (0, 80)
+
+
+def test_reliability_19_key_while_the_helper_runs(uid, grant):
+    """A program that handles SIGINT goes on binding when it comes to the whole group."""
+    code = """
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+sock = socket.socket()
+print("ready", flush=True)
+error = call(sock, sin(80))
+print(error, name(sock), len(seen), flush=True)
+"""
+    argv = ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", "/usr/bin/python3", "-c",
+            hostile.TARGET + code]  # fmt: skip
+    with gated_helper() as (helpers, let_on):
+        process = support.as_user(argv, uid=uid, stdout=subprocess.PIPE, start_new_session=True)
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            support.wait_for(helpers, "the helper to start")
+            os.killpg(process.pid, signal.SIGINT)
+            let_on()
+            assert process.stdout.readline() == b"0 80 1\n"
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()

@@ -100,6 +100,7 @@ def test_nothing_to_set_up():
         (f"chown {OTHER_UID} {CONFIG}/byuser", f"folder {CONFIG}/byuser", "owner 12345"),
     ],
 )
+@pytest.mark.hostile("R3")
 def test_found_and_set_up(damage, topic, words):
     """Damage is found, `pybindctl setup` is proposed, and repairs it; a second time nothing is left."""
     typed(damage)
@@ -239,6 +240,7 @@ def test_mounted_nosuid():
     assert "broken  proof" in done.stdout
 
 
+@pytest.mark.hostile(28)
 def test_mounted_noexec():
     """On noexec no flag file grants: found."""
     script = f"mount -t tmpfs -o noexec,mode=755 tmpfs {CONFIG} && {ctl.PYBINDCTL} setup; "
@@ -259,6 +261,7 @@ def test_mounted_noexec():
         (["strace", "-f", "-o", "/dev/null", "-e", "trace=none"], "broken  tracer"),
     ],
 )
+@pytest.mark.hostile("R20")
 def test_process(prefix, words):
     """What keeps every program that is started here from gaining a capability is found."""
     status, text = in_namespace(prefix)

@@ -102,6 +102,7 @@ def test_nested_narrows(grant80):
 @pytest.mark.parametrize(
     ("depth", "expected"), [(1, "13"), (2, "13"), (3, "bound"), (None, "bound")]
 )
+@pytest.mark.hostile("R9")
 def test_depth(grant80, depth, expected):
     """--depth N serves the first N programs of a chain; --deep and nothing serve all."""
     inner = 'exec sh -c \'exec /usr/bin/python3 -c "$0" "$1"\' "$0" "$1"'
@@ -133,6 +134,7 @@ def unprivileged_start():
 
 
 @pytest.mark.parametrize("start", [0, 80, 1024, 2000])
+@pytest.mark.hostile(30, "R20")
 def test_unprivileged_port_start(unprivileged_start, start):
     """The kernel tells what is privileged: never stricter, and files reserve above 1024 too."""
     unprivileged_start(start)
@@ -176,6 +178,7 @@ def test_nothing_privileged_is_started_plainly():
     assert (done.returncode, "LD_PRELOAD" in done.stdout) == (0, False)
 
 
+@pytest.mark.hostile("R17")
 def test_silence(grant80):
     """After the start pybind prints nothing, unless -v asked for it."""
     script = [*("--", "/usr/bin/python3", "-c", BIND), "127.0.0.1,80,tcp", "127.0.0.1,81,tcp"]

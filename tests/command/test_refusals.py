@@ -147,6 +147,7 @@ def test_flag_of_another_kind():
     assert pybind("--port", "80", "true").returncode == 0
 
 
+@pytest.mark.hostile(28)
 def test_flag_on_noexec():
     """On a noexec mount no flag file is executable: the mount is named."""
     flag("byport/80", mode=0o755)
@@ -182,6 +183,7 @@ def test_broken_rule_file(program, line, words):
     ("options", "words"),
     [({"uid": UID}, f"owner {UID}"), ({"mode": 0o666}, "mode 0666"), ({"mode": 0o600}, "readable")],
 )
+@pytest.mark.hostile(26)
 def test_unsafe_rule_file(program, options, words):
     """A rule file that the user owns, others can write, or the user cannot read."""
     path, started = program
@@ -193,6 +195,7 @@ def test_unsafe_rule_file(program, options, words):
 
 
 @pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
+@pytest.mark.hostile(26)
 def test_unsafe_directory(grant80, program, folder):
     """A directory that others can write: named, with the repair."""
     path, started = program
@@ -244,6 +247,7 @@ def test_address_of_another_host(grant80):
     refused(pybind("--port", "192.0.2.1:80", "true"), "this host has no such address")
 
 
+@pytest.mark.hostile("R3")
 def test_helper_missing(grant80, program):
     """A helper that is not installed."""
     path, started = program
@@ -256,6 +260,7 @@ def test_helper_missing(grant80, program):
     assert not started()
 
 
+@pytest.mark.hostile("R3")
 def test_helper_lost_its_capability(grant80, program):
     """A copied helper: the capability is gone, and setcap gives it back."""
     path, started = program
@@ -270,6 +275,7 @@ def test_helper_lost_its_capability(grant80, program):
         subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
 
 
+@pytest.mark.hostile(7)
 def test_nosuid_mount(grant80, program):
     """A helper on a nosuid mount."""
     path, started = program
@@ -290,6 +296,7 @@ def test_nosuid_mount(grant80, program):
         ([*DROP, "--inh-caps=-all", "--bounding-set=-net_bind_service"], "bounding set"),
     ],
 )
+@pytest.mark.hostile(5, 6)
 def test_stripped_caller(grant80, program, wrapper, words):
     """no_new_privs and a reduced bounding set are named, with and without --port."""
     path, started = program
@@ -300,6 +307,7 @@ def test_stripped_caller(grant80, program, wrapper, words):
     assert not started()
 
 
+@pytest.mark.hostile(21)
 def test_user_namespace(grant80, program):
     """In a user namespace its root is told that it is not the host's."""
     path, started = program
@@ -310,6 +318,7 @@ def test_user_namespace(grant80, program):
     assert not started()
 
 
+@pytest.mark.hostile(8)
 def test_traced(grant80, program):
     """Under strace -f of an ordinary user the tracer is named; root's tracer does no harm."""
     path, started = program

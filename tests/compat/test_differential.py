@@ -72,6 +72,7 @@ def test_authbind_helper_is_there():
     assert status.st_mode & stat.S_ISUID, "apt-get install --reinstall authbind"
 
 
+@pytest.mark.hostile(55)
 def test_only_named_differences(findings):
     """Every difference is a named one; refusals are EACCES; the deciding file is as documented."""
     print(_table(findings))

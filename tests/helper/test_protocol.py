@@ -68,6 +68,7 @@ def test_check_binds_nothing(ask, grant80):
         ({"socket": (V4, DGRAM, 136)}, w.REASON_SOCKET_KIND),
     ],
 )
+@pytest.mark.hostile(31)
 def test_unserved(ask, grant80, change, reason):
     """Everything malformed, unknown or not TCP, UDP or MPTCP is a refusal."""
     answer = ask({**BIND, **change})
@@ -90,6 +91,7 @@ def test_ipv4_request_with_more_than_four_bytes(ask, grant80):
     assert ask({"raw": raw})["reason"] == w.REASON_MALFORMED
 
 
+@pytest.mark.hostile(38, "R15")
 def test_kernel_errors_pass(ask, grant80):
     """Already bound, busy and not local are the kernel's answers, unchanged."""
     twice, away = ask({**BIND, "twice": True}, {**BIND, "addr": "192.0.2.1"})
@@ -119,6 +121,7 @@ def test_half_another_user(asker, grant80, ids):
     assert outcome(answer) == (w.REASON_IDS, errno.EACCES, 0)
 
 
+@pytest.mark.hostile(5)
 def test_no_capability(ask, grant80):
     """Without its capability the helper still judges, and says which of the two is missing."""
     answer = ask(BIND, prefix=["/usr/bin/setpriv", "--no-new-privs", "/usr/bin/env"])
@@ -129,6 +132,7 @@ def test_no_capability(ask, grant80):
     assert answer["reason"] == w.REASON_NO_RULE
 
 
+@pytest.mark.hostile(4, 10)
 def test_environment_and_argv_are_ignored(ask, grant80):
     """No argument and no variable changes an answer."""
     for change in (

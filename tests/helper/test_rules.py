@@ -165,6 +165,7 @@ def test_rule_lines(ask, line, yes, no):
         ("#" * 300 + "\nany,80", w.FAULT_TOO_LONG),
     ],
 )  # fmt: skip
+@pytest.mark.hostile(54, 55)
 def test_broken_line(ask, line, fault):
     """One broken line, wherever it stands, refuses the file, with its number."""
     rules(f"byuser/{UID}", "any,80", line, "any,80")
@@ -174,6 +175,7 @@ def test_broken_line(ask, line, fault):
     assert answer["fault"] == fault
 
 
+@pytest.mark.hostile(55)
 def test_edges_of_a_file(ask):
     """255 bytes a line, 1 MiB a file, a missing last newline and an empty file are fine."""
     path = rules(f"byuser/{UID}", "#" + "x" * 254)
@@ -188,6 +190,7 @@ def test_edges_of_a_file(ask):
     assert verdict(ask({})) == (w.REASON_RULES_TOO_BIG, f"byuser/{UID}", 0)
 
 
+@pytest.mark.hostile(26)
 def test_unsafe_rule_files(ask):
     """A rule file that is not root's alone, no regular file, or unreadable refuses."""
     name = f"byuser/{UID}"
@@ -209,6 +212,7 @@ def test_unsafe_rule_files(ask):
 
 @pytest.mark.parametrize("folder", ["", "byport", "byaddr", "byuser", "bygroup"])
 @pytest.mark.parametrize("harm", ["group", "world", "owner", "symlink"])
+@pytest.mark.hostile(26)
 def test_unsafe_folders(ask, folder, harm):
     """/etc/pybind and its folders must be root's alone, or nothing is granted."""
     flag("byport/80", mode=0o755)
@@ -239,6 +243,7 @@ def test_missing_folders(ask):
     assert verdict(ask({})) == (w.REASON_CONFIG_MISSING, "", 0)
 
 
+@pytest.mark.hostile(29)
 def test_unsearchable_folder(ask):
     """An error other than ENOENT never means 'try the next rule'."""
     rules(f"byuser/{UID}", "any,80")
@@ -248,6 +253,7 @@ def test_unsearchable_folder(ask):
     assert answer["cause"] == errno.EACCES
 
 
+@pytest.mark.hostile(52)
 def test_both_wildcards(ask):
     """:: needs 0.0.0.0 too, and a refusal says that it is about that half."""
     rules(f"byuser/{UID}", "::/0,80")
@@ -262,6 +268,7 @@ def test_both_wildcards(ask):
     assert (answer["reason"], answer["flags"] & w.FLAG_V4_HALF) == (w.REASON_NO_RULE, 0)
 
 
+@pytest.mark.hostile(49)
 def test_mapped_is_judged_as_ipv4(ask):
     """::ffff:127.0.0.1 takes the IPv4 port, so the IPv4 files count."""
     flag("byaddr/127.0.0.1,80")

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 
+import attacked
 import hostile
 import pytest
 import support
@@ -53,7 +54,7 @@ libc.prctl(38, 1, 0, 0, 0)
 sock = socket.socket()
 print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
 """
-    done = hostile.under_library(uid, code)
+    done = attacked.under_library(uid, code)
     assert done.stdout == f"{errno.EACCES} 0 0 8080\n", done.stderr
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 
+import attacked
 import hostile
 import pytest
 import support
@@ -69,7 +70,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 assert os.listdir("/proc/self/fd") == before
 print(call(later, sin(80)), name(later))
 """
-    done = hostile.under_library(uid, code)
+    done = attacked.under_library(uid, code)
     assert done.stdout == f"{errno.EACCES} 0\n" * 4 + "0 80\n", done.stderr
 
 

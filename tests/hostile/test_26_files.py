@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 
+import attacked
 import hostile
 import launching
 import pytest
@@ -191,7 +192,7 @@ def test_case_30_unprivileged_ports(uid, grant, start):
     code = "for port in (79, 80, 1500, 1999):\n    s = socket.socket()\n"
     code += "    print(call(s, sin(port)), name(s))\n"
     with hostile.sysctl("net/ipv4/ip_unprivileged_port_start", start):
-        done = hostile.under_library(uid, code)
+        done = attacked.under_library(uid, code)
     expected = "".join(
         f"0 {port}\n" if port >= start or port in (80, 1500) else f"{errno.EACCES} 0\n"
         for port in (79, 80, 1500, 1999)

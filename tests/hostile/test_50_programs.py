@@ -7,12 +7,13 @@ import pathlib
 import signal
 import subprocess
 
-import hostile
+import attacked
 import launching
 import pytest
 import supervising
 import support
-from hostile import answer, as_uid, gated_helper, let_bind, waiting_program
+from attacked import answer, gated_helper, let_bind, waiting_program
+from hostile import as_uid
 from test_manual import IO_URING
 
 SRC = pathlib.Path(__file__).resolve().parent / "src"
@@ -69,7 +70,7 @@ def dying_helper(request):
 def test_case_51_helper_killed_around_its_bind(uid, grant, dying_helper, mode):
     """Killed before its bind: EACCES; after it, before its reply: 0, as the socket says."""
     binary, expected = dying_helper
-    with waiting_program(uid, mode) as process, hostile.in_the_helpers_place(binary):
+    with waiting_program(uid, mode) as process, attacked.in_the_helpers_place(binary):
         let_bind(process)
         assert answer(process) == expected
 
@@ -89,7 +90,7 @@ print(libc.rresvport(ctypes.byref(port)), ctypes.get_errno(), 0)
 def test_case_61_ways_around_the_library(uid, grant):
     """A raw system call, bindresvport and rresvport: the kernel's EACCES, and no hang."""
     support.rules(f"byuser/!{uid}", "any,512-1023")
-    done = hostile.under_library(uid, AROUND)
+    done = attacked.under_library(uid, AROUND)
     assert done.stdout == f"-1 {errno.EACCES} 0\n" * 3, done.stderr
 
 
@@ -161,7 +162,7 @@ print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_case_62_own_seccomp_filter(uid, grant, mode):
     """A program that has forbidden itself to bind by seccomp cannot, in both modes."""
-    words = ["/usr/bin/python3", "-c", hostile.TARGET + SECCOMP]
+    words = ["/usr/bin/python3", "-c", attacked.TARGET + SECCOMP]
     done = support.run([support.PYBIND, "--mode", mode, "--", *words], uid=uid)
     assert done.stdout == f"{errno.EOPNOTSUPP} 0 {errno.EOPNOTSUPP} 0\n", done.stderr
 
@@ -180,5 +181,5 @@ print(call(sock, sin(80)), name(sock))
 
 def test_case_62_filter_that_kills(uid, grant):
     """A filter that kills for a new process or an exec: bind() does not try, so it is EACCES."""
-    done = hostile.under_library(uid, KILLER)
+    done = attacked.under_library(uid, KILLER)
     assert (done.returncode, done.stdout) == (0, f"{errno.EACCES} 0\n"), done.stderr

@@ -9,11 +9,11 @@ import signal
 import socket
 import subprocess
 
-import hostile
+import attacked
 import launching
 import pytest
 import support
-from hostile import answer, gated_helper, let_bind, waiting_program
+from attacked import answer, gated_helper, let_bind, waiting_program
 from support import HELPER
 
 SRC = pathlib.Path(__file__).resolve().parent / "src"
@@ -34,7 +34,7 @@ def test_reliability_02_helper_dies_while_a_thread_forks(uid, grant, dies):
     with contextlib.ExitStack() as stack:
         if dies:
             script = "#!/bin/sh\nkill -KILL $$\n"
-            stack.enter_context(hostile.in_the_helpers_place(script))
+            stack.enter_context(attacked.in_the_helpers_place(script))
         done = library(uid, forks, "60", str(errno.EACCES if dies else 0))
     assert done.returncode == 0, done.stderr
 
@@ -54,7 +54,7 @@ def test_reliability_03_unusable_helper(uid, grant, mode, harm):
             stack.callback(os.chmod, HELPER, 0o755)
             os.chmod(HELPER, 0o700)
         else:
-            stack.enter_context(hostile.in_the_helpers_place("nothing that can be executed\n"))
+            stack.enter_context(attacked.in_the_helpers_place("nothing that can be executed\n"))
         let_bind(process)
         assert answer(process) == (errno.EACCES, 0)
 
@@ -78,7 +78,7 @@ for end in far:
         pass
 os._exit(result != [0, 80])
 """
-    assert hostile.under_library(uid, code).returncode == 0
+    assert attacked.under_library(uid, code).returncode == 0
 
 
 CHROOTS = """
@@ -93,7 +93,7 @@ def test_reliability_10_chroot(uid, grant):
     folder = support.scratch_dir()
     argv = ["/usr/bin/setpriv", "--reuid", str(uid), "--clear-groups", "--inh-caps=-all,+sys_chroot",
             "--ambient-caps=-all,+sys_chroot", "/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}",
-            "/usr/bin/python3", "-c", hostile.TARGET + CHROOTS, folder]  # fmt: skip
+            "/usr/bin/python3", "-c", attacked.TARGET + CHROOTS, folder]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.stdout == f"{errno.EACCES} 0 0 8080\n", done.stderr
 
@@ -105,7 +105,7 @@ def test_reliability_10_chroot_of_a_supervised_program(uid, grant):
     if support.run([*words, "/bin/true"], uid=uid).returncode:
         pytest.skip("this system allows a user no namespaces")
     code = CHROOTS.replace("sock, sin(8080)", "socket.socket(), sin(8080)")
-    program = [*words, "/usr/bin/python3", "-c", hostile.TARGET + code, folder]
+    program = [*words, "/usr/bin/python3", "-c", attacked.TARGET + code, folder]
     done = support.run([support.PYBIND, "--mode", "supervise", "--", *program], uid=uid)
     assert done.stdout == "0 80 0 80\n", done.stderr
 
@@ -126,7 +126,7 @@ for uid in map(int, sys.argv[1:]):
     results.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 print(results)
 """
-    argv = ["/usr/bin/python3", "-c", hostile.TARGET + code, str(uid), str(other), str(uid)]
+    argv = ["/usr/bin/python3", "-c", attacked.TARGET + code, str(uid), str(other), str(uid)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd="/",
                           env={"LD_PRELOAD": support.LIBRARY})  # fmt: skip
     assert done.stdout == f"[{errno.EACCES}, 80, {errno.EACCES}]\n", done.stderr
@@ -168,7 +168,7 @@ try:
 except ChildProcessError:
     print("no child")
 """
-    done = hostile.under_library(uid, code)
+    done = attacked.under_library(uid, code)
     refused = f"{errno.EACCES} 0 {errno.EACCES} 0\n"
     assert done.stdout == f"{refused}0 80\nno child\n", done.stderr
 
@@ -182,7 +182,7 @@ print(call(busy, sin(80)), name(busy))
 print(call(away, sin(80, "192.0.2.1")), name(away))
 print(call(sock, sin(80, "127.0.0.2")), name(sock), call(sock, sin(80, "127.0.0.3")), name(sock))
 """
-    words = ["/usr/bin/python3", "-c", hostile.TARGET + code]
+    words = ["/usr/bin/python3", "-c", attacked.TARGET + code]
     with socket.create_server(("127.0.0.1", 80)):
         done = support.run([support.PYBIND, "--mode", mode, "--", *words], uid=uid)
     expected = f"{errno.EADDRINUSE} 0\n{errno.EADDRNOTAVAIL} 0\n0 80 "
@@ -195,7 +195,7 @@ def test_reliability_17_no_room_to_write(uid, grant, mode):
     """With a full disk behind its outputs a program binds; descriptor 2 may be a client."""
     code = "s = socket.socket(); sys.exit(0 if call(s, sin(80)) == 0 and name(s) == 80 else 1)"
     words = [support.PYBIND, "-v", "--mode", mode, "--", "/usr/bin/python3", "-c",
-             hostile.TARGET + code]  # fmt: skip
+             attacked.TARGET + code]  # fmt: skip
     with open("/dev/full", "wb", buffering=0) as full:
         assert support.run(words, uid=uid, stdout=full, stderr=full).returncode == 0
     ours, theirs = socket.socketpair()
@@ -245,7 +245,7 @@ error = call(sock, sin(80))
 print(error, name(sock), len(seen), flush=True)
 """
     argv = ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", "/usr/bin/python3", "-c",
-            hostile.TARGET + code]  # fmt: skip
+            attacked.TARGET + code]  # fmt: skip
     with gated_helper() as (helpers, let_on):
         process = support.as_user(argv, uid=uid, stdout=subprocess.PIPE, start_new_session=True)
         try:

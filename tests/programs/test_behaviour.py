@@ -53,32 +53,38 @@ def link_local():
 
 
 @pytest.mark.parametrize("how", ["loop", "closefrom", "close_range"])
+@pytest.mark.hostile("R8")
 def test_closes_all_descriptors_first(how):
     """A program without any descriptor binds, whatever number its socket has."""
     run_granted(build("closes_all.c"), how)
 
 
+@pytest.mark.hostile("R7")
 def test_binds_in_a_child():
     """A child of fork, of a double fork and of vfork binds what its parent opened."""
     run_granted(build("binds_in_child.c"))
 
 
+@pytest.mark.hostile("R12")
 def test_threads_bind_while_another_waits_for_children():
     """32 threads bind and re-bind; waitpid(-1), waitid and SIGCHLD meet no stray child."""
     run_granted(build("threads.c"), timeout=60)
 
 
 @pytest.mark.parametrize("mode", ["ignored", "blocked", "subreaper"])
+@pytest.mark.hostile("R12")
 def test_signals_and_orphans_of_a_bind_do_not_show(children, mode):
     """SIGCHLD ignored or blocked, or the program a subreaper: bind leaves no trace."""
     run_granted(children, mode)
 
 
+@pytest.mark.hostile("R12")
 def test_sigchld_ignored_by_the_caller(children):
     """SIGCHLD that a shell ignores for its program does not break bind."""
     run_granted("/bin/sh", "-c", 'trap "" CHLD; exec "$0" subreaper', children)
 
 
+@pytest.mark.hostile("R12")
 def test_pid_one_of_a_pid_namespace(children):
     """A program that is PID 1 binds and is left no orphan."""
     unshare = launching.need("unshare", "util-linux")
@@ -105,11 +111,13 @@ def test_binds_closes_and_binds_again(bind_once):
     run_granted(bind_once, "200")
 
 
+@pytest.mark.hostile(40)
 def test_address_lengths():
     """Every length that bind(2) takes is taken, up to sizeof(struct sockaddr_storage)."""
     run_granted(build("lengths.c"))
 
 
+@pytest.mark.hostile(53)
 def test_link_local_address_with_scope():
     """A link-local address is bound on the interface that its scope id names."""
     with link_local() as interface:
@@ -128,6 +136,7 @@ def test_link_local_address_with_scope():
         "echo $($P)",
     ],
 )
+@pytest.mark.hostile("R9")
 def test_started_by_chains_of_shells(bind_once, script):
     """However many shells stand between pybind and the program, it is served."""
     result = run_granted("/usr/bin/env", f"P={bind_once}", "/bin/sh", "-c", script)
@@ -172,6 +181,7 @@ def test_preload_library_of_the_caller():
     assert "other library called\n" in result.stderr
 
 
+@pytest.mark.hostile("R13")
 def test_bind_in_a_signal_handler():
     """A handler that interrupts a bind may bind too, on an alternate stack."""
     run_granted(build("in_handler.c"))

@@ -242,6 +242,7 @@ def on_terminal(launch, argv):
         os.close(master)
 
 
+@pytest.mark.hostile("R19")
 def test_terminal(launch):
     """The terminal, its foreground group and settings are the program's; Ctrl-C ends it."""
     program = launching.build("terminal.c")

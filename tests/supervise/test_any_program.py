@@ -65,6 +65,7 @@ def go_server():
     return supervising.build_go()
 
 
+@pytest.mark.hostile(61)
 def test_go(go_server):
     """A Go net/http server, built without cgo, answers over IPv4 and IPv6."""
     with support.server(under_pybind(go_server), ready=support.answers_http) as process:
@@ -134,6 +135,7 @@ def test_dynamic_with_supervise(dynamic_server, how):
 
 
 @pytest.mark.parametrize("mode", ["static", "dynamic"])
+@pytest.mark.hostile(61)
 def test_bindresvport(static_server, dynamic_server, mode):
     """glibc's bindresvport gets a port of 600 to 1023 where ! entries grant them."""
     static = mode == "static"

@@ -58,6 +58,7 @@ def test_interpreter_that_is_missing():
     assert f"cannot start '{broken}'" in result.stderr
 
 
+@pytest.mark.hostile("R8")
 def test_daemon(agent):
     """The front returns when the daemon's parent does; the daemon goes on binding."""
     with started(under_pybind(agent)) as (front, talk):

@@ -51,6 +51,7 @@ def test_terminal_is_usable(argv):
         assert job.event() == "exited 3"
 
 
+@pytest.mark.hostile("R19")
 def test_ctrl_c_arrives_once(argv):
     """Ctrl-C reaches a program that counts SIGINT exactly once, each time."""
     with on_terminal(argv) as job:

@@ -141,6 +141,7 @@ def test_removed_entry_stops_binds_at_once(agent, entry):
         assert talk.ask("bind tcp 127.90.0.1 80") == OK
 
 
+@pytest.mark.hostile("R11")
 def test_root_is_refused(grant80, agent):
     """Root's program is not supervised: what it starts as others would be judged as root."""
     argv = under_pybind(agent, mode="supervise")
@@ -155,6 +156,7 @@ def test_root_needs_none(agent):
         assert talk.ask("bind tcp 127.90.0.1 80") == OK
 
 
+@pytest.mark.hostile(60)
 def test_program_that_is_not_dumpable(grant80, agent):
     """A program of mode 0711 hides its descriptors: refused, with the mode."""
     agent = support.compile_c("int main(void) { return 0; }", "-static")
@@ -162,6 +164,7 @@ def test_program_that_is_not_dumpable(grant80, agent):
     refused(support.run(under_pybind(agent, mode="supervise")), os.fspath(agent))
 
 
+@pytest.mark.hostile(60)
 def test_descendant_that_is_not_dumpable(grant80, static_server, agent):
     """Inside the tree such a program gets EACCES, as it would without pybind, and no hang."""
     hidden = support.scratch_dir() / "agent"
@@ -174,6 +177,7 @@ def test_descendant_that_is_not_dumpable(grant80, static_server, agent):
         assert talk.ask("unix") == OK
 
 
+@pytest.mark.hostile(60)
 def test_nested_supervisors(grant80, agent):
     """A second supervisor in one tree is refused: the kernel allows one listener (EBUSY)."""
     inner = under_pybind(agent, mode="supervise")
@@ -190,6 +194,7 @@ def test_auto_inside_of_a_supervisor(grant80, agent, dynamic_agent, linked):
         assert talk.ask("bind tcp 127.90.0.1 81") == EACCES
 
 
+@pytest.mark.hostile("R20")
 def test_no_new_privs_of_the_caller(grant80, agent):
     """Inside no_new_privs no helper can gain its capability: refused before the start."""
     argv = ["/usr/bin/setpriv", "--no-new-privs", *under_pybind(agent)]
@@ -208,6 +213,7 @@ def test_network_namespace_of_the_program(grant80, agent):
         assert talk.ask("bind tcp 0.0.0.0 8080") == OK
 
 
+@pytest.mark.hostile(30)
 def test_sysctl_lowered_meanwhile(agent):
     """With ip_unprivileged_port_start at 80 no entry is needed, in a running program too."""
     sysctl = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
@@ -221,6 +227,7 @@ def test_sysctl_lowered_meanwhile(agent):
             subprocess.run(["/bin/sh", "-c", f"echo 1024 >{sysctl}"], check=True, timeout=10)
 
 
+@pytest.mark.hostile("R3")
 def test_helper_that_is_gone(grant80, agent):
     """A helper that has gone while the program runs: EACCES, and the binds after it work."""
     with started(under_pybind(agent)) as (_, talk):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 
+import pytest
 import supervising
 import support
 from support import compile_c, pybind
@@ -124,6 +125,7 @@ def test_sigstop_and_sigchld_of_the_front():
         assert front.wait(support.PATIENCE_S) == 0
 
 
+@pytest.mark.hostile(59)
 def test_eintr_without_sa_restart(grant80):
     """A handler without SA_RESTART before the supervisor looks: bind may fail with EINTR."""
     with supervised(compile_c(EINTR)) as front:
@@ -139,6 +141,7 @@ def test_eintr_without_sa_restart(grant80):
         assert front.wait(support.PATIENCE_S) == 0
 
 
+@pytest.mark.hostile(61)
 def test_io_uring_is_not_reported(grant80):
     """A bind through io_uring is the kernel's alone, and refused."""
     done = pybind("--mode", "supervise", compile_c(IO_URING))

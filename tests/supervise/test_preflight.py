@@ -76,6 +76,7 @@ def install_fails_with(monkeypatch, error):
     return reasons(start._install, b"")
 
 
+@pytest.mark.hostile(58)
 def test_kernel_too_old(monkeypatch):
     """A kernel without WAIT_KILLABLE_RECV (EINVAL) is refused, with its release and the needed."""
     words = install_fails_with(monkeypatch, errno.EINVAL)

@@ -149,6 +149,7 @@ def test_front_killed(agent):
     wait_gone(supervisor)
 
 
+@pytest.mark.hostile("R4")
 def test_supervisor_killed(agent):
     """kill -9 of the supervisor kills the program; the others can bind no more."""
     with family(agent) as (front, supervisor, program, child):
@@ -160,6 +161,7 @@ def test_supervisor_killed(agent):
         assert child.ask("bind tcp 127.90.0.1 8080") == ENOSYS
 
 
+@pytest.mark.hostile("R4")
 def test_supervisor_killed_while_a_bind_waits(agent):
     """A bind that was pending ends with an error: nobody hangs without a supervisor."""
     with family(agent) as (front, supervisor, _, child):

@@ -92,6 +92,7 @@ def inventory(supervisor):
 
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
+@pytest.mark.hostile("R5")
 def test_thousand_threads(storm, linked):
     """1,000 threads of 20 processes bind at once: every answer comes, and is right.
 
@@ -127,6 +128,7 @@ def test_thousand_threads(storm, linked):
 
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
+@pytest.mark.hostile(58, "R6")
 def test_interval_timer(linked):
     """A timer that interrupts every 3 ms (SA_RESTART) spoils none of 1,000 binds."""
     program, mode = modes("timer.c")[linked]
@@ -142,6 +144,7 @@ def test_killed_in_the_middle(linked):
     assert (result.returncode, result.stdout, result.stderr) == (0, "killed 200\n", "")
 
 
+@pytest.mark.hostile(60, "R6")
 def test_killed_while_the_supervisor_is_late(agent):
     """Children killed before their bind was even looked at leave no trace."""
     with started(under_pybind(agent)) as (_, talk):
@@ -159,6 +162,7 @@ def test_killed_while_the_supervisor_is_late(agent):
         support.wait_for(lambda: inventory(supervisor) == before, f"{before} in the supervisor")
 
 
+@pytest.mark.hostile(60)
 def test_killed_while_the_helper_works(agent):
     """Killed when the helper has its socket already: dead at once, and the port is free."""
     with started(under_pybind(agent)) as (_, talk):
@@ -175,6 +179,7 @@ def test_killed_while_the_helper_works(agent):
         assert talk.ask("bind tcp 127.90.0.1 80") == 0
 
 
+@pytest.mark.hostile("R16")
 def test_one_slow_helper_delays_nobody_else(agent):
     """While one helper is slow, other binds, privileged ones too, get their answers."""
     with started(under_pybind(agent)) as (_, talk):
@@ -209,6 +214,7 @@ def test_whole_tree_killed_while_binds_wait(agent):
 
 
 @pytest.mark.parametrize("how", ["leaderless", "unshared", "vfork"])
+@pytest.mark.hostile(60)
 def test_descriptor_table_of_the_calling_thread(tables, how):
     """It is the calling thread's socket that is bound, whatever its leader has or is."""
     result = support.run(under_pybind(tables, how))
@@ -216,6 +222,7 @@ def test_descriptor_table_of_the_calling_thread(tables, how):
 
 
 @pytest.mark.parametrize("port", [80, 8080])
+@pytest.mark.hostile(57)
 def test_address_rewritten_meanwhile(port):
     """HOSTILE 57: a thread that rewrites the address gets no port that is not granted."""
     program = supervising.build("flip.c", "-static")

@@ -22,6 +22,7 @@ def go_program():
     return supervising.need(supervising.GO, "golang-go")
 
 
+@pytest.mark.hostile("R17")
 def test_auto_prints_nothing(agent, dynamic_agent):
     """Neither way says a word, not when a bind is refused either."""
     for program in (agent, dynamic_agent):

@@ -12,7 +12,6 @@ import subprocess
 import attacked
 import hostile
 import pytest
-import support
 from hostile import Helper, as_uid, ask, bind_request, granted, python
 
 from pybind import _wire as w
@@ -166,9 +165,9 @@ def never_ask():
         return Helper(sock, prepare=block_everything).outcome()
 
 
-def test_case_16_helper_gives_up():
+def test_case_16_helper_gives_up(uid):
     """Asked nothing, it ends by its own alarm, which the caller cannot have blocked."""
-    outcome = as_uid(support.UID, never_ask)
+    outcome = as_uid(uid, never_ask)
     assert outcome.denied
     assert outcome.status == -signal.SIGALRM
 

@@ -242,17 +242,24 @@ def test_case_41_ports_that_need_no_grant(uid, grant):
     assert as_uid(uid, lambda: ask(request=bind_request(8080))) == hostile.refused(w.REASON_NO_RULE)
 
 
-def test_case_42_address_rewritten_by_a_thread(uid):
+def test_case_42_address_rewritten_by_a_thread(uid, grant):
     """In a program with the library: what was judged is what is bound."""
-    support.rules(f"byuser/{uid}", "any,80")
-    flip = launching.build(launching.SRC.parent.parent / "supervise/src/flip.c",
-                           "-I", launching.SRC)  # fmt: skip
-    done = support.run([support.PYBIND, "--port", "80", "--", flip, "80", "1000"], uid=uid,
-                       timeout=120)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    _, allowed, _, forbidden, _, no = done.stdout.split()
-    assert (int(forbidden), int(allowed) + int(no)) == (0, 1000)
-    assert int(allowed) > 0 < int(no)  # control: both were met
+    source = launching.SRC.parent.parent / "supervise/src/flip.c"
+    flip = launching.build(source, "-I", launching.SRC)
+    argv = [support.PYBIND, "--port", "80", "--", flip, "80", "500"]
+    met = {"allowed": 0, "refused": 0}
+
+    def both_met():
+        """Whether the two threads really ran at once is the scheduler's affair."""
+        done = support.run(argv, uid=uid, timeout=120)
+        assert done.returncode == 0, done.stderr
+        _, allowed, _, forbidden, _, no = done.stdout.split()
+        assert (int(forbidden), int(allowed) + int(no)) == (0, 500)
+        met["allowed"] += int(allowed)
+        met["refused"] += int(no)
+        return all(met.values())
+
+    support.wait_for(both_met, "both answers")
 
 
 def linger():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# make, make install (as root), make demo (as root), make test (as root)
+# make, make install (as root), make demo (as root), make test (as root), make bench (as root)
 
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -170,6 +170,12 @@ test:
 	$(MAKE) all $(BUILD)/newest-click $(BUILD)/init-systems
 	tools/test $(TESTS)
 
+# BENCH='launch bind' and the like: some parts, or options of bench/__main__.py.
+bench:
+	tools/need bench
+	$(MAKE) all
+	tools/sandbox $(PYTHON) -m bench $(BENCH)
+
 lint:
 	tools/need lint
 	tools/run-lint
@@ -178,4 +184,4 @@ clean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all install install-authbind-compat uninstall demo test lint clean FORCE
+.PHONY: all install install-authbind-compat uninstall demo test bench lint clean FORCE

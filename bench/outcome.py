@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a part of the benchmark found, as values and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .paired import Series
+
+if TYPE_CHECKING:
+    import pathlib
+
+_DIGITS = 5  # significant ones, in the files
+
+
+class Promise(NamedTuple):
+    """A number that must lie within limits; None: it could not be measured, which is no proof."""
+
+    text: str
+    value: float | None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Tell whether the value is known and within the limits."""
+        return (
+            self.value is not None
+            and (self.at_least is None or self.value >= self.at_least)
+            and (self.at_most is None or self.value <= self.at_most)
+        )
+
+    @property
+    def limits(self) -> str:
+        """Return the limits in words."""
+        words = [
+            f"{word} {limit:.4g}"
+            for word, limit in (("at least", self.at_least), ("at most", self.at_most))
+            if limit is not None
+        ]
+        return ", ".join(words)
+
+
+class Outcome(NamedTuple):
+    """The figures of one part."""
+
+    series: list[Series]
+    promises: list[Promise]
+    notes: list[str]
+
+    def find(self, title: str) -> Series:
+        """Return the series of that title."""
+        return next(series for series in self.series if series.title == title)
+
+
+def write(path: pathlib.Path, outcome: Outcome, machine: dict[str, Any]) -> None:
+    """Write an outcome and the machine that it was found on as JSON."""
+    series = [
+        {**s._asdict(), "values": {w: [_short(v) for v in vs] for w, vs in s.values.items()}}
+        for s in outcome.series
+    ]
+    promises = [
+        {**p._asdict(), "value": None if p.value is None else _short(p.value), "kept": p.kept}
+        for p in outcome.promises
+    ]
+    found = {"machine": machine, "series": series, "promises": promises, "notes": outcome.notes}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def read(path: pathlib.Path) -> tuple[Outcome, dict[str, Any]]:
+    """Return what write() wrote: the outcome and the machine."""
+    found = json.loads(path.read_text())
+    promises = [
+        Promise(**{name: value for name, value in promise.items() if name != "kept"})
+        for promise in found["promises"]
+    ]
+    series = [Series(**series) for series in found["series"]]
+    return Outcome(series, promises, found["notes"]), found["machine"]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

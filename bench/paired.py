@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Paired runs: the ways take turns, and one of them is measured against itself.
+
+A change in the machine's load meets all ways of a round, so a ratio is made
+within a round, and what is reported is the median of the ratios.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+AGAIN = "the reference again"
+
+
+def paired(ways: Mapping[str, Callable[[], T]], rounds: int, reference: str) -> dict[str, list[T]]:
+    """Run every way once in each round, every other round backwards (A B B A).
+
+    The way `reference` runs twice in a round, the second time as AGAIN, unless
+    `ways` has an AGAIN of its own. Returns what each way returned, by round.
+    """
+    order = dict(ways)
+    order.setdefault(AGAIN, order[reference])
+    found: dict[str, list[T]] = {name: [] for name in order}
+    for number in range(rounds):
+        for name in list(order)[:: 1 if number % 2 == 0 else -1]:
+            found[name].append(order[name]())
+    return found
+
+
+class Series(NamedTuple):
+    """One quantity, measured for several ways in the same rounds."""
+
+    title: str
+    unit: str  # of the values; "s", "1/s" or "B"
+    reference: str  # the way that ratios are made with
+    values: dict[str, list[float]]  # by way; the n-th is that of round n
+
+    def median(self, way: str) -> float:
+        """Return the median over the rounds."""
+        return statistics.median(self.values[way])
+
+    def ratio(self, way: str, to: str = "") -> float:
+        """Return the median of the rounds' ratios of `way` and `to`, or the reference."""
+        return statistics.median(self._ratios(way, to or self.reference))
+
+    def noise(self) -> float | None:
+        """Return the factor within which 8 of 10 ratios of the reference with itself lie.
+
+        At least 1; None where the reference was not measured twice, or in one round only.
+        """
+        if AGAIN not in self.values:
+            return None
+        factors = [max(ratio, 1 / ratio) for ratio in self._ratios(AGAIN, self.reference)]
+        if len(factors) < 2:
+            return None
+        return statistics.quantiles(factors, n=10, method="inclusive")[7]
+
+    def _ratios(self, way: str, to: str) -> list[float]:
+        return [a / b for a, b in zip(self.values[way], self.values[to])]

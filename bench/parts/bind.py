@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long does one bind(2) take, by the way it is served and by the size of the program?
+
+The programs (src/bind_loop.c) are filled once and live on while they take
+turns. What the promises compare is alive together and takes turns together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from typing import TYPE_CHECKING
+
+import support
+
+from bench import machine, world
+from bench.outcome import Outcome, Promise
+from bench.paired import Series, paired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAIN = "bind of port 80: preload and authbind"
+REST = "bind of port 80: native and supervised"
+UNPRIVILEGED = "bind of port 8080"
+HEAPS_GIB = (0, 1, 4)
+ROUNDS = 25
+_BINDS = 30  # of one way, in one round
+_BINDS_LONG = 3  # where one of them takes tens of milliseconds
+_PINNED = "one CPU"
+_UNPRIVILEGED_FROM = 1024
+_MEMORY_SPARE = 1.15  # page tables, and the machine itself
+_PIN = ["/usr/bin/taskset", "--cpu-list", "0"]
+
+
+class _Loop:
+    """A running bind_loop; `native` runs as root, all others as nobody."""
+
+    def __init__(self, program: str, way: str, heap_gib: int, port: int, pinned: bool) -> None:
+        argv = [*world.wrapper(way), program, str(port), str(heap_gib << 10)]
+        self._count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
+        ids = {"uid": 0, "gid": 0} if way == "native" and port < _UNPRIVILEGED_FROM else {}
+        self._process = support.as_user(
+            [*(_PIN if pinned else []), *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, **ids,
+        )  # fmt: skip
+        if self._process.stdout.readline() != "ready\n":
+            raise ChildProcessError(f"{argv} does not start")
+
+    def bind(self) -> float:
+        """Return the seconds of a bind, the median of a few."""
+        self._process.stdin.write(f"{self._count}\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline()) * 1e-9
+
+    def end(self) -> None:
+        """End the program, by the end of its input."""
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+def name_of(way: str, heap_gib: int | str) -> str:
+    """Return the name of a way at a heap, as in the series."""
+    return f"{way}, {heap_gib} GiB" if isinstance(heap_gib, int) else f"{way}, {heap_gib}"
+
+
+def run(rounds: int) -> Outcome:
+    """Measure; the ratios are those to the preload library without a heap."""
+    world.grant(80)
+    program = world.compiled("bind_loop")
+    heaps, notes = _heaps_that_fit()
+    small = name_of("preload", 0)
+    both = {name_of(way, heap): (way, heap, 80, False) for heap in heaps
+            for way in ("preload", "authbind")}  # fmt: skip
+    both |= {name_of(way, _PINNED): (way, 0, 80, True) for way in ("preload", "authbind")}
+    rest = {name_of(way, heap): (way, heap, 80, False) for heap in heaps
+            for way in ("native", "supervised")}  # fmt: skip
+    rest |= {small: ("preload", 0, 80, False)}
+    free = {way: (way, 0, 8080, False) for way in ("native", "preload", "supervised", "authbind")}
+    series = [
+        Series(title, "s", reference, _measured(program, ways, rounds, reference))
+        for title, ways, reference in (
+            (MAIN, both, small), (REST, rest, small), (UNPRIVILEGED, free, "native"),
+        )
+    ]  # fmt: skip
+    pinned = series[0].ratio(name_of("authbind", _PINNED), name_of("preload", _PINNED))
+    notes.append(f"authbind / preload without a heap, both on one CPU: {pinned:.3g}")
+    return Outcome(series, _promises(series[0], heaps), notes)
+
+
+def _measured(
+    program: str, ways: dict[str, tuple[str, int, int, bool]], rounds: int, reference: str
+) -> dict[str, list[float]]:
+    with _running(program, ways) as loops:
+        return paired({name: loop.bind for name, loop in loops.items()}, rounds, reference)
+
+
+@contextlib.contextmanager
+def _running(
+    program: str, ways: dict[str, tuple[str, int, int, bool]]
+) -> Iterator[dict[str, _Loop]]:
+    loops: dict[str, _Loop] = {}
+    try:
+        for name, words in ways.items():
+            loops[name] = _Loop(program, *words)
+        yield loops
+    finally:
+        for loop in loops.values():
+            loop.end()
+
+
+def _heaps_that_fit() -> tuple[list[int], list[str]]:
+    free = machine.memory()["MemAvailable"] / 2**30 / _MEMORY_SPARE
+    heaps = [heap for at, heap in enumerate(HEAPS_GIB) if 2 * sum(HEAPS_GIB[: at + 1]) <= free]
+    left = [str(heap) for heap in HEAPS_GIB if heap not in heaps]
+    note = f"heaps of {', '.join(left)} GiB left out: {free:.0f} GiB of memory are available"
+    return heaps, [note] if left else []
+
+
+def _promises(series: Series, heaps: list[int]) -> list[Promise]:
+    largest = HEAPS_GIB[-1]
+    known = largest in heaps
+    factor = {
+        heap: series.ratio(name_of("authbind", heap), name_of("preload", heap))
+        for heap in heaps
+    }  # fmt: skip
+    growth = [series.ratio(name_of("preload", heap)) for heap in heaps[1:]]
+    flat = max(growth) if known else None
+    return [
+        Promise("authbind / preload, one bind of a small program", factor[0], at_least=6),
+        Promise(f"authbind / preload, one bind with a heap of {largest} GiB", factor.get(largest),
+                at_least=200),
+        Promise("preload: the largest of the heaps / none", flat, at_most=1.1),
+    ]  # fmt: skip

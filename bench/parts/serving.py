@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How many requests does nginx answer on port 80, by who opened the port for it?
+
+All servers run at once, each on a loopback address of its own, and are loaded
+in turn. The second nginx of root (AGAIN) shows what is noise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import subprocess
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import support
+
+from bench import world
+from bench.outcome import Outcome, Promise
+from bench.paired import AGAIN, Series, paired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROUNDS = 8
+LOADS = {
+    "connections kept": [],
+    "a connection for each request": ["--header", "Connection: close"],
+}
+_SECONDS = 2  # of one load
+_CONNECTIONS = 16
+_ROOT, _PRELOAD, _SUPERVISED = (
+    "nginx as root",
+    "nginx under pybind",
+    "nginx under pybind, supervised",
+)
+_SOCAT, _PROXY = "behind socat", "behind nginx as a proxy"
+_HOSTS = {
+    _ROOT: "127.0.0.1", AGAIN: "127.0.0.2", _PRELOAD: "127.0.0.3", _SUPERVISED: "127.0.0.4",
+    _SOCAT: "127.0.0.5", _PROXY: "127.0.0.6",
+}  # fmt: skip
+_HIGH_PORT = 8080
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_CONFIG = """
+daemon off;
+worker_processes 1;
+{user}
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    upstream high {{ server {host}:{high}; keepalive 64; keepalive_requests 100000000; }}
+    server {{
+        listen {host}:{port};
+        location / {{ {does} }}
+    }}
+}}
+"""
+_ANSWERS = 'return 200 "%s";' % ("x" * 1023)
+_PROXIES = 'proxy_pass http://high; proxy_http_version 1.1; proxy_set_header Connection "";'
+
+
+class _Answered(NamedTuple):
+    """What wrk saw: requests per second, and two percentiles of the latency in seconds."""
+
+    rate: float
+    middle: float
+    slow: float
+
+
+def titles_of(load: str) -> tuple[str, str, str]:
+    """Return the titles of a load's series: requests per second, latency's median, its 99 %."""
+    return f"nginx, {load}", f"latency, {load}: median", f"latency, {load}: 99th percentile"
+
+
+def run(rounds: int) -> Outcome:
+    """Measure; the ratios are those to the server that root started."""
+    world.grant(80)
+    # Closed connections in TIME_WAIT would use up the client's ports.
+    pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
+    series, promises = [], []
+    with contextlib.ExitStack() as stack:
+        for starter in _starters():
+            stack.enter_context(starter)
+        for load, options in LOADS.items():
+            ways = {way: partial(_load, host, options) for way, host in _HOSTS.items()}
+            found = paired(ways, rounds, _ROOT)
+            for title, unit, at in zip(titles_of(load), ("1/s", "s", "s"), range(3)):
+                values = {way: [answered[at] for answered in them] for way, them in found.items()}
+                series.append(Series(title, unit, _ROOT, values))
+            rates = series[-3]
+            noise = rates.noise()
+            promises.append(
+                Promise(f"requests per second, {load}: {_PRELOAD} / as root",
+                        rates.ratio(_PRELOAD) if noise else None, at_least=1 / (noise or 1))
+            )  # fmt: skip
+    return Outcome(series, promises, [])
+
+
+def _starters() -> list[contextlib.AbstractContextManager[None]]:
+    """Return what starts each server, not started yet."""
+    nobody = {"uid": support.UID, "gid": support.GID}
+    root = {"uid": 0, "gid": 0}
+    socat = ["/usr/bin/socat", f"TCP-LISTEN:80,bind={_HOSTS[_SOCAT]},reuseaddr,fork,nodelay",
+             f"TCP:{_HOSTS[_SOCAT]}:{_HIGH_PORT},nodelay"]  # fmt: skip
+    return [
+        _nginx(_HOSTS[_ROOT], root),
+        _nginx(_HOSTS[AGAIN], root),
+        _nginx(_HOSTS[_PRELOAD], nobody, "preload"),
+        _nginx(_HOSTS[_SUPERVISED], nobody, "supervised"),
+        _nginx(_HOSTS[_SOCAT], nobody, port=_HIGH_PORT),
+        _running(socat, _HOSTS[_SOCAT], 80, root),
+        _nginx(_HOSTS[_PROXY], nobody, port=_HIGH_PORT),
+        _nginx(_HOSTS[_PROXY], root, does=_PROXIES),
+    ]
+
+
+def _nginx(
+    host: str, ids: dict[str, int], way: str = "", port: int = 80, does: str = _ANSWERS
+) -> contextlib.AbstractContextManager[None]:
+    folder = support.scratch_dir()
+    config = folder / "nginx.conf"
+    config.write_text(
+        _CONFIG.format(
+            user="" if ids["uid"] else "user nobody nogroup;",
+            folder=folder,
+            host=host,
+            port=port,
+            high=_HIGH_PORT,
+            does=does,
+        )  # fmt: skip
+    )
+    nginx = ["/usr/sbin/nginx", "-p", folder, "-e", folder / "error.log", "-c", config]
+    argv = [*world.wrapper(way, f"{host}:80"), *map(os.fspath, nginx)]
+    return _running(argv, host, port, ids)
+
+
+@contextlib.contextmanager
+def _running(argv: list[str], host: str, port: int, ids: dict[str, int]) -> Iterator[None]:
+    with support.server(argv, ready=lambda: support.answers_http(host, port), **ids):
+        yield
+
+
+def _load(host: str, options: list[str]) -> _Answered:
+    """Load one server with wrk, which needs about one of the CPUs."""
+    command = ["wrk", "--threads", "1", "--connections", str(_CONNECTIONS), "--latency",
+               "--duration", f"{_SECONDS}s", *options, f"http://{host}/"]  # fmt: skip
+    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    rate = re.search(r"^Requests/sec:\s+([\d.]+)", text, re.M)
+    latency = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+[mu]?s)$", text, re.M))
+    if not rate or len(latency) != 2 or re.search(r"Non-2xx|Socket errors", text):
+        raise ChildProcessError(f"{host}: wrk says\n{text}")
+    return _Answered(float(rate.group(1)), _seconds(latency["50"]), _seconds(latency["99"]))
+
+
+def _seconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)([mu]?s)", text).groups()  # type: ignore[union-attr]
+    return float(number) * _UNITS[unit]

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The world of the measurements: grants, programs, users, on fair ground.
+
+Everything runs as root inside tools/sandbox; what is measured runs as nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pathlib
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+import support
+
+from . import ROOT
+
+AUTHBIND = pathlib.Path("/etc/authbind")
+ENVIRON = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+SERVED = ("preload", "supervised", "authbind")
+_MODES = {"preload": "preload", "supervised": "supervise"}
+_INSTALLED = ("bin/pybind", "lib/pybind", "libexec/pybind", "share/pybind")
+
+
+def grant(port: int) -> None:
+    """Let nobody bind a port, by the same file for pybind and for authbind."""
+    support.flag(f"byport/{port}")
+    path = AUTHBIND / "byport" / str(port)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.chown(path, 0, support.GID)
+    path.chmod(0o750)
+
+
+def clear() -> None:
+    """Leave the permission folders of both empty."""
+    support.clear_config()
+    shutil.rmtree(AUTHBIND, ignore_errors=True)
+    for folder in ("byport", "byaddr", "byuid"):
+        (AUTHBIND / folder).mkdir(parents=True)
+
+
+def wrapper(way: str, port: str = "80") -> list[str]:
+    """Return what stands before a program of one of SERVED; nothing for any other way."""
+    if way == "authbind":
+        return ["/usr/bin/authbind"]
+    if way not in _MODES:
+        return []
+    return [support.PYBIND, "--port", port, "--mode", _MODES[way], "--"]
+
+
+def compiled(name: str) -> str:
+    """Compile bench/src/NAME.c; returns the path of a program that nobody can run."""
+    program = support.scratch_dir() / name
+    source = ROOT / "bench" / "src" / f"{name}.c"
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
+    return str(program)
+
+
+def as_nobody(function: Callable[[], Any]) -> Any:
+    """Return what `function` returns in a child process that has become nobody for good."""
+
+    def child(end: Any) -> None:
+        os.setgroups([])
+        os.setresgid(support.GID, support.GID, support.GID)
+        os.setresuid(support.UID, support.UID, support.UID)
+        end.send(function())
+
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=child, args=(theirs,))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    finally:
+        process.join()
+
+
+@contextlib.contextmanager
+def off_the_overlay() -> Iterator[list[str]]:
+    """Put pybind's files where authbind's are: on a file system, not on tools/sandbox's overlay.
+
+    An exec through an overlay costs the helper some microseconds that no
+    installed pybind pays. Copies in build/ are mounted over what is installed.
+    Yields notes for the reader: none, or why that was not possible.
+    """
+    copies = ROOT / "build" / "bench"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir(parents=True)
+    prefix = pathlib.Path(support.PREFIX)
+    mounted = []
+    try:
+        if os.statvfs(copies).f_flag & os.ST_NOSUID:
+            yield [f"pybind is on an overlay mount: {copies.name}/ is on a nosuid file system"]
+            return
+        for name in _INSTALLED:
+            source, copy = prefix / name, copies / name
+            copy.parent.mkdir(exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, copy)  # keeps the times that the byte code is checked by
+            else:
+                shutil.copy2(source, copy)
+        helper = copies / "libexec/pybind/pybind-helper"
+        subprocess.run(["setcap", "cap_net_bind_service=p", helper], check=True)
+        for name in _INSTALLED:
+            subprocess.run(["mount", "--bind", copies / name, prefix / name], check=True)
+            mounted.append(prefix / name)
+        same = os.stat(support.HELPER).st_dev == os.stat("/usr/lib/authbind/helper").st_dev
+        yield [] if same else ["pybind and authbind are on different file systems"]
+    finally:
+        for path in mounted:
+            subprocess.run(["umount", "--lazy", path], check=False)
+        shutil.rmtree(copies, ignore_errors=True)

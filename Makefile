@@ -170,6 +170,13 @@ test:
 	$(MAKE) all $(BUILD)/newest-click $(BUILD)/init-systems
 	tools/test $(TESTS)
 
+# Real programs only; docs/programs.md is what they showed.
+test-programs:
+	tools/need programs
+	$(MAKE) all
+	PYTHONPATH=tests/programs tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p programtable \
+	  -m program --programs-table docs/programs.md tests/programs tests/supervise tests/listen
+
 # BENCH='launch bind' and the like: some parts, or options of bench/__main__.py.
 bench:
 	tools/need bench
@@ -184,4 +191,4 @@ clean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all install install-authbind-compat uninstall demo test bench lint clean FORCE
+.PHONY: all install install-authbind-compat uninstall demo test test-programs bench lint clean FORCE

@@ -88,6 +88,7 @@ def libsystemd_server():
     return supervising.build(SRC / "server.c", "-DLIBSYSTEMD", "-lsystemd")
 
 
+@pytest.mark.program("gunicorn", "gunicorn")
 def test_gunicorn(between):
     """Gunicorn finds LISTEN_FDS by itself."""
     gunicorn = need("/usr/bin/gunicorn", "gunicorn")
@@ -95,12 +96,14 @@ def test_gunicorn(between):
     serves(between, gunicorn, "--chdir", folder, "app:app", cwd=folder)
 
 
+@pytest.mark.program("uvicorn", "uvicorn")
 def test_uvicorn(between):
     """Uvicorn is told the number."""
     uvicorn = need("/usr/bin/uvicorn", "uvicorn")
     serves(between, uvicorn, "--app-dir", app(ASGI), "--fd", "{fd}", "app:app")
 
 
+@pytest.mark.program("Node.js", "nodejs")
 def test_node(between):
     """Node is told the number."""
     source = support.scratch_dir() / "server.js"
@@ -108,29 +111,34 @@ def test_node(between):
     serves(between, need("/usr/bin/node", "nodejs"), source, "{fd}")
 
 
+@pytest.mark.program("Go net/http", "golang-go")
 def test_go(between, go_server):
     """A Go program reads LISTEN_FDS and compares LISTEN_PID."""
     serves(between, go_server)
 
 
+@pytest.mark.program("libsystemd", "libsystemd-dev")
 def test_libsystemd(between, libsystemd_server):
     """systemd's own library finds the socket, its kind and its name."""
     serves(between, libsystemd_server, "web", port="web=80")
     serves(between, libsystemd_server, "unknown")
 
 
+@pytest.mark.program("Java inheritedChannel", "/usr/bin/java")
 def test_java(between, java_classes):
     """A Java program gets the channel that it inherits."""
     java = [need("/usr/bin/java", "default-jdk-headless"), "-XX:-UsePerfData"]
     serves(between, *java, "-cp", java_classes, "Inherited", option="--inetd")
 
 
+@pytest.mark.program("server.c, static")
 def test_static(between, static_server):
     """A static program needs neither library nor supervisor."""
     serves(between, static_server, "{fd}")
     serves(between, static_server, "{fd}", option="--inetd")
 
 
+@pytest.mark.program("server.c, setuid")
 def test_setuid(between, static_server):
     """A setuid program is given its socket like any other."""
     program = support.scratch_dir() / "setuid"

@@ -52,6 +52,7 @@ def link_local():
         subprocess.run([ip, "link", "delete", "pbtest0"], check=False)
 
 
+@pytest.mark.program("closes_all.c")
 @pytest.mark.parametrize("how", ["loop", "closefrom", "close_range"])
 @pytest.mark.hostile("R8")
 def test_closes_all_descriptors_first(how):
@@ -60,17 +61,20 @@ def test_closes_all_descriptors_first(how):
 
 
 @pytest.mark.hostile("R7")
+@pytest.mark.program("binds_in_child.c")
 def test_binds_in_a_child():
     """A child of fork, of a double fork and of vfork binds what its parent opened."""
     run_granted(build("binds_in_child.c"))
 
 
 @pytest.mark.hostile("R12")
+@pytest.mark.program("threads.c")
 def test_threads_bind_while_another_waits_for_children():
     """32 threads bind and re-bind; waitpid(-1), waitid and SIGCHLD meet no stray child."""
     run_granted(build("threads.c"), timeout=60)
 
 
+@pytest.mark.program("children.c")
 @pytest.mark.parametrize("mode", ["ignored", "blocked", "subreaper"])
 @pytest.mark.hostile("R12")
 def test_signals_and_orphans_of_a_bind_do_not_show(children, mode):
@@ -79,12 +83,14 @@ def test_signals_and_orphans_of_a_bind_do_not_show(children, mode):
 
 
 @pytest.mark.hostile("R12")
+@pytest.mark.program("children.c")
 def test_sigchld_ignored_by_the_caller(children):
     """SIGCHLD that a shell ignores for its program does not break bind."""
     run_granted("/bin/sh", "-c", 'trap "" CHLD; exec "$0" subreaper', children)
 
 
 @pytest.mark.hostile("R12")
+@pytest.mark.program("children.c")
 def test_pid_one_of_a_pid_namespace(children):
     """A program that is PID 1 binds and is left no orphan."""
     unshare = launching.need("unshare", "util-linux")
@@ -101,29 +107,34 @@ def test_pid_one_of_a_pid_namespace(children):
     assert result.returncode == 0, result.stderr.decode()
 
 
+@pytest.mark.program("big_heap.c")
 def test_large_heap():
     """A program with 4 GiB in memory binds, and finds them unchanged."""
     run_granted(build("big_heap.c"), HEAP_GIB)
 
 
+@pytest.mark.program("bind_once.c")
 def test_binds_closes_and_binds_again(bind_once):
     """The same address can be bound, closed and bound 200 times."""
     run_granted(bind_once, "200")
 
 
 @pytest.mark.hostile(40)
+@pytest.mark.program("lengths.c")
 def test_address_lengths():
     """Every length that bind(2) takes is taken, up to sizeof(struct sockaddr_storage)."""
     run_granted(build("lengths.c"))
 
 
 @pytest.mark.hostile(53)
+@pytest.mark.program("lengths.c")
 def test_link_local_address_with_scope():
     """A link-local address is bound on the interface that its scope id names."""
     with link_local() as interface:
         run_granted(build("lengths.c"), interface)
 
 
+@pytest.mark.program("shells")
 @pytest.mark.parametrize(
     "script",
     [
@@ -143,6 +154,7 @@ def test_started_by_chains_of_shells(bind_once, script):
     assert set(result.stdout.split()) == {"bound"}
 
 
+@pytest.mark.program("bind_once.c, musl")
 def test_musl_program():
     """A program that musl's dynamic loader starts is served like glibc's."""
     launching.need("/lib/ld-musl-x86_64.so.1", "musl")
@@ -152,11 +164,13 @@ def test_musl_program():
     assert run_granted("/bin/sh", "-c", "$0; true", program).stdout == "bound\n"
 
 
+@pytest.mark.program("module.c")
 def test_bind_from_a_loaded_module(bind_once):
     """A module that the program opens with dlopen(3) binds."""
     assert run_granted(bind_once, "3", build_library("module.c")).stdout == "bound\n"
 
 
+@pytest.mark.program("other_preload.c")
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_another_preload_library(order):
     """A preload library that wraps bind itself works, before or behind ours."""
@@ -171,6 +185,7 @@ def test_another_preload_library(order):
     assert (result.stdout, result.stderr) == ("80 1\n", "other library called\n")
 
 
+@pytest.mark.program("other_preload.c")
 def test_preload_library_of_the_caller():
     """LD_PRELOAD in the caller's environment stays in force."""
     other = build_library("other_preload.c")
@@ -182,16 +197,19 @@ def test_preload_library_of_the_caller():
 
 
 @pytest.mark.hostile("R13")
+@pytest.mark.program("in_handler.c")
 def test_bind_in_a_signal_handler():
     """A handler that interrupts a bind may bind too, on an alternate stack."""
     run_granted(build("in_handler.c"))
 
 
+@pytest.mark.program("small_stack.c")
 def test_bind_on_a_small_stack():
     """A thread with a stack of 16 KiB binds."""
     run_granted(build("small_stack.c"))
 
 
+@pytest.mark.program("descriptors.c")
 def test_descriptor_table_stays_as_it_was():
     """A thousand granted and as many refused binds leave no descriptor behind."""
     run_granted(build("descriptors.c"), "1000")

@@ -86,6 +86,7 @@ def expect_bodies(check):
         assert check(body), body
 
 
+@pytest.mark.program("Java HttpServer", "/usr/bin/java")
 def test_java_http_server(classes):
     """`java -jar app.jar` with the JDK's HttpServer answers over IPv4 and IPv6."""
     jar = launching.need("/usr/bin/jar", "default-jdk-headless")
@@ -95,6 +96,7 @@ def test_java_http_server(classes):
         expect_bodies(lambda body: body == b"java http")
 
 
+@pytest.mark.program("Java HttpServer, from its source", "/usr/bin/java")
 def test_java_source_file():
     """`java File.java`, compiled as it starts, answers too."""
     source = launching.copy_source("HttpAnswer.java", support.scratch_dir())
@@ -103,6 +105,7 @@ def test_java_source_file():
         expect_bodies(lambda body: body == b"java http")
 
 
+@pytest.mark.program("Java ServerSocketChannel", "/usr/bin/java")
 def test_java_nio_channel(classes):
     """A non-blocking ServerSocketChannel answers, and finds the options that it set."""
     with support.server(java(classes, "NioAnswer"), ready=lambda: read_tcp("127.0.0.1")):
@@ -113,6 +116,7 @@ def test_java_nio_channel(classes):
             assert "blocking=false" in after
 
 
+@pytest.mark.program("Java DatagramSocket", "/usr/bin/java")
 def test_java_datagram_socket(classes):
     """A DatagramSocket answers over IPv4 and IPv6, and finds its buffer size."""
     with support.server(java(classes, "DatagramAnswer"), ready=support.udp_echo):
@@ -120,6 +124,7 @@ def test_java_datagram_socket(classes):
             assert support.udp_echo(b"ping", host) == b"ping true"
 
 
+@pytest.mark.program("nginx", "nginx-light")
 def test_nginx_reloads():
     """nginx with two workers serves both families, and after HUP what the new file says."""
     nginx = launching.need("nginx", "nginx-light")
@@ -151,6 +156,7 @@ def test_nginx_reloads():
     assert "[emerg]" not in log
 
 
+@pytest.mark.program("Python http.server", "python3")
 @pytest.mark.parametrize("host", BOTH)
 def test_python_http_server(host):
     """Python's http.server answers with the file that lies in its folder."""
@@ -161,6 +167,7 @@ def test_python_http_server(host):
         assert support.http_get(host, path="/hello") == b"python"
 
 
+@pytest.mark.program("gunicorn", "gunicorn")
 def test_gunicorn_workers():
     """gunicorn's two workers answer on the socket that their parent bound."""
     launching.need("/usr/bin/gunicorn", "gunicorn")
@@ -174,6 +181,7 @@ def test_gunicorn_workers():
         expect_bodies(lambda body: body in workers)
 
 
+@pytest.mark.program("Node.js cluster", "nodejs")
 def test_node_cluster():
     """Both workers of a Node cluster answer, through the socket of the primary."""
     node = launching.need("/usr/bin/node", "nodejs")
@@ -188,6 +196,7 @@ def test_node_cluster():
         assert "ended" not in process.log.read_text()
 
 
+@pytest.mark.program("Boost.Asio acceptor", "libboost-dev")
 def test_boost_asio_acceptor():
     """An acceptor that epoll knew before it was bound accepts one client after another."""
     assert pathlib.Path(
@@ -199,6 +208,7 @@ def test_boost_asio_acceptor():
         assert answers == [b"asio %d\n" % count for count in range(2, 8)]
 
 
+@pytest.mark.program("socat TCP6", "socat")
 def test_socat_tcp6():
     """socat TCP6-LISTEN serves several clients, of both families."""
     socat = launching.need("socat", "socat")
@@ -208,6 +218,7 @@ def test_socat_tcp6():
             assert read_tcp(host, b"through socat") == b"through socat"
 
 
+@pytest.mark.program("socat UDP and UDP6", "socat")
 @pytest.mark.parametrize(("address", "host"), [("UDP", BOTH[0]), ("UDP6", BOTH[1])])
 def test_socat_udp(address, host):
     """socat on UDP sends datagrams back."""
@@ -217,6 +228,7 @@ def test_socat_udp(address, host):
         assert support.udp_echo(b"through socat", host) == b"through socat"
 
 
+@pytest.mark.program("options.c")
 def test_options_flags_and_epoll_survive_the_bind():
     """Options, descriptor flags and an epoll registration are those of before the bind."""
     result = launching.run_granted(launching.build("options.c"))

@@ -66,6 +66,7 @@ def go_server():
 
 
 @pytest.mark.hostile(61)
+@pytest.mark.program("Go net/http", "golang-go")
 def test_go(go_server):
     """A Go net/http server, built without cgo, answers over IPv4 and IPv6."""
     with support.server(under_pybind(go_server), ready=support.answers_http) as process:
@@ -73,6 +74,7 @@ def test_go(go_server):
         assert process.log.read_text() == ""
 
 
+@pytest.mark.program("Caddy", "caddy")
 @pytest.mark.parametrize("command", ["file-server", "respond"])
 def test_caddy(command):
     """Debian's caddy answers, as file server and with a fixed answer."""
@@ -90,6 +92,7 @@ def test_caddy(command):
             assert support.http_get(host, path="/hello") == b"caddy"
 
 
+@pytest.mark.program("busybox httpd", "busybox-static")
 def test_busybox_httpd():
     """The web server of Debian's busybox-static answers with a file."""
     busybox = need("busybox", "busybox-static")
@@ -107,18 +110,21 @@ def test_busybox_httpd():
         assert support.http_get(path="/hello") == b"busybox"
 
 
+@pytest.mark.program("server.c, static glibc")
 @pytest.mark.parametrize("how", ["bind", "syscall"])
 def test_static_glibc(static_server, how):
     """A static program answers, by the C library's bind and by its own system call."""
     assert answer_of(under_pybind(static_server, how)) == f"{how} 6 80"
 
 
+@pytest.mark.program("server.c, static musl")
 def test_static_musl():
     """A static program of musl answers."""
     program = supervising.build("server.c", "-static", compiler="musl-gcc", package="musl-tools")
     assert answer_of(under_pybind(program)) == "bind 6 80"
 
 
+@pytest.mark.program("server.c, MPTCP")
 @pytest.mark.parametrize("mode", ["static", "dynamic"])
 def test_mptcp(static_server, dynamic_server, mode):
     """An MPTCP server answers, and its socket is still one of MPTCP."""
@@ -128,12 +134,14 @@ def test_mptcp(static_server, dynamic_server, mode):
     assert answer_of(argv) == "mptcp 262 80"
 
 
+@pytest.mark.program("server.c, dynamic")
 @pytest.mark.parametrize("how", ["bind", "syscall"])
 def test_dynamic_with_supervise(dynamic_server, how):
     """--mode supervise serves a dynamic program, and syscall(SYS_bind) in it."""
     assert answer_of(under_pybind(dynamic_server, how, mode="supervise")) == f"{how} 6 80"
 
 
+@pytest.mark.program("server.c, bindresvport")
 @pytest.mark.parametrize("mode", ["static", "dynamic"])
 @pytest.mark.hostile(61)
 def test_bindresvport(static_server, dynamic_server, mode):
@@ -156,6 +164,7 @@ def test_bindresvport(static_server, dynamic_server, mode):
             process.wait(support.PATIENCE_S)
 
 
+@pytest.mark.program("server.c, i386")
 @pytest.mark.parametrize("how", ["bind", "syscall", "socketcall"])
 def test_program_of_32_bits(server32, how):
     """An i386 program answers, by bind's own system call and by socketcall."""
@@ -163,6 +172,7 @@ def test_program_of_32_bits(server32, how):
     assert answer_of(under_pybind(server32, how)) == f"{how} 6 80"
 
 
+@pytest.mark.program("server.c, i386 and x32 calls")
 @pytest.mark.parametrize("how", ["int80", "int80-socketcall", "x32"])
 def test_other_system_calls_of_a_64_bit_program(static_server, how):
     """The i386 and x32 system calls of a 64-bit program are served too."""
@@ -172,6 +182,7 @@ def test_other_system_calls_of_a_64_bit_program(static_server, how):
     assert answer_of(under_pybind(static_server, how)) == f"{how} 6 80"
 
 
+@pytest.mark.program("shell script")
 @pytest.mark.parametrize("end", ["wait", "exit 0"])
 def test_shell_script_with_a_static_server(static_server, end):
     """A script that starts a static server, and waits for it or ends before it."""
@@ -194,6 +205,7 @@ def test_shell_script_with_a_static_server(static_server, end):
         supervising.end(process)
 
 
+@pytest.mark.program("busybox sh script", "busybox-static")
 def test_script_of_a_static_interpreter(static_server):
     """A script whose interpreter is static is served without being told."""
     busybox = need("busybox", "busybox-static")

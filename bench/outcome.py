@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .paired import Series
@@ -66,7 +67,10 @@ def write(path: pathlib.Path, outcome: Outcome, machine: dict[str, Any]) -> None
     ]
     found = {"machine": machine, "series": series, "promises": promises, "notes": outcome.notes}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    text = json.dumps(found, indent=1)
+    # A list of numbers is one line: a new run changes few lines.
+    text = re.sub(r"\[[\d\s.,e+-]+\]", lambda match: " ".join(match[0].split()), text)
+    path.write_text(text + "\n")
 
 
 def read(path: pathlib.Path) -> tuple[Outcome, dict[str, Any]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The seccomp filter: bind, on every system call ABI of the machine, is reported.
+"""The seccomp filter: what it reports is so on every system call ABI of the machine.
 
 libseccomp (python3-seccomp) makes the BPF; it knows the i386 socketcall too.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import Refused
 
+REPORTED = ("bind", "landlock_restrict_self")  # the second for sandboxes.py
 _ARCHITECTURES = {  # by uname -m: the names of libseccomp
     "x86_64": ("X86_64", "X32", "X86"),
     "aarch64": ("AARCH64", "ARM"),
@@ -41,7 +42,8 @@ def build() -> bytes:
         arch = getattr(seccomp.Arch, name)
         if not made.exist_arch(arch):
             made.add_arch(arch)
-    made.add_rule(seccomp.NOTIFY, "bind")
+    for name in REPORTED:
+        made.add_rule(seccomp.NOTIFY, name)
     memory = os.memfd_create("bpf", os.MFD_CLOEXEC)
     with os.fdopen(memory, "w+b") as file:
         made.export_bpf(file)

@@ -19,6 +19,8 @@ _NR_SOCKETCALL = 102  # i386 only
 _SYS_BIND = 2  # the call of socketcall(2)
 _SOCKADDR_IN_LEN, _SIN6_LEN_RFC2133, _SOCKADDR_IN6_LEN = 16, 24, 28
 _INT_MASK = 0xFFFFFFFF
+_LANDLOCK_RESTRICT_SELF = 446  # in every table
+_X32_BIT = 0x40000000
 
 
 class Wanted(NamedTuple):
@@ -35,8 +37,13 @@ class Wanted(NamedTuple):
     port: int
 
 
+def restricts_itself(note: Notification) -> bool:
+    """Tell whether the call is landlock_restrict_self(2), and no bind."""
+    return note.nr & ~_X32_BIT == _LANDLOCK_RESTRICT_SELF
+
+
 def decode(note: Notification, read: Callable[[int, int], bytes]) -> Wanted | None:
-    """Return what is wanted, or None for what the kernel may decide by itself.
+    """Return what a bind wants, or None for what the kernel may decide by itself.
 
     read: (address, length) -> bytes of the program's memory; it may raise
     OSError, as for an address that the kernel will call EFAULT.

@@ -26,7 +26,8 @@ from ..plan import limits_allow
 from ..proof import Verdict
 from . import kernel
 from .messages import EXITED, RESUMED, STARTED, STOPPED, Report, is_stopped
-from .request import decode
+from .request import decode, restricts_itself
+from .sandboxes import Sandboxes
 from .sockets import address_of, is_bound
 
 _HELPERS_MAX = 64  # at once; each takes four descriptors with what it is started by
@@ -76,6 +77,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             self._sysctl_fd = os.open(_SYSCTL, os.O_RDONLY | os.O_CLOEXEC)
         self._stops = 0  # told to the front, which has not yet gone on
+        self._sandboxes = Sandboxes()
         self._waiting: list[_Pending] = []
         self._running: dict[int, _Running] = {}  # by pidfd of the helper
         self._helpers_max, self._waiting_max = _HELPERS_MAX, _WAITING_MAX
@@ -213,8 +215,17 @@ class Supervisor:
 
         CONTINUE is safe for every doubt: the program itself has no capability.
         """
+        if restricts_itself(note):
+            self._sandboxes.enter(note.tid)
+            return None
         wanted = decode(note, lambda at, length: kernel.read_memory(note.tid, at, length))
         if wanted is None or not self._privileged(wanted.port):
+            return None
+        if self._sandboxes.may_hold(note.tid):
+            self._say(
+                "a bind is left to the kernel: a process of the tree restricted itself "
+                f"by Landlock, and process {note.tid} did so or may have inherited it"
+            )
             return None
         pidfd = kernel.open_thread(note.tid)
         try:
@@ -287,8 +298,12 @@ class Supervisor:
                 if error
                 else [f"{explain.what(pending.address)}: bound ({explain.granted_by(reply)})"]
             )
+            self._say(*text)
+
+    def _say(self, *lines: str) -> None:
+        if self._verbose_fd >= 0:
             with contextlib.suppress(OSError):
-                os.write(self._verbose_fd, "".join(f"pybind: {t}\n" for t in text).encode())
+                os.write(self._verbose_fd, "".join(f"pybind: {t}\n" for t in lines).encode())
 
     def _respond(self, cookie: int, error: int | None) -> None:
         """Answer with an errno (0: bound); None lets the kernel decide."""

@@ -113,7 +113,7 @@ CASES: Dict[int, Case] = {
              "the unprivileged answer, no hang"),
     62: Case("A program sandboxes itself (no_new_privs, Landlock, seccomp), then binds",
              "the sandbox is respected",
-             "A supervised program's Landlock domain is not: known fault, marked xfail."),
+             "Supervised, what may be in a Landlock domain is left to the kernel."),
 }  # fmt: skip
 
 RELIABILITY: Dict[int, Case] = {

@@ -143,10 +143,34 @@ def test_case_62_landlock(uid, grant, landlocked):
     assert run_landlocked(uid, "preload", landlocked) == f"{errno.EACCES} 0\n" * 2
 
 
-@pytest.mark.xfail(strict=True, reason="the supervisor cannot see a program's Landlock domain")
 def test_case_62_landlock_of_a_supervised_program(uid, grant, landlocked):
     """The same for a supervised program."""
     assert run_landlocked(uid, "supervise", landlocked) == f"{errno.EACCES} 0\n" * 2
+
+
+BESIDE = """
+import os, subprocess, sys
+program = sys.argv.pop()
+def bind():
+    sock = socket.socket()
+    print(call(sock, sin(80)), name(sock), flush=True)
+bind()
+subprocess.run([program], check=True)
+bind()
+if os.fork() == 0:
+    bind()
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_case_62_landlock_of_another_process(uid, grant, landlocked):
+    """An older process is served on; what starts later may be inside of the domain."""
+    python = ["/usr/bin/python3", "-c", attacked.TARGET + BESIDE, landlocked]
+    done = support.run([support.PYBIND, "-v", "--mode", "supervise", "--", *python], uid=uid)
+    refused = f"{errno.EACCES} 0\n"
+    assert done.stdout == "0 80\n" + refused * 2 + "0 80\n" + refused, done.stderr
+    assert "restricted itself by Landlock" in done.stderr
 
 
 SECCOMP = """

@@ -146,7 +146,11 @@ def verdict(program, arch, nr, first=0):
     (AMD64, 50, 0, False),
     (AMD64, X32 | 50, 0, False),
     (AARCH64, 49, 0, False),
+    (AMD64, 446, 0, True),
+    (AMD64, X32 | 446, 0, True),
+    (I386, 446, 0, True),
+    (AMD64, 445, 0, False),
 ])  # fmt: skip
-def test_filter_reports_bind_only(arch, nr, first, reported):
-    """bind of every ABI, and i386's socketcall(SYS_BIND), is reported; all else allowed."""
+def test_filter_reports_bind_and_landlock_only(arch, nr, first, reported):
+    """bind and landlock_restrict_self of every ABI, and socketcall(SYS_BIND); all else allowed."""
     assert verdict(bpf.build(), arch, nr, first) == (NOTIFY if reported else ALLOW)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asking as another user: the child is that user for good, and leaves nothing behind."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+import support
+from support import GID, OTHER_UID, UID, rules
+
+from pybind.admin import ask, child
+from pybind.admin.errors import Failed, NeedsRoot
+from pybind.model import Address
+
+PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
+
+
+def test_ask_as_is_the_user():
+    """The helper sees exactly the ids it is asked with, also of nobody's account."""
+    rules("byuser/12345", "any,80")
+    rules("bygroup/777", "any,81")
+    port81 = PORT80._replace(port=81)
+    replies = ask.ask_as(12345, 50, [777, 60], [PORT80, port81])
+    assert [reply.name for reply in replies] == ["byuser/12345", "bygroup/777"]
+    names = [step.name for step in ask.ask_as(4294967294, 50, [60], [PORT80])[0].steps]
+    assert names[-3:] == ["byuser/4294967294", "bygroup/50", "bygroup/60"]
+    assert ask.ask_as(0, 0, [60], [PORT80])[0].steps[-1].name == "bygroup/60"
+    for ids in ((-1, 0, []), (0xFFFFFFFF, 0, []), (1, -1, []), (1, 1, [0xFFFFFFFF])):
+        with pytest.raises(Exception, match="is no uid or gid"):
+            ask.ask_as(*ids, [PORT80])
+
+
+def test_a_stopped_child_keeps_nobody(monkeypatch):
+    """The user can stop the child that asks as him: root gives up, and leaves no child."""
+    become = child._become
+
+    def stopped(*ids):
+        become(*ids)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    monkeypatch.setattr(child, "_become", stopped)
+    monkeypatch.setattr(ask, "_PATIENCE_S", 0.2)
+    with pytest.raises(Failed, match="without an answer"):
+        ask.ask_as(UID, GID, [], [PORT80])
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_ask_as_leaves_nothing(monkeypatch):
+    """No child, no descriptor stays, with SIGCHLD ignored too; an ordinary user is refused."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    for disposition in (signal.SIG_DFL, signal.SIG_IGN):
+        old = signal.signal(signal.SIGCHLD, disposition)
+        try:
+            assert len(ask.ask_as(UID, GID, [], [PORT80] * 3)) == 3
+        finally:
+            signal.signal(signal.SIGCHLD, old)
+    with contextlib.suppress(ChildProcessError):
+        assert os.waitpid(-1, os.WNOHANG) == (0, 0)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    monkeypatch.setattr(os, "geteuid", lambda: UID)
+    monkeypatch.setattr(os, "getuid", lambda: UID)
+    with pytest.raises(NeedsRoot):
+        ask.ask_as(OTHER_UID, GID, [], [PORT80])

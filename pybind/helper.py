@@ -17,6 +17,8 @@ from .errors import HelperUnusable
 from .model import Address, Reply, Step
 from .paths import HELPER
 
+_HEAD_FORMAT = "=IHH"  # magic, version, reason: the bytes that no version changes
+_HEAD_SIZE = struct.calcsize(_HEAD_FORMAT)
 _SPARE_FD = 10  # above what the helper is given (0 and 3), so that dup2 cannot collide
 _STEP_SIZE = struct.calcsize(_wire.STEP_FORMAT)
 _REPLY_SIZE = struct.calcsize(_wire.REPLY_FORMAT)
@@ -133,16 +135,19 @@ def _move_up(fd: int) -> int:
 
 
 def _decode(data: bytes) -> Reply:
+    if len(data) >= _HEAD_SIZE:
+        magic, version, head = struct.unpack_from(_HEAD_FORMAT, data)
+        if magic != _wire.MAGIC or version != _wire.VERSION or head == _wire.REASON_VERSION:
+            raise HelperUnusable(
+                f"{HELPER} is of another version than this command",
+                "what has been running since before an upgrade: start it again",
+                "else, to install both anew, as root, in pybind's source folder: make install",
+            )
     if len(data) not in (_REPLY_SIZE, _CHECK_SIZE):
         raise HelperUnusable(f"{HELPER} died before it answered")
-    magic, version, reason, error, cause, line, fault, flags, name = struct.unpack_from(
+    _, _, reason, error, cause, line, fault, flags, name = struct.unpack_from(
         _wire.REPLY_FORMAT, data
     )
-    if magic != _wire.MAGIC or (version != _wire.VERSION and reason != _wire.REASON_VERSION):
-        raise HelperUnusable(
-            f"{HELPER} is of another version than this command",
-            "to install both anew, as root, in pybind's source folder: make install",
-        )
     return Reply(
         reason,
         error,

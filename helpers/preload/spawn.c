@@ -116,6 +116,12 @@ static bool receive_reply(struct job *job)
     struct pb_reply *reply = job->reply;
     long got = raw(SYS_recvfrom, job->pair[0], reply, sizeof *reply, MSG_DONTWAIT, NULL, NULL);
 
+    /* After an upgrade under a running program: the first eight bytes are all
+     * that the two versions share. */
+    if (got >= 8 && reply->magic == PB_MAGIC && reply->reason == PB_REASON_VERSION) {
+        *reply = (struct pb_reply){.reason = PB_REASON_VERSION, .error = EACCES};
+        return true;
+    }
     return got == sizeof *reply && reply->magic == PB_MAGIC && reply->version == PB_VERSION;
 }
 

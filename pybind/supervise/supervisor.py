@@ -257,7 +257,8 @@ class Supervisor:
             pending = self._waiting.pop(0)
             try:
                 pid, reply = helper.start_bind(pending.address, pending.socket_fd)
-            except (OSError, HelperUnusable):  # no process, no descriptor left
+            except (OSError, HelperUnusable) as failure:  # no process, no descriptor left
+                self._say(*_lines(failure))
                 os.close(pending.socket_fd)
                 self._respond(pending.cookie, None)
                 continue
@@ -280,25 +281,25 @@ class Supervisor:
         self._start_helpers()
 
     def _finish(self, pending: _Pending, reply_socket: socket.socket) -> None:
+        lines: tuple[str, ...] = ()
         with contextlib.closing(reply_socket):
             try:
                 reply = helper.finish(reply_socket)
                 error = reply.error
-            except (HelperUnusable, OSError):
-                reply = None
+            except (HelperUnusable, OSError) as failure:
+                reply, lines = None, _lines(failure)
                 error = 0 if is_bound(pending.socket_fd, pending.address) else errno.EACCES
         # Our copy goes before the answer: the program's close(2) must really close.
         os.close(pending.socket_fd)
         refused = reply is not None and reply.reason != _wire.REASON_KERNEL and error != 0
         self._respond(pending.cookie, None if refused else error)
-        if self._verbose_fd >= 0 and reply is not None:
-            verdict = Verdict(pending.address, error, reply)
-            text = (
-                explain.refusal(verdict)
-                if error
-                else [f"{explain.what(pending.address)}: bound ({explain.granted_by(reply)})"]
-            )
-            self._say(*text)
+        if self._verbose_fd < 0:
+            return
+        if reply is not None and error:
+            lines = tuple(explain.refusal(Verdict(pending.address, error, reply)))
+        elif reply is not None:
+            lines = (f"{explain.what(pending.address)}: bound ({explain.granted_by(reply)})",)
+        self._say(*lines)
 
     def _say(self, *lines: str) -> None:
         if self._verbose_fd >= 0:
@@ -312,3 +313,9 @@ class Supervisor:
                 kernel.let_continue(self._listener_fd, cookie)
             else:
                 kernel.answer(self._listener_fd, cookie, error)
+
+
+def _lines(failure: OSError | HelperUnusable) -> tuple[str, ...]:
+    if isinstance(failure, OSError):
+        return (f"cannot ask the helper: {failure.strerror}",)
+    return failure.lines

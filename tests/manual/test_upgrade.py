@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Upgrades and removals under running servers, as pybind(1) tells them."""
+
+import contextlib
+import subprocess
+
+import pytest
+import support
+from support import HELPER, REPOSITORY
+
+PROGRAM = """
+import os, socket, sys
+for line in sys.stdin:
+    if line == "child\\n":
+        os.system("true")
+        print("done", flush=True)
+        continue
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("0.0.0.0", 80))
+            print("done: bound", flush=True)
+        except OSError as error:
+            print("done:", error.strerror, flush=True)
+"""
+
+
+class Running:
+    """A server that binds whenever it is asked to."""
+
+    def __init__(self, mode):
+        program = support.scratch_dir() / "program.py"
+        program.write_text(PROGRAM)
+        self.log = program.with_suffix(".log")
+        argv = [support.PYBIND, "-v", "--mode", mode, "--port", "80", "/usr/bin/python3", program]
+        with open(self.log, "w") as log:
+            pipe = subprocess.PIPE
+            self.process = support.as_user(argv, stdin=pipe, stdout=pipe, stderr=log, text=True)
+
+    def ask(self, word):
+        """Return the program's answer; what pybind said meanwhile is in the log."""
+        self.said = self.log.read_text()
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def says(self, text):
+        """Wait for pybind's own words, which come when the program has its answer."""
+        support.wait_for(lambda: text in self.log.read_text()[len(self.said) :], text)
+
+
+@contextlib.contextmanager
+def running(mode):
+    server = Running(mode)
+    try:
+        yield server
+    finally:
+        server.process.stdin.close()
+        server.process.wait(support.PATIENCE_S)
+        server.process.stdout.close()
+
+
+def make(target):
+    subprocess.run(["make", "-s", target], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def installed():
+    """Leave pybind installed, whatever the test did with it."""
+    yield
+    make("install")
+
+
+def other_version():
+    """Install a helper whose version, and whose reply, are others."""
+    folder = support.scratch_dir()
+    header = (REPOSITORY / "helpers/protocol.h").read_text()
+    changed = header.replace("#define PB_VERSION 1\n", "#define PB_VERSION 2\n").replace(
+        "    int32_t error;   /*", "    uint64_t more;\n    int32_t error;   /*"
+    )
+    assert len(changed) > len(header)
+    (folder / "protocol.h").write_text(changed)
+    (folder / "helper").mkdir()
+    for source in (REPOSITORY / "helpers/helper").iterdir():
+        (folder / "helper" / source.name).write_text(source.read_text())
+    sources = sorted((folder / "helper").glob("*.c"))
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-static", '-DCONFIG_DIR="/etc/pybind"']
+    subprocess.run(["gcc", *flags, "-o", folder / "new", *sources], check=True)
+    subprocess.run(["install", "-m", "0755", folder / "new", HELPER], check=True)
+    subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+def test_upgrade(grant80, installed, mode):
+    """A running server goes on through an upgrade, with its old library and supervisor."""
+    with running(mode) as server:
+        assert server.ask("bind") == "done: bound"
+        make("install")
+        assert server.ask("bind") == "done: bound"
+
+
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+def test_another_version(grant80, installed, mode):
+    """Where the protocol has changed, the refusal says so; other binds go on."""
+    with running(mode) as server:
+        assert server.ask("bind") == "done: bound"
+        other_version()
+        assert server.ask("bind") == "done: Permission denied"
+        server.says("is of another version")
+    done = support.pybind("--port", "80", "true")
+    assert done.returncode == 125
+    assert "is of another version than this command" in done.stderr
+    assert "make install" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+def test_removal(grant80, installed, mode):
+    """A server that outlives its pybind binds no more, and says why with -v."""
+    with running(mode) as server:
+        assert server.ask("bind") == "done: bound"
+        make("uninstall")
+        assert server.ask("bind") == "done: Permission denied"
+        server.says(f"cannot start {HELPER}")
+        assert server.ask("child") == "done"
+        text = "cannot be preloaded (cannot open shared object file): ignored."
+        assert (text in server.log.read_text()) == (mode == "preload")

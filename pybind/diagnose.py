@@ -28,7 +28,8 @@ def lost_capability() -> tuple[str, ...]:
         return (
             f"process {status['TracerPid']} traces this one (strace, gdb), and the kernel gives "
             "no capability to a traced program",
-            "run it without the tracer, or trace as root: strace -u USER -f pybind ...",
+            "to trace a served program: pybind --mode supervise ... -- strace -f PROGRAM",
+            "or from outside, as root: strace -u USER -f pybind ...",
         )
     if not int(status.get("CapBnd", "0"), 16) >> CAP_NET_BIND_SERVICE & 1:
         return (

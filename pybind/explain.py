@@ -190,6 +190,18 @@ def _kernel(address: Address, error: int, reply: Reply | None) -> tuple[str, ...
         return ("this host has no such address", "its addresses: ip address")
     if error == errno.EACCES and reply is not None and diagnose.in_user_namespace():
         return diagnose.user_namespace()
+    if error == errno.EACCES:  # of a helper that has its capability
+        return (
+            "the port is granted, and bind(2) is denied by something else: a security module, "
+            "or a sandbox that this process is in (Landlock)",
+            "as root: ausearch -m avc -c pybind-helper (SELinux), journalctl -k -g DENIED (AppArmor)",
+        )
+    if error == errno.EPERM:
+        return (
+            "bind(2) is forbidden to this process (Operation not permitted): by its unit "
+            "(systemd: SocketBindDeny=) or by a seccomp filter",
+            "to see the unit: systemctl status $$",
+        )
     return (f"bind(2) failed: {os.strerror(error)}",)
 
 

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What meets pybind in the field, and the answers of TROUBLESHOOTING in pybind(1).
+
+Tracers, containers, su and sudo, security modules: what each does to a program
+that has its grant, what pybind says, and that the way out works.
+"""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+import support
+from support import GID, OTHER_UID, PYBIND, UID
+
+BINDS = """
+import socket
+with socket.socket() as sock:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(("0.0.0.0", 80))
+        print("bound")
+    except OSError as error:
+        print(error.strerror)
+"""
+DENIED = "Permission denied"
+
+
+@pytest.fixture
+def program():
+    """Return the argv of an unmodified program that binds port 80 and says what came of it."""
+    path = support.scratch_dir() / "program.py"
+    path.write_text(BINDS)
+    return ["/usr/bin/python3", str(path)]
+
+
+def last(done):
+    """Return the last line of a run's standard output."""
+    return (done.stdout.splitlines() or [""])[-1]
+
+
+def refused(done, *words):
+    assert done.returncode == 125, done
+    for word in words:
+        assert word in done.stderr
+
+
+def as_root(argv):
+    return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
+                          stdin=subprocess.DEVNULL, timeout=support.PATIENCE_S)  # fmt: skip
+
+
+def test_strace(grant80, program):
+    """strace -f keeps the port away; each of the ways that the refusal names traces it."""
+    trace = support.scratch_dir() / "trace"
+    strace = ["strace", "-f", "-o", trace, "-e", "trace=bind"]
+    wanted = re.compile(r"bind\(\d+, .*htons\(80\).*\) += 0$", re.MULTILINE)
+
+    refused(support.run([*strace, PYBIND, "-p", "80", "--", *program]), "traces this one",
+            "pybind --mode supervise ... -- strace -f PROGRAM", "as root: strace -u USER -f")  # fmt: skip
+    assert last(support.pybind("-p", "80", "--", *strace, *program)) == DENIED
+    said = support.pybind("-v", "-p", "80", "--", *strace, *program).stderr
+    assert "bind of port 80 (IPv4): granted, but the helper has no CAP_NET_BIND_SERVICE" in said
+
+    done = support.pybind("--mode", "supervise", "-p", "80", "--", *strace, *program)
+    assert last(done) == "bound", done
+    assert wanted.search(trace.read_text())
+
+    trace.unlink()
+    done = as_root([*strace, "-u", "nobody", PYBIND, "-p", "80", "--", *program])
+    assert last(done) == "bound", done
+    assert "htons(80)" in trace.read_text()
+
+    alone = ["strace", "-o", "/dev/null"]
+    assert last(support.run([*alone, PYBIND, "-p", "80", "--", *program])) == "bound"
+    assert last(support.pybind("-p", "80", "--", *alone, *program)) == "bound"
+
+
+def test_gdb(grant80, program):
+    """gdb disturbs nothing, on either side, unless it follows children."""
+    gdb = ["gdb", "-nx", "-q", "-batch", "-ex", "run"]
+    follow = ["gdb", "-nx", "-q", "-batch", "-ex", "set follow-fork-mode child", "-ex", "run"]
+    home = ["/usr/bin/env", "HOME=/nonexistent"]
+    assert "\nbound\n" in support.run([*home, *gdb, "--args", PYBIND, "-p", "80", *program]).stdout
+    assert "\nbound\n" in support.run([*home, PYBIND, "-p", "80", *gdb, "--args", *program]).stdout
+    done = support.run([*home, PYBIND, "-p", "80", *follow, "--args", *program])
+    assert "\nbound\n" not in done.stdout
+
+
+CONTAINER = """
+echo {start} >/proc/sys/net/ipv4/ip_unprivileged_port_start
+ip link set lo up
+exec setpriv --reuid {uid} --regid {uid} --clear-groups --inh-caps=-all {options} \
+    env pybind -v --port 80 -- "$@"
+"""
+CAP_DROP = "--bounding-set=-all"
+NO_NEW_PRIVILEGES = "--no-new-privs"
+
+
+def in_container(program, start, options):
+    """Run pybind in a network namespace of its own, as Docker makes one."""
+    script = CONTAINER.format(start=start, uid=UID, options=options)
+    return as_root(["unshare", "--net", "sh", "-ec", script, "sh", *program])
+
+
+def test_container_of_docker(program):
+    """With the sysctl at 0 nothing is privileged: the program is started plainly, in any cage."""
+    done = in_container(program, 0, f"{CAP_DROP} {NO_NEW_PRIVILEGES}")
+    assert last(done) == "bound", done
+    assert "0.0.0.0:80/tcp: granted (the kernel allows it without a grant)" in done.stderr
+    assert "started plainly" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (NO_NEW_PRIVILEGES, ("no_new_privs is set", "docker: no-new-privileges")),
+        (CAP_DROP, ("bounding set", "docker: --cap-add NET_BIND_SERVICE")),
+    ],
+)
+def test_container_of_others(grant80, program, option, words):
+    """With the sysctl at 1024 what keeps the capability away is named."""
+    refused(in_container(program, 1024, option), *words)
+
+
+def test_nested(grant80, program):
+    """A pybind in another narrows; two supervisors are one too many."""
+    support.flag("byport/443")
+    supervise = ["--mode", "supervise"]
+    assert last(support.pybind("-p", "80", "--", PYBIND, "-p", "80", "--", *program)) == "bound"
+    assert last(support.pybind(*supervise, "-p", "80", PYBIND, "-p", "80", *program)) == "bound"
+    assert last(support.pybind("-p", "80", PYBIND, *supervise, "-p", "80", *program)) == "bound"
+    refused(support.pybind("-p", "443", "--", PYBIND, "-p", "80", "--", *program),
+            "port 80 is not among the ports of the pybind that started this one")  # fmt: skip
+    refused(support.pybind(*supervise, "-p", "80", PYBIND, *supervise, "-p", "80", *program),
+            "a supervisor is already there")  # fmt: skip
+
+
+@pytest.fixture
+def may_sudo():
+    """Let UID use sudo without a password; the file ends with the sandbox."""
+    path = pathlib.Path("/etc/sudoers.d/pybind-tests")
+    path.write_text("nobody ALL=(ALL) NOPASSWD: ALL\n")
+    path.chmod(0o440)
+    yield
+    path.unlink()
+
+
+def test_sudo(grant80, program, may_sudo):
+    """Pybind around sudo serves nothing, and in a supervisor sudo fails; inside it works."""
+    to_user = ["sudo", "-n", "-u", "nobody"]
+    assert last(support.pybind("-p", "80", "--", *to_user, *program)) == DENIED
+    assert last(support.run([*to_user, PYBIND, "-p", "80", "--", *program])) == "bound"
+    assert last(as_root([*to_user, PYBIND, "-p", "80", "--", *program])) == "bound"
+    done = support.pybind("--mode", "supervise", "-p", "80", "--", "sh", "-c", "sudo -n true")
+    assert done.returncode != 0
+    assert '"no new privileges" flag is set' in done.stderr
+
+
+@pytest.fixture
+def guest():
+    """Make a user without a password, whom su takes without a question."""
+    files = [pathlib.Path("/etc/passwd"), pathlib.Path("/etc/shadow")]
+    before = [path.read_text() for path in files]
+    lines = [f"guest:x:{OTHER_UID}:{GID}::/:/bin/sh\n", "guest::20000:0:99999:7:::\n"]
+    for path, text, line in zip(files, before, lines):
+        path.write_text(text + line)
+    yield "guest"
+    for path, text in zip(files, before):
+        path.write_text(text)
+
+
+def test_su(grant80, program, guest):
+    """The same with su."""
+    su, command = ["su", guest, "-c"], " ".join(program)
+    assert last(support.pybind("-p", "80", "--", *su, command)) == DENIED
+    assert last(support.run([*su, f"{PYBIND} -p 80 -- {command}"])) == "bound"
+
+
+def test_environment_taken_away(grant80, program):
+    """Without LD_PRELOAD nothing is served; a supervisor needs none."""
+    emptied = ["env", "-i", *program]
+    assert last(support.pybind("-p", "80", "--", *emptied)) == DENIED
+    assert last(support.pybind("--mode", "supervise", "-p", "80", "--", *emptied)) == "bound"
+
+
+LANDLOCK = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+attributes = struct.pack("=QQ", 0, 1)  # handled_access_net: LANDLOCK_ACCESS_NET_BIND_TCP
+ruleset = libc.syscall(444, attributes, len(attributes), 0)
+if ruleset < 0:
+    sys.exit("none")
+assert libc.syscall(446, ruleset, 0) == 0
+"""
+SECCOMP = """
+import errno, os, sys
+import seccomp
+rules = seccomp.SyscallFilter(seccomp.ALLOW)
+rules.set_attr(seccomp.Attr.CTL_NNP, 0)
+rules.add_rule(seccomp.ERRNO(errno.EPERM), "bind")
+rules.load()
+"""
+BECOME = f"""
+os.setgroups([])
+os.setresgid({UID}, {UID}, {UID})
+os.setresuid({UID}, {UID}, {UID})
+os.execv({PYBIND!r}, ["pybind", *sys.argv[1:]])
+"""
+
+
+def test_denied_by_a_security_module(grant80, program):
+    """A port that is granted and denied all the same (Landlock here): who denies it is named."""
+    done = as_root(["/usr/bin/python3", "-c", LANDLOCK + BECOME, "-p", "80", "--", *program])
+    if done.stderr == "none\n":
+        pytest.skip("this kernel has no Landlock for ports")
+    refused(done, "the port is granted, and bind(2) is denied by something else", "ausearch -m avc")
+
+
+def test_forbidden_by_a_filter(grant80, program):
+    """EPERM is never the files': who has it is named."""
+    done = as_root(["/usr/bin/python3", "-c", SECCOMP + BECOME, "-p", "80", "--", *program])
+    refused(done, "bind(2) is forbidden to this process", "SocketBindDeny=")

@@ -54,7 +54,7 @@ HEADERS     = helpers/protocol.h $(wildcard helpers/helper/*.h helpers/preload/*
 MODULES     = $(wildcard pybind/*.py)
 MAN1        = man/pybind.1
 MAN5        = man/pybind.5
-MAN8        = man/pybindctl.8
+MAN8        = man/pybindctl.8 man/pybind-helper.8
 
 AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
 AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
@@ -146,7 +146,7 @@ uninstall:
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
 	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
-	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(DESTDIR)$(MANDIR)/man8/pybindctl.8
+	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
 	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock
 	-rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null
 

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 import support
-from support import HELPER, REPOSITORY
+from installing import make, other_version
+from support import HELPER
 
 PROGRAM = """
 import os, socket, sys
@@ -58,36 +59,6 @@ def running(mode):
         server.process.stdin.close()
         server.process.wait(support.PATIENCE_S)
         server.process.stdout.close()
-
-
-def make(target):
-    subprocess.run(["make", "-s", target], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
-
-
-@pytest.fixture
-def installed():
-    """Leave pybind installed, whatever the test did with it."""
-    yield
-    make("install")
-
-
-def other_version():
-    """Install a helper whose version, and whose reply, are others."""
-    folder = support.scratch_dir()
-    header = (REPOSITORY / "helpers/protocol.h").read_text()
-    changed = header.replace("#define PB_VERSION 1\n", "#define PB_VERSION 2\n").replace(
-        "    int32_t error;   /*", "    uint64_t more;\n    int32_t error;   /*"
-    )
-    assert len(changed) > len(header)
-    (folder / "protocol.h").write_text(changed)
-    (folder / "helper").mkdir()
-    for source in (REPOSITORY / "helpers/helper").iterdir():
-        (folder / "helper" / source.name).write_text(source.read_text())
-    sources = sorted((folder / "helper").glob("*.c"))
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-static", '-DCONFIG_DIR="/etc/pybind"']
-    subprocess.run(["gcc", *flags, "-o", folder / "new", *sources], check=True)
-    subprocess.run(["install", "-m", "0755", folder / "new", HELPER], check=True)
-    subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
 
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])

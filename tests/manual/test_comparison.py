@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the README says of the other ways, tried: setcap, ambient capabilities, the sysctl, authbind.
+
+A redirect, a proxy and the units of systemd are not tried here.
+"""
+
+import pathlib
+import subprocess
+
+import pytest
+import support
+from support import GID, UID
+
+BINDS = r"""
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+int main(int argc, char **argv)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(argc > 1 ? atoi(argv[1]) : 80)};
+    int sock = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(sock, (struct sockaddr *)&addr, sizeof addr) != 0)
+        return perror("bind"), 1;
+    return puts("bound") < 0;
+}
+"""
+LIBRARY = '__attribute__((constructor)) static void f(void) { __builtin_puts("loaded"); }'
+NNP = ["setpriv", "--no-new-privs"]
+
+
+@pytest.fixture(scope="module")
+def program():
+    """Compile a dynamic program that binds one port."""
+    return support.compile_c(BINDS)
+
+
+@pytest.fixture
+def capable(program):
+    """Give a copy of it the file capability."""
+    path = support.scratch_dir() / "capable"
+    subprocess.run(["install", "-m", "0755", program, path], check=True)
+    subprocess.run(["setcap", "cap_net_bind_service=ep", path], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def library():
+    """Compile a library that says when it is loaded."""
+    return support.compile_c(LIBRARY, "-shared", "-fPIC", name="own.so")
+
+
+def binds(*argv, **options):
+    done = support.run(argv, **options)
+    return done.stdout.endswith("bound\n")
+
+
+def ambient(*argv):
+    """Run argv as a unit with User= and AmbientCapabilities= starts it."""
+    give = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]
+    who = ["--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
+    return subprocess.run(["setpriv", *who, *give, *map(str, argv)],
+                          capture_output=True, text=True, cwd="/").stdout  # fmt: skip
+
+
+def test_setcap_on_the_program(program, capable, library):
+    """All ports, to everybody; not with no_new_privs; no LD_*; gone with a new file."""
+    assert not binds(program)
+    assert binds(capable) and binds(capable, "443") and binds(capable, uid=support.OTHER_UID)
+    assert not binds(*NNP, capable)
+    preloaded = ["env", f"LD_PRELOAD={library}"]
+    assert "loaded" not in support.run([*preloaded, capable]).stdout
+    subprocess.run(["install", "-m", "0755", program, capable], check=True)  # an upgrade
+    assert not binds(capable)
+
+
+def test_ambient_capabilities(program, library):
+    """All ports, to the unit; with no_new_privs; LD_* goes on working."""
+    assert ambient(program) == "bound\n" == ambient(program, "443")
+    assert ambient(*NNP, program) == "bound\n"
+    assert ambient("env", f"LD_PRELOAD={library}", program).endswith("loaded\nbound\n")
+
+
+def test_sysctl(program):
+    """All ports from a number up, to everybody; with no_new_privs."""
+    start = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    start.write_text("80")
+    try:
+        assert binds(program) and binds(program, "443") and binds(*NNP, program)
+        assert not binds(program, "79")
+    finally:
+        start.write_text("1024")
+
+
+def test_authbind(program):
+    """Single ports; dynamic programs only; not with no_new_privs."""
+    folder = pathlib.Path("/etc/authbind/byport")
+    for path in (folder, folder.with_name("byaddr"), folder.with_name("byuid")):
+        path.mkdir(parents=True)
+    (folder / "80").touch(0o755)
+    static = support.compile_c(BINDS, "-static")
+    try:
+        assert binds("authbind", program) and not binds("authbind", program, "443")
+        assert not binds("authbind", static) and not binds("authbind", *NNP, program)
+    finally:
+        subprocess.run(["rm", "-r", "/etc/authbind"], check=True)
+
+
+def test_pybind(grant80, program, library):
+    """The column of pybind itself."""
+    under = [support.PYBIND, "-p", "80", "--"]
+    static = support.compile_c(BINDS, "-static")
+    assert binds(*under, program) and binds(*under, static)
+    assert not binds(*under, *NNP, program)
+    assert "loaded" in support.run(["env", f"LD_PRELOAD={library}", *under, program]).stdout

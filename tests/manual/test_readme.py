@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every command of the README is typed by a user who has sudo, and works.
+
+The commands are the README's indented blocks; fenced ones are no commands. The
+test types them in their order, each in its last place, as alice in a folder
+with the programs that they name. A command that starts a server works when
+its port answers to a connection; any other, when its exit status is 0.
+"""
+
+import contextlib
+import html
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+
+import pytest
+import support
+from support import REPOSITORY
+
+ALICE = 1000
+README = (REPOSITORY / "README.md").read_text()
+TOOL_PATH = "/usr/local/bin:/usr/bin:/bin"  # what Debian gives a user; no sbin
+
+# Commands that cannot be typed in the sandbox, each with the reason.
+NOT_HERE = {
+    "sudo make test": "it is what runs this test",
+    "sudo make demo": "makes a sandbox of its own; test_picture runs what it runs in it",
+    "sudo apt-get install": "there is no network; test_packages compares the names",
+}
+SERVER_PY = """#!/usr/bin/python3
+import socket, sys
+ports = [80, 443] if "--config" in sys.argv else [80]
+socks = [socket.create_server(("0.0.0.0", port)) for port in ports]
+while True:
+    socks[0].accept()[0].close()
+"""
+RESOLVER_PY = """#!/usr/bin/python3
+import socket
+sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+sock.bind(("::1", 53))
+while True:
+    sock.sendto(*sock.recvfrom(512))
+"""
+WSGI = """
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"wsgi"]
+"""
+ASGI = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"asgi"})
+"""
+
+
+def commands():
+    """Return the README's commands without their comments, each once, in its last place."""
+    text = re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
+    lines = re.findall(r"^ {4,}(\S.*)$", text, re.M)
+    found = [re.sub(r"\s+#.*$", "", line) for line in lines]
+    return [line for at, line in enumerate(found) if line not in found[at + 1 :]]
+
+
+TYPED = [line for line in commands() if not line.startswith(tuple(NOT_HERE))]
+
+
+def executable(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture(scope="module")
+def alice():
+    """Return the home of a user with sudo, in which everything is that the README names."""
+    home = support.scratch_dir()
+    for name, line in {
+        "passwd": f"alice:x:{ALICE}:{ALICE}::{home}:/bin/sh",
+        "group": f"alice:x:{ALICE}:",
+        "shadow": "alice:*:20000:0:99999:7:::",
+        "sudoers.d/pybind-readme": "alice ALL=(ALL) NOPASSWD: ALL",
+    }.items():
+        path = pathlib.Path("/etc") / name
+        old = path.read_text().splitlines() if path.exists() else []
+        kept = [entry for entry in old if f":x:{ALICE}:" not in entry]
+        path.write_text("\n".join([*kept, line, ""]))
+    executable(home / "server", SERVER_PY)
+    executable(home / "resolver", RESOLVER_PY)
+    (home / "app.py").write_text(WSGI)
+    (home / "api.py").write_text(ASGI)
+    source = REPOSITORY / "tests/programs/src/HttpAnswer.java"
+    subprocess.run(["javac", "-d", home, source], check=True)
+    jar = ["jar", "--create", "--file", "app.jar", "--main-class", "HttpAnswer"]
+    classes = sorted(path.name for path in home.glob("*.class"))
+    subprocess.run([*jar, *classes], cwd=home, check=True)
+    # /srv is the host's: this one is the sandbox's own, in its mount namespace.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/srv"], check=True)
+    (pathlib.Path("/srv") / "app").mkdir()
+    executable(pathlib.Path("/srv/app/server"), SERVER_PY)
+    byuid = pathlib.Path("/etc/authbind/byuid")
+    byuid.mkdir(parents=True)
+    for folder in ("byport", "byaddr"):
+        (byuid.parent / folder).mkdir()
+    (byuid / str(ALICE)).write_text("0.0.0.0/0:81,81\n")
+    yield home
+    shutil.rmtree(byuid.parent)
+    subprocess.run(["umount", "/srv"], check=True)
+
+
+def descendants(pid):
+    """Return pid and all processes below it."""
+    parents = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = pathlib.Path(f"/proc/{entry}/stat").read_text()
+        except OSError:
+            continue
+        parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {p for p, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def ended(pid):
+    """Tell whether a process is gone, or is a zombie, which holds no port."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def end(process):
+    """End a command and all that it started."""
+    pids = descendants(process.pid)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+    support.wait_for(lambda: all(map(ended, pids)), f"the end of {pids}")
+
+
+def answers(line):
+    """Tell whether the ports that a command names are served now."""
+    for addr, port, protocol in re.findall(r"--port '?(\[::1\]:)?(\d+)(?:/(\w+))?", line):
+        host = "::1" if addr else "127.0.0.1"
+        if protocol == "udp":
+            if support.udp_echo(host=host, port=int(port)) is None:
+                return False
+            continue
+        with socket.socket() as sock:
+            if sock.connect_ex((host, int(port))) != 0:
+                return False
+    return True
+
+
+def type_it(line, home):
+    """Run one command as alice would; fails unless it works."""
+    serves = "--port" in line and "--check" not in line
+    cwd = REPOSITORY if "make" in line.split() else home
+    log = home / "log"
+    with open(log, "w") as out:
+        process = support.as_user(
+            ["env", "-i", f"PATH={TOOL_PATH}", f"HOME={home}", "TERM=xterm", "sh", "-c", line],
+            uid=ALICE, gid=ALICE, cwd=cwd, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+        try:
+            if serves:
+                support.wait_for(lambda: process.poll() is not None or answers(line), line)
+            else:
+                process.wait(support.PATIENCE_S)
+            assert process.poll() in ((None,) if serves else (0,)), f"{line}\n{log.read_text()}"
+        finally:
+            end(process)
+
+
+def test_commands(alice, installed):
+    """All of them, in the order in which a reader meets them."""
+    assert len(TYPED) > 15
+    for line in TYPED:
+        type_it(line, alice)
+
+
+def test_reasons_are_used():
+    """No reason is left for a command that the README does not have any more."""
+    for prefix in NOT_HERE:
+        assert any(line.startswith(prefix) for line in commands()), prefix
+
+
+def test_packages():
+    """The packages to install are those that tools/need knows for a build."""
+    line = next(line for line in commands() if line.startswith("sudo apt-get install"))
+    build = re.search(r'^build="(.*)"$', (REPOSITORY / "tools/need").read_text(), re.M)[1]
+    assert {*line.split()[3:]} == {*build.split()} - {"linux-libc-dev"}  # libc6-dev brings it
+
+
+def test_picture():
+    """The picture shows what the demonstration prints; only the server's process ID differs."""
+    svg = (REPOSITORY / "docs/demo.svg").read_text()
+    assert "http" not in re.sub(r"<text.*?</text>|<!--.*?-->|xmlns=\"[^\"]*\"", "", svg)
+    parts = re.findall(r'<text class="demo-r\d+" x="[\d.]+" y="([\d.]+)"[^>]*>([^<]*)</text>', svg)
+    rows = {}
+    for y, text in parts:
+        rows[float(y)] = rows.get(float(y), "") + html.unescape(text).replace("\xa0", " ")
+    shown = [rows[y].rstrip() for y in sorted(rows) if rows[y].strip()]
+    environ = {**os.environ, "PYBIND_SANDBOX": str(support.scratch_dir())}
+    done = subprocess.run([REPOSITORY / "tools/demo"], env=environ, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True, check=True)  # fmt: skip
+    printed = re.sub(r"\x1b\[\d*m", "", done.stdout)
+    wanted = [line.rstrip() for line in printed.splitlines() if line.strip()]
+    number = re.compile(r"-p \d+$")
+    shown, wanted = ([number.sub("-p N", line) for line in lines] for lines in (shown, wanted))
+    assert shown == wanted, "make the picture anew: tools/picture.py"

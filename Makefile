@@ -148,7 +148,7 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
 	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
 	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock
-	-rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null
+	rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null || true
 
 # For tools/test-newest-click, which has no network.
 $(BUILD)/newest-click:
@@ -161,8 +161,8 @@ $(BUILD)/init-systems:
 
 demo:
 	tools/need demo
-	$(MAKE) all
-	tools/sandbox tools/demo
+	@$(MAKE) -s all
+	@tools/sandbox tools/demo
 
 # TESTS='-k name' and the like go to pytest.
 test:

@@ -15,13 +15,16 @@ from .options import CHOICE, COUNT, COUNT_MAX, FLAG, OPTIONS, PORTS, TEXT, Optio
 from .request import parse_named
 
 _HELP = """Run PROGRAM, an ordinary program, as an ordinary user on a privileged port that an
-administrator granted with a permission file (pybind(5)).
+administrator granted: pybindctl grant USER PORT, or a file as in pybind(5).
 
 Without --port every port that the files grant is served. With it only the
 listed ones are, and each is proved before PROGRAM starts.
 
 Exit status: PROGRAM's own; 125 pybind refused, 126 PROGRAM cannot be executed,
-127 there is no such PROGRAM."""
+127 there is no such PROGRAM.
+
+If a bind fails all the same: -v, pybindctl doctor, and TROUBLESHOOTING in
+pybind(1)."""
 
 
 class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since 8.2

@@ -154,12 +154,14 @@ def test_every_command_of_pybindctl_is_described():
 
 FOLDERS = [f"{paths.CONFIG_DIR}/{name}/" for name in explain.FOLDERS]
 SHARE = f"{paths.PREFIX}/share/pybind/"
+EXAMPLES = f"{paths.PREFIX}/share/doc/pybind/examples/"
 
 
 def test_files():
     """FILES names what is installed and read, and nothing else."""
     stated = {name: [line.strip('"') for line in items(name, "FILES", "Pa")] for name in PAGES}
-    assert stated["pybind.1"] == [paths.CONFIG_DIR + "/", paths.HELPER, paths.LIBRARY, SHARE]
+    installed = [paths.HELPER, paths.LIBRARY, SHARE, EXAMPLES]
+    assert stated["pybind.1"] == [paths.CONFIG_DIR + "/", *installed]
     assert stated["pybind.5"] == FOLDERS
     assert stated["pybind-helper.8"] == [paths.HELPER, paths.CONFIG_DIR + "/"]
     command, folder, lock, leftovers = stated["pybindctl.8"]
@@ -173,7 +175,7 @@ def test_installed_files():
     """The Makefile's defaults are the paths of the manual."""
     values = dict(re.findall(r"^(\w+) +\??= *(\S+)$", MAKEFILE, re.M))
     for name, path in {"HELPER": paths.HELPER, "LIBRARY": paths.LIBRARY, "SHARE": SHARE[:-1],
-                       "CONFIG_DIR": paths.CONFIG_DIR}.items():  # fmt: skip
+                       "CONFIG_DIR": paths.CONFIG_DIR, "DOCDIR": EXAMPLES[:-10]}.items():  # fmt: skip
         text = values[name]
         while "$(" in text:
             text = re.sub(r"\$\((\w+)\)", lambda found: values[found[1]], text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# make, make install (as root), make demo (as root), make test (as root), make bench (as root)
+# make, make install, make demo, make test, make bench (these four as root), make deb
 
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -7,8 +7,10 @@ DESTDIR    ?=
 PYTHON     ?= /usr/bin/python3
 CC         ?= cc
 CFLAGS     ?= -O2 -g
+WERROR     ?= -Werror
 MUSL_GCC   ?= $(shell command -v musl-gcc 2>/dev/null)
 INSTALL    ?= install
+REINSTALL  ?= # what a package has pybindctl doctor say instead of make install
 BUILD      ?= build
 
 CONFIG_DIR  = $(SYSCONFDIR)/pybind
@@ -19,10 +21,9 @@ AUTHBIND_PY = $(SHARE)/startauthbind.py
 MANDIR      = $(PREFIX)/share/man
 DOCDIR      = $(PREFIX)/share/doc/pybind
 EXAMPLES    = $(patsubst examples/%,%,$(shell find examples -type f))
-VERSION    := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' pybind/__init__.py)
 
 WARNINGS = -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes \
-           -Wmissing-prototypes -Wvla -Wformat=2 -Werror
+           -Wmissing-prototypes -Wvla -Wformat=2 $(WERROR)
 COMMON   = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS)
 
 # musl starts in a tenth of glibc's time. Its gcc wrapper brings no linux/*.h of
@@ -39,14 +40,14 @@ HELPER_CC    = $(CC)
 HELPER_LINK  = -static-pie $(HELPER_SRC)
 endif
 HELPER_FLAGS = $(COMMON) $(HARDENING) -DCONFIG_DIR='"$(CONFIG_DIR)"' \
-               -Wl,-z,relro,-z,now,-z,noexecstack
-LIBRARY_FLAGS = $(COMMON) -fPIC -ffreestanding -fvisibility=hidden -fno-stack-protector \
+               -Wl,-z,relro,-z,now,-z,noexecstack,--build-id
+LIBRARY_FLAGS = $(COMMON) -U_FORTIFY_SOURCE -fPIC -ffreestanding -fvisibility=hidden -fno-stack-protector \
                $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) \
                -fno-asynchronous-unwind-tables \
                -nostdlib -shared -Wl,-z,relro,-z,now,-z,noexecstack,--hash-style=both \
                -DCONFIG_DIR='"$(CONFIG_DIR)"' -DHELPER_PATH='"$(HELPER)"' \
                -DLIBRARY_PATH='"$(LIBRARY)"'
-STARTER_FLAGS = $(COMMON) -Wno-vla -static -DPYTHON='"$(PYTHON)"'
+STARTER_FLAGS = $(COMMON) -Wno-vla -static -Wl,-z,relro,-z,noexecstack,--build-id -DPYTHON='"$(PYTHON)"'
 
 HELPER_SRC  = $(wildcard helpers/helper/*.c)
 LIBRARY_SRC = $(wildcard helpers/preload/*.c)
@@ -89,6 +90,7 @@ $(BUILD)/pybindctl: $(BUILD)/settings
 
 $(BUILD)/paths.py: pybind/paths.py $(BUILD)/settings
 	sed -e 's|^PREFIX = .*|PREFIX = "$(PREFIX)"|' -e 's|^CONFIG_DIR = .*|CONFIG_DIR = "$(CONFIG_DIR)"|' \
+	  $(if $(REINSTALL),-e 's|^REINSTALL = .*|REINSTALL = "$(REINSTALL)"|') \
 	  pybind/paths.py >$@
 
 pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
@@ -183,6 +185,20 @@ bench:
 	$(MAKE) all
 	tools/sandbox $(PYTHON) -m bench $(BENCH)
 
+deb:
+	tools/need deb
+	tools/build-deb $(BUILD)/deb
+	@ls $(BUILD)/deb/*.deb
+
+rpm:
+	tools/need rpm
+	tools/build-rpm $(BUILD)/rpm
+
+# Installs, upgrades and removes the Debian package in fresh systems of two Debian releases.
+test-deb:
+	tools/need deb
+	tools/test-deb
+
 lint:
 	tools/need lint
 	tools/run-lint
@@ -191,4 +207,4 @@ clean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all install install-authbind-compat uninstall demo test test-programs bench lint clean FORCE
+.PHONY: all install install-authbind-compat uninstall demo test test-programs bench deb rpm test-deb lint clean FORCE

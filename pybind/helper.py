@@ -15,7 +15,7 @@ from . import _wire
 from ._lean import signal, socket
 from .errors import HelperUnusable
 from .model import Address, Reply, Step
-from .paths import HELPER
+from .paths import HELPER, REINSTALL
 
 _HEAD_FORMAT = "=IHH"  # magic, version, reason: the bytes that no version changes
 _HEAD_SIZE = struct.calcsize(_HEAD_FORMAT)
@@ -116,7 +116,7 @@ def _spawn(reply_fd: int, socket_fd: int | None) -> int:
     except OSError as error:
         raise HelperUnusable(
             f"cannot start {HELPER}: {os.strerror(error.errno)}",
-            "to install it, as root, in pybind's source folder: make install",
+            "to install it, as root: " + REINSTALL,
         ) from error
     finally:
         for fd in spare:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installed paths (leaf); `make install` writes its own PREFIX and CONFIG_DIR here."""
+"""Installed paths (leaf); `make install` writes its own first three here."""
 
 from __future__ import annotations
 
 PREFIX = "/usr/local"
 CONFIG_DIR = "/etc/pybind"
+REINSTALL = "make install  (in pybind's source folder; after pip: pybindctl setup)"
 
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"
 STARTERS = (PREFIX + "/bin/pybind", PREFIX + "/bin/authbind")

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the README has a new user type: root grants, an ordinary user serves.
+
+Needs an installed package and port 80 free (debian/tests/control, lifecycle.py).
+"""
+
+import subprocess
+
+from serving import ALICE, as_alice_fails, run, serving
+
+
+def first_use():
+    """Refuse without a grant, serve with it in both modes, refuse after."""
+    run("pybindctl", "doctor")
+    said = as_alice_fails("pybind", "--port", "80", "--", "true")
+    assert "as root: " in said, said
+    run("pybindctl", "grant", ALICE, "80")
+    for mode in ("preload", "supervise"):
+        with serving(80, "--mode", mode):
+            print(f"  ok: uid {ALICE} serves port 80 ({mode})", flush=True)
+    run("pybindctl", "revoke", ALICE, "80")
+    as_alice_fails("pybind", "--port", "80", "--", "true")
+    subprocess.run(["pybind", "--version"], check=True)
+
+
+if __name__ == "__main__":
+    first_use()

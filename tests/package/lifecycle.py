@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Installs, upgrades, removes and purges the Debian package, and looks at all files each time.
+
+tools/test-deb runs it in a fresh system with the Python of that system, so it
+needs nothing beyond the standard library: `lifecycle.py OLD.deb NEW.deb`, with
+NEW.deb installed. Not a test for pytest, which is not there.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from first_use import first_use
+from serving import as_alice_fails, caps, fetch, run, serving
+
+CONFIG = pathlib.Path("/etc/pybind")
+HELPER = "/usr/libexec/pybind/pybind-helper"
+MODULES = "/usr/share/pybind/"
+CAPABILITY = b"\x00\x00\x00\x02\x00\x04" + bytes(14)  # cap_net_bind_service=p, not effective
+# Kept by dpkg, apt and others for themselves, or not on the disk at all.
+NOT_LOOKED_AT = {
+    "/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/lib/apt", "/var/lib/dpkg",
+    "/var/log",
+}  # fmt: skip
+
+
+def say(text):
+    """Note what holds from here on."""
+    print(f"  ok: {text}", flush=True)
+
+
+def snapshot():
+    """Return every path with its kind, mode, owner, size or target, and capability."""
+    found = {}
+    for top, folders, files in os.walk("/"):
+        folders[:] = [name for name in folders if os.path.join(top, name) not in NOT_LOOKED_AT]
+        for name in folders + files:
+            path = os.path.join(top, name)
+            status = os.lstat(path)
+            kept = status.st_size
+            if os.path.islink(path):
+                kept = os.readlink(path)
+            elif path.startswith(f"{CONFIG}/") and os.path.isfile(path):
+                kept = pathlib.Path(path).read_bytes()
+            elif os.path.isdir(path):
+                kept = None
+            facts = (status.st_mode, status.st_uid, status.st_gid, kept)
+            found[path] = (*facts, None if os.path.islink(path) else caps(path))
+    return found
+
+
+def added(before, after):
+    """Return the paths that are new; nothing else may have changed."""
+    gone = sorted(set(before) - set(after))
+    changed = sorted(path for path in set(before) & set(after) if before[path] != after[path])
+    assert not gone and not changed, f"gone: {gone}, changed: {changed}"
+    return set(after) - set(before)
+
+
+def check_installed(before, rules=()):
+    """The system is `before`, the package's list of files, their bytecode, and the rules."""
+    here = snapshot()
+    listed = set(run("dpkg", "-L", "pybind-ports").split()) - set(before) - {"/."}
+    compiled = {path for path in added(before, here) - listed if "/__pycache__" in path}
+    assert added(before, here) - compiled == listed | {str(path) for path in rules}
+    sources = {path for path in listed if path.startswith(MODULES) and path.endswith(".py")}
+    for path in sources:
+        folder, name = os.path.split(path)
+        cached = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
+        assert cached in compiled, f"{path} has no bytecode"
+        assert here[cached][:3] == (0o100644, 0, 0)
+    assert sources and all(path.startswith(MODULES) for path in compiled)
+    assert here[HELPER][:3] == (0o100755, 0, 0)
+    assert here[HELPER][-1] == CAPABILITY
+    for path, (mode, *_, capability) in here.items():
+        if path in listed:
+            assert not mode & 0o6000, f"{path} is setuid or setgid"
+            assert (capability is None) == (path != HELPER), path
+    run("pybindctl", "doctor")
+
+
+@contextlib.contextmanager
+def stays_without_capability(what):
+    """A descriptor kept on the helper from before must not lead to its capability."""
+    fd = os.open(HELPER, os.O_RDONLY)
+    try:
+        assert caps(fd) == CAPABILITY
+        yield
+        assert caps(fd) is None, f"the old helper keeps its capability: {what}"
+    finally:
+        os.close(fd)
+
+
+def purge_without_rules():
+    """Nothing whose name has ours in it is left."""
+    run("apt-get", "-y", "purge", "pybind-ports")
+    left = [path for path in snapshot() if "pybind" in path]
+    assert not left, left
+    say("purged without rules: nothing is left")
+
+
+def write_rules():
+    """Write the rules of an administrator, by pybindctl and by hand; returns their paths."""
+    run("pybindctl", "grant", "alice", "80", "443")
+    (CONFIG / "byuser/1000").open("a").write("# by hand\n")
+    flag = CONFIG / "byport/81"
+    flag.touch()
+    flag.chmod(0o750)
+    os.chown(flag, 0, 1000)
+    return [CONFIG / "byuser/1000", flag]
+
+
+def check_kept(rules, base, what):
+    """Only the rules and the folders that they are in are left of the package."""
+    left = added(base, snapshot())
+    expected = {str(CONFIG), *(str(path) for path in rules), *(str(path.parent) for path in rules)}
+    assert left == expected, f"{what}: {left ^ expected}"
+    say(f"{what}: the rules are left, and nothing else")
+
+
+def life(old, new):
+    """Install OLD, upgrade to NEW, reinstall, remove, purge, under a running server."""
+    base = snapshot()
+    run("dpkg", "-i", old)
+    check_installed(base)
+    say("old version installed: the files are those of its list")
+    rules = write_rules()
+    kept = {path: snapshot()[str(path)] for path in rules}
+    with serving(80):
+        for package, what in ((new, "upgraded"), (new, "reinstalled"), (old, "downgraded")):
+            with stays_without_capability(what):
+                run("dpkg", "-i", package)
+            check_installed(base, rules)
+            assert fetch(80), "the running server is gone"
+            with serving(443), serving(81):
+                say(f"{what}: same files, same rules, old server answers, new ones start")
+        run("dpkg", "-i", new)
+        with stays_without_capability("removed"):
+            run("dpkg", "--remove", "pybind-ports")
+        assert fetch(80), "the running server is gone"
+    check_kept(rules, base, "removed")
+    (CONFIG / ".pybindctl.lock").touch()
+    (CONFIG / "byuser/.1000.pybindctl-new").touch()
+    run("dpkg", "--purge", "pybind-ports")
+    check_kept(rules, base, "purged, and a killed pybindctl before")
+    run("dpkg", "-i", new)
+    assert kept == {path: snapshot()[str(path)] for path in rules}
+    with serving(80):
+        say("installed again: the rules of before are in force")
+    for path in rules:
+        path.unlink()
+    run("dpkg", "--purge", "pybind-ports")
+    assert snapshot() == base
+    say("purged without rules: every file is as it was before")
+
+
+def unusual(old, new):
+    """States that dpkg gets into when something fails."""
+    base = snapshot()
+    said = run("setpriv", "--bounding-set=-setfcap", "--inh-caps=-setfcap", "dpkg", "-i", new)
+    assert "pybindctl setup" in said, said
+    assert caps(HELPER) is None
+    assert "pybindctl setup" in run("pybindctl", "doctor", status=1)
+    run("pybindctl", "grant", "alice", "80")
+    said = as_alice_fails("pybind", "--port", "80", "--", "true")
+    assert "has lost its file capability" in said, said
+    run("pybindctl", "setup")
+    check_installed(base, [CONFIG / "byuser/1000"])
+    say("where the capability cannot be set: installed, said, refused, repaired by setup")
+
+    os.unlink(HELPER)
+    assert "apt-get install --reinstall pybind-ports" in run("pybindctl", "doctor", status=1)
+    run("dpkg", "--unpack", new)
+    run("pybindctl", "setup")
+    with stays_without_capability("unpacked twice"):
+        run("dpkg", "--unpack", new)
+    run("dpkg", "--configure", "pybind-ports")
+    say("unpacked and not configured: the old helper loses its capability too")
+
+    run("dpkg", "-i", old)
+    with tempfile.TemporaryDirectory() as folder:
+        run("dpkg-deb", "-R", new, f"{folder}/new")
+        preinst = pathlib.Path(folder, "new/DEBIAN/preinst")
+        preinst.write_text("#!/bin/sh\nexit 1\n")
+        run("dpkg-deb", "-b", f"{folder}/new", f"{folder}/broken.deb")
+        run("dpkg", "-i", f"{folder}/broken.deb", status=1)
+    check_installed(base, [CONFIG / "byuser/1000"])
+    with serving(80):
+        say("an upgrade that failed: the old version works as before")
+    run("pybindctl", "revoke", "alice", "80")
+    run("dpkg", "--purge", "pybind-ports")
+    shutil.rmtree(CONFIG, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    first_use()
+    purge_without_rules()
+    life(*sys.argv[1:])
+    unusual(*sys.argv[1:])

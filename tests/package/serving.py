@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of packages share: an ordinary user, a server (standard library only)."""
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+ALICE = "1000"
+PATIENCE_S = 60  # only how long a test waits before it calls a condition missed
+
+
+def caps(path):
+    """Return the file capability of a path or descriptor as the kernel keeps it, or None."""
+    try:
+        return os.getxattr(path, "security.capability")
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return None
+        raise
+
+
+def wait_for(condition, what):
+    """Wait until condition() is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"gave up waiting for {what}"
+        time.sleep(0.02)
+
+
+def run(*argv, status=0):
+    """Run argv; returns all that it says."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == status, f"{argv} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def as_alice(argv, **options):
+    """Start argv as uid 1000, with an exec between (setpriv(1) keeps root's permitted set)."""
+    drop = ["setpriv", "--reuid", ALICE, "--regid", ALICE, "--clear-groups", "--inh-caps=-all"]
+    return subprocess.Popen([*drop, "env", *argv], cwd="/", stdin=subprocess.DEVNULL, **options)
+
+
+def as_alice_fails(*argv):
+    """Run argv as uid 1000, which must end with 125; returns what it says."""
+    process = as_alice(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 125, said
+    return said
+
+
+def fetch(port):
+    """Return the page that is served on a port, or None while there is none."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S) as answer:
+            return answer.read()
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+@contextlib.contextmanager
+def serving(port, *options):
+    """Have uid 1000 serve a page on `port`, by a program that knows nothing of pybind."""
+    program = ["python3", "-m", "http.server", "--directory", "/etc/pybind", str(port)]
+    argv = ["pybind", *options, "--port", str(port), "--", *program]
+    server = as_alice(argv, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: server.poll() is not None or fetch(port), f"port {port}")
+        assert server.poll() is None, f"pybind ended with {server.returncode}"
+        yield
+        assert server.poll() is None, f"the server ended with {server.returncode}"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()

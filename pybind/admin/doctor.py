@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import click
 
 from ..explain import FOLDERS
-from ..paths import CONFIG_DIR, HELPER
-from . import filecaps, findings, interpreters, output, serving, surroundings
+from ..paths import CONFIG_DIR, HELPER, REINSTALL
+from . import filecaps, findings, interpreters, output, serving, surroundings, wheel
 from .errors import STATUS_NO, Failed, NeedsRoot
 from .findings import BROKEN, OK, WARNING, Finding
 
@@ -89,12 +89,16 @@ def setup_command(yes: bool) -> int:
 
     For after a copy, a restored backup, or an upgrade that took the capability
     off. Does nothing where nothing is to be done. Needs root.
+
+    From a wheel (pip) it first builds and installs all of it, outside the
+    virtual environment.
     """
     if os.geteuid() != 0:
         raise NeedsRoot("only root can repair the installation", "as root: pybindctl setup")
     done = False
     try:
-        for line in itertools.chain(_repair_helper(yes), _repair_folders()):
+        built = wheel.install(yes) if wheel.is_one() else ()
+        for line in itertools.chain(built, _repair_helper(yes), _repair_folders()):
             output.say(line)
             done = True
     except PermissionError as error:
@@ -111,13 +115,11 @@ def _repair_helper(trusted: bool) -> Iterator[str]:
     try:
         fd = os.open(HELPER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise Failed(
-            f"{HELPER}: {error.strerror}", "to install it: " + findings.REINSTALL
-        ) from None
+        raise Failed(f"{HELPER}: {error.strerror}", "to install it: " + REINSTALL) from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise Failed(f"{HELPER}: not a regular file", "put it aside, then: make install")
+            raise Failed(f"{HELPER}: not a regular file", "put it aside, then: " + REINSTALL)
         if not trusted:
             _refuse_a_stranger(status)
         if (status.st_uid, status.st_gid) != (0, 0):
@@ -146,7 +148,7 @@ def _refuse_a_stranger(status: os.stat_result) -> None:
             raise Failed(
                 f"{name} has owner {what.st_uid}, mode {stat.S_IMODE(what.st_mode):04o}: another "
                 "user could have replaced the helper",
-                "install it anew: " + findings.REINSTALL,
+                "install it anew: " + REINSTALL,
                 "or, if you are sure that it is the one you installed: pybindctl setup --yes",
             )
 

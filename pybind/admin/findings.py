@@ -8,6 +8,7 @@ see what was looked at.
 from __future__ import annotations
 
 import os
+import pathlib
 import platform
 import shlex
 import stat
@@ -16,12 +17,11 @@ import sys
 from typing import Any, NamedTuple
 
 from .. import diagnose, explain
-from ..paths import CONFIG_DIR, HELPER, LIBRARY
+from ..paths import CONFIG_DIR, HELPER, LIBRARY, REINSTALL
 from . import filecaps
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 SETUP = "pybindctl setup"
-REINSTALL = "make install  (in pybind's source folder; or reinstall the package)"
 PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NOBODY = 65534
 _ANY_OTHER = stat.S_IWGRP | stat.S_IWOTH
@@ -187,12 +187,11 @@ def python() -> list[Finding]:
 
 
 def _reveal(path: str) -> tuple[str, ...]:
-    path = os.path.realpath(path)
-    while path != "/":
-        needed = 0o555 if os.path.isdir(path) or os.access(path, os.X_OK) else 0o444
-        if os.stat(path).st_mode & needed != needed:
-            return (f"chmod a+rX {shlex.quote(path)}", REINSTALL)
-        path = os.path.dirname(path)
+    for start in (path, os.path.realpath(path)):  # a venv's python3 is a link out of it
+        for part in (start, *map(str, pathlib.PurePath(start).parents)):
+            needed = 0o555 if os.path.isdir(part) or os.access(part, os.X_OK) else 0o444
+            if os.stat(part).st_mode & needed != needed:
+                return (f"chmod a+rX {shlex.quote(part)}", REINSTALL)
     return (REINSTALL,)
 
 

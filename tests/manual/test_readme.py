@@ -30,6 +30,10 @@ NOT_HERE = {
     "sudo make test": "it is what runs this test",
     "sudo make demo": "makes a sandbox of its own; test_picture runs what it runs in it",
     "sudo apt-get": "there is no network; test_packages compares the names",
+    "sudo make deb": "make test-deb builds the package, installs it and types what follows",
+    "sudo apt install ./build": "the same",
+    "sudo python3 -m venv": "tools/test-wheel types it and what follows, without a network",
+    "sudo /opt/pybind": "the same",
 }
 SERVER_PY = """#!/usr/bin/python3
 import socket, sys

@@ -104,9 +104,14 @@ install: all
 	  $(PREFIX)/sbin $(SHARE)/pybind/supervise $(SHARE)/pybind/admin \
 	  $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
-	@# A descriptor kept on an old helper must not stay a way to its capability.
+	@# In one step, so that servers that run meanwhile are not refused. A descriptor kept
+	@# on an old helper must not stay a way to its capability.
+	$(INSTALL) -m 0755 $(BUILD)/pybind-helper $(DESTDIR)$(HELPER).new
+ifeq ($(DESTDIR),)
+	setcap cap_net_bind_service=p $(HELPER).new
+endif
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) 2>/dev/null || true
-	$(INSTALL) -m 0755 $(BUILD)/pybind-helper $(DESTDIR)$(HELPER)
+	mv -f $(DESTDIR)$(HELPER).new $(DESTDIR)$(HELPER)
 	$(INSTALL) -m 0755 $(BUILD)/libpybind.so $(DESTDIR)$(LIBRARY)
 	$(INSTALL) -m 0755 $(BUILD)/pybind $(DESTDIR)$(PREFIX)/bin/pybind
 	$(INSTALL) -m 0644 tools/start.py $(DESTDIR)$(SHARE)/start.py
@@ -123,9 +128,10 @@ install: all
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for name in $(EXAMPLES); do mode=0644; [ ! -x examples/$$name ] || mode=0755; \
 	  $(INSTALL) -D -m $$mode examples/$$name $(DESTDIR)$(DOCDIR)/examples/$$name || exit 1; done
-ifeq ($(DESTDIR),)
-	setcap cap_net_bind_service=p $(HELPER)
-else
+	@# Modules that this version has no more.
+	cd $(DESTDIR)$(SHARE)/pybind && for name in *.py */*.py; do \
+	  [ -e $(CURDIR)/pybind/$$name ] || rm -f $$name; done
+ifneq ($(DESTDIR),)
 	@echo "staged: run 'setcap cap_net_bind_service=p $(HELPER)' after unpacking"
 endif
 

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds and runs the fuzz targets: fuzzing.py TARGET RUNS|SECONDSs|merge [FOLDER].
+
+TARGET is parser or decoder.  A corpus folder is read and written (by default a
+copy of the kept one below build/fuzz); merge makes the kept corpus anew, as the smallest part of
+FOLDER that reaches all that FOLDER reaches.  Needs clang with its libFuzzer.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+HELPER = REPOSITORY / "helpers" / "helper"
+BUILD = REPOSITORY / "build" / "fuzz"
+CORPUS = HERE / "corpus"
+SANITIZERS = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+CONFIG = '-DCONFIG_DIR="/etc/pybind"'
+COMPILE = ["clang", "-std=c11", "-g", "-O1", "-D_GNU_SOURCE", CONFIG, *SANITIZERS]
+TARGETS = ("parser", "decoder")
+INPUT_MAX = {"parser": 300, "decoder": 1000}
+
+
+def _object(source: pathlib.Path) -> pathlib.Path:
+    target = BUILD / (source.stem + ".o")
+    flag = "-fsanitize=fuzzer-no-link,address,undefined"
+    flags = [flag if word.startswith("-fsanitize=") else word for word in COMPILE]
+    subprocess.run([*flags, "-c", source, "-o", target], check=True)
+    return target
+
+
+def build(target: str) -> pathlib.Path:
+    """Compile a target with the helper's sources as they are; returns the binary."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    harness, oracle = _object(HERE / f"{target}.c"), _object(HERE / "oracle.c")
+    if target == "parser":
+        objects = [harness, oracle, _object(HELPER / "parse.c")]
+    else:
+        others = sorted(path for path in HELPER.glob("*.c") if path.name != "main.c")
+        helper = [harness, *map(_object, others)]  # the harness includes main.c
+        calls = re.findall(r"^WRAP\([^,]+, (\w+)", (HERE / "world.c").read_text(), re.MULTILINE)
+        renames = [f"--redefine-sym={name}=world_{name}" for name in calls]
+        for path in helper:
+            subprocess.run(["objcopy", *renames, path], check=True)
+        objects = [*helper, oracle, _object(HERE / "world.c")]
+    binary = BUILD / target
+    subprocess.run(["clang", *SANITIZERS, *objects, "-o", binary], check=True)
+    return binary
+
+
+def working_corpus(target: str) -> pathlib.Path:
+    """Return a folder that may grow, with all that is kept in it."""
+    folder = BUILD / f"corpus-{target}"
+    shutil.copytree(CORPUS / target, folder, dirs_exist_ok=True)
+    return folder
+
+
+def fuzz(target: str, amount: str, folder: pathlib.Path, seed: int = 1) -> dict:
+    """Run a target for `N` executions or `Ns` seconds; returns what came of it.
+
+    Keys: target, seed, executions, seconds, edges (reached), features, crashes.
+    """
+    limit = f"-max_total_time={amount[:-1]}" if amount.endswith("s") else f"-runs={amount}"
+    started = time.monotonic()
+    found = BUILD / f"found-{target}"
+    found.mkdir(exist_ok=True)
+    for old in found.iterdir():
+        old.unlink()
+    options = [limit, f"-seed={seed}", f"-max_len={INPUT_MAX[target]}", "-print_final_stats=1"]
+    options += [f"-artifact_prefix={found}/", "-timeout=10", f"-dict={HERE / 'lines.dict'}"]
+    process = subprocess.run(
+        [BUILD / target, *options, folder], stderr=subprocess.PIPE, text=True, errors="replace"
+    )
+    (BUILD / f"{target}.log").write_text(process.stderr)
+    executed = re.search(r"stat::number_of_executed_units:\s*(\d+)", process.stderr)
+    reached = re.findall(r"cov: (\d+) ft: (\d+)", process.stderr)
+    edges, features = map(int, reached[-1]) if reached else (0, 0)
+    return {
+        "target": target,
+        "seed": seed,
+        "executions": int(executed[1]) if executed else 0,
+        "seconds": round(time.monotonic() - started),
+        "edges": edges,
+        "features": features,
+        "crashes": len(list(found.iterdir())) + (process.returncode != 0),
+    }
+
+
+def merge(target: str, folder: pathlib.Path) -> None:
+    """Replace the kept corpus by the smallest part of FOLDER with the same reach."""
+    kept = CORPUS / target
+    new = BUILD / f"merged-{target}"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    options = ["-merge=1", f"-max_len={INPUT_MAX[target]}"]
+    subprocess.run([BUILD / target, *options, new, folder], check=True, stderr=subprocess.DEVNULL)
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(new, kept)
+
+
+def main(target: str, amount: str, folder: str = "") -> None:
+    """Do what the command line says; prints one line of JSON, exits 1 after a crash."""
+    build(target)
+    corpus = pathlib.Path(folder) if folder else working_corpus(target)
+    if amount == "merge":
+        merge(target, corpus)
+        return
+    result = fuzz(target, amount, corpus)
+    print(json.dumps(result))
+    sys.exit(1 if result["crashes"] else 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -26,11 +26,14 @@ RESULTS = {0, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL}
 
 
 class Answer(NamedTuple):
-    """What a helper said: granted by the rules, the errno, its deciding file (ours only)."""
+    """What a helper said: granted by the rules, the errno; of ours, all of its reply."""
 
     granted: bool
     error: int
     name: str = ""
+    reason: int = 0
+    line: int = 0
+    fault: int = 0
 
 
 def _open(request):
@@ -86,7 +89,8 @@ def ask_pybind(request: Request) -> Answer:
         if reply[2] == _wire.REASON_NO_CAPABILITY:
             raise AssertionError(_wire.REASON_TEXTS[reply[2]])
         granted = reply[2] in (_wire.REASON_GRANTED, _wire.REASON_KERNEL)
-        answer = Answer(granted, reply[3], reply[8].rstrip(b"\0").decode())
+        name = reply[8].rstrip(b"\0").decode()
+        answer = Answer(granted, reply[3], name, reply[2], reply[5], reply[6])
         return _checked(answer, sock, request)
 
 

@@ -85,7 +85,7 @@ def _extension(name: str) -> Callable[[Case], bool]:
 
 def _mapped(case: Case, granted: bool) -> bool:
     """Mapped, and judged by more than byport, where the address plays no part."""
-    before = case.own.why == "folder" or case.own.name.startswith("byport/")
+    before = case.own.why in ("folder", "missing") or case.own.name.startswith("byport/")
     return is_mapped(case.request) and not before and case.granted == granted
 
 
@@ -136,7 +136,7 @@ DIFFERENCES: List[Difference] = [
         REFUSES,
         "Everything is refused while the permission directory, a folder above it or one of its "
         "four folders is not a real directory of root's that nobody else can write.",
-        lambda case: case.own.why == "folder",
+        lambda case: case.own.why in ("folder", "missing"),
     ),
     Difference(
         "flag-not-regular",

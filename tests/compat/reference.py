@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What pybind.5 says about one request, written a second time and independently.
 
-Pure: a configuration and a request in, a Decision out.  Nothing here is taken
-from the C source except what its comments document; addresses are read by the
-ipaddress module, so that no line is judged by the same code three times.
+Pure: a configuration and a request in, a Decision out.  Written from the manual
+page alone: it imports nothing of pybind, addresses are read by the ipaddress
+module and spelled as the page says, so that no line is judged by the same code
+three times.
 """
 
 import functools
 import ipaddress
+import itertools
 import re
-import socket
 from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Tuple, Union
 
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
@@ -73,9 +74,10 @@ class Rule(NamedTuple):
 class Decision(NamedTuple):
     """granted, the deciding file ("" where none did), why, and the rules that cover it.
 
-    why: folder (unsafe or missing), unreachable (a folder that the caller may
-    not search), flag, flag-kind, unsafe, unreadable, too-big, rule, none, or
-    broken (faults are then those of all lines).
+    why: folder (unsafe), missing (the permission directory), unreachable (a
+    folder that the caller may not search), flag, flag-kind, unsafe, unreadable,
+    too-big, rule, none, or broken (faults are then those of all lines).
+    line: the first that covers the request or is broken, from 1; fault: its.
     """
 
     granted: bool
@@ -83,6 +85,8 @@ class Decision(NamedTuple):
     why: str
     rules: Tuple[Rule, ...] = ()
     faults: FrozenSet[str] = frozenset()
+    line: int = 0
+    fault: str = ""
 
 
 def may(entry: Entry, caller: Caller, right: int) -> bool:
@@ -107,10 +111,23 @@ def is_mapped(request: Request) -> bool:
 def spellings(address: bytes) -> List[str]:
     """Return address and separator as file names have them, in the order of the steps."""
     if len(address) == 4:
-        text = socket.inet_ntop(socket.AF_INET, address)
+        text = ".".join(map(str, address))
         return [text + ":", text + ","]
-    groups = (f"{address[i] << 8 | address[i + 1]:x}" for i in range(0, 16, 2))
-    return [socket.inet_ntop(socket.AF_INET6, address) + ",", ":".join(groups) + ","]
+    groups = [f"{address[i] << 8 | address[i + 1]:x}" for i in range(0, 16, 2)]
+    return [_short(groups, address) + ",", ":".join(groups) + ","]
+
+
+def _short(groups: List[str], address: bytes) -> str:
+    runs = [(0, 0)]  # (how long, minus where), so that the largest is the first of the longest
+    for start in range(8):
+        zeros = list(itertools.takewhile(lambda group: group == "0", groups[start:]))
+        runs.append((len(zeros), -start))
+    length, start = max(runs)
+    if length < 2:
+        return ":".join(groups)
+    if (length, start) == (6, 0):
+        return "::" + ".".join(map(str, address[12:]))
+    return ":".join(groups[:-start]) + "::" + ":".join(groups[length - start :])
 
 
 def flag_names(request: Request, bang: str) -> List[str]:
@@ -149,7 +166,7 @@ def _ports(match: "re.Match[str]", version: int) -> Union[Tuple[int, int], str]:
     old_form = match["form"] == ":"
     dash = (match["dash"] or "").strip()
     wanted = "," if old_form else "-"
-    if old_form and (version != 4 or match["length"] is None or not dash):
+    if old_form and (version != 4 or not dash):
         return "syntax"
     if dash and dash != wanted:
         return "syntax"
@@ -176,7 +193,7 @@ def read_line(line: bytes) -> Union[Rule, str, None]:
     if not text.strip(" \t"):
         return None
     match = RULE.fullmatch(text)
-    if match is None:
+    if match is None or (match["form"] == ":" and match["length"] is None):
         return "syntax"
     addresses = _addresses(match)
     if isinstance(addresses, str):
@@ -222,11 +239,14 @@ def _judge_rules(files: Files, name: str, request: Request) -> Union[Decision, N
     if len(entry.content) > RULES_SIZE_MAX:
         return Decision(False, name, "too-big")
     read = [read_line(line) for line in entry.content.split(b"\n")]
-    faults = frozenset(fault for fault in read if isinstance(fault, str))
+    faults = [(number, fault) for number, fault in enumerate(read, 1) if isinstance(fault, str)]
     if faults:
-        return Decision(False, name, "broken", faults=faults)
-    rules = tuple(rule for rule in read if rule is not None and covers(rule, request))
-    return Decision(True, name, "rule", rules) if rules else None
+        all_faults = frozenset(fault for _number, fault in faults)
+        return Decision(False, name, "broken", (), all_faults, *faults[0])
+    rules = [(n, r) for n, r in enumerate(read, 1) if r is not None and covers(r, request)]
+    if not rules:
+        return None
+    return Decision(True, name, "rule", tuple(rule for _n, rule in rules), line=rules[0][0])
 
 
 def judge_one(files: Files, request: Request) -> Decision:
@@ -241,7 +261,7 @@ def judge_one(files: Files, request: Request) -> Decision:
         if (entry is None and not folder) or (
             entry is not None and (entry.kind != "directory" or not is_roots(entry))
         ):
-            return Decision(False, folder, "folder")
+            return Decision(False, folder, "folder" if entry else "missing")
     bang = "!" if 512 <= request.port <= 1023 else ""
     groups = [caller.gid, *sorted(set(caller.groups) - {caller.gid})]
     rule_names = [f"byuser/{bang}{caller.uid}", *(f"bygroup/{bang}{gid}" for gid in groups)]

@@ -17,7 +17,7 @@ import pytest
 from ask import AUTHBIND_HELPER
 from differences import DIFFERENCES
 
-CASES = int(os.environ.get("PYBIND_COMPAT_CASES", "24000"))
+CASES = int(os.environ.get("PYBIND_COMPAT_CASES", "50000"))
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
 CASES_FOR_SHARES = 20000  # with fewer, a rare difference may not come up
 WORKERS = 2

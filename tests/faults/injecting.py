@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes system calls fail in the installed binaries, with strace as root.
+
+A user's strace takes the helper's capability away; that of root, started with
+-u, does not (capabilities(7): a tracer with CAP_SYS_PTRACE is permitted).
+strace counts the calls of each process by itself, from its first execve(2) on.
+"""
+
+import errno
+import functools
+import os
+import pathlib
+import re
+import socket
+import struct
+import subprocess
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+import support
+
+from pybind import _wire
+
+USER = "nobody"  # of support.UID
+CALL = re.compile(r"^(\w+)\(")
+REPLY_LEN = struct.calcsize(_wire.REPLY_FORMAT)
+ALL = bool(os.environ.get("PYBIND_FAULTS_ALL"))
+
+
+class Fault(NamedTuple):
+    """The nth call of this name gets what: "error=EIO" or "signal=KILL"."""
+
+    call: str
+    nth: int
+    what: str
+
+    def option(self) -> str:
+        """Return the fault in strace's words."""
+        return f"inject={self.call}:{self.what}:when={self.nth}"
+
+    def kills(self) -> bool:
+        """Tell whether the process dies of it."""
+        return self.what.startswith("signal=")
+
+
+class Outcome(NamedTuple):
+    """What one run of the helper left behind.
+
+    reason and error are None where it sent no reply; calls are the names of
+    its system calls in their order; injected tells whether the fault took place.
+    """
+
+    status: int
+    reason: Optional[int]
+    error: Optional[int]
+    port: int
+    calls: Tuple[str, ...]
+    injected: bool
+
+
+@functools.cache
+def _log_folder() -> pathlib.Path:
+    return support.scratch_dir()  # strace -u opens its log as that user
+
+
+def strace(*options: str) -> List[str]:
+    """Return the start of an argv that drops to UID and keeps file capabilities."""
+    return [
+        "setpriv", "--clear-groups", "--inh-caps=-all", "--",
+        "strace", "-qq", "-u", USER, *options,
+    ]  # fmt: skip
+
+
+def encode(sock: socket.socket, address: str, port: int) -> bytes:
+    """Return a request to bind sock."""
+    head = (_wire.MAGIC, _wire.VERSION, _wire.OP_BIND, sock.family, 0)
+    packed = socket.inet_pton(sock.family, address).ljust(16, b"\0")
+    return struct.pack(_wire.REQUEST_FORMAT, *head, socket.htons(port), 0, 0, 0, packed)
+
+
+def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
+    """Ask the helper, as UID, to bind a new TCP socket, with one fault.
+
+    subprocess.TimeoutExpired where it hangs: strace is killed then, and the
+    helper with it.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    log = _log_folder() / "log"
+    inject = ["-e", fault.option()] if fault else []
+    with ours, theirs, socket.socket(family, socket.SOCK_STREAM) as sock:
+        ours.send(encode(sock, address, port))
+        at_three = ["/bin/bash", "-c", f'exec "$@" {_wire.SOCKET_FD}<&{sock.fileno()}', "sh"]
+        done = subprocess.run(
+            [*at_three, *strace("-o", str(log), *inject), support.HELPER],
+            stdin=theirs, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL,
+            timeout=support.PATIENCE_S, cwd="/",
+        )  # fmt: skip
+        ours.setblocking(False)
+        try:
+            data = ours.recv(4096)
+        except BlockingIOError:
+            data = b""
+        reply = struct.unpack_from(_wire.REPLY_FORMAT, data) if len(data) >= REPLY_LEN else None
+        text = log.read_text(errors="replace")
+        calls = tuple(m[1] for m in map(CALL.match, text.splitlines()) if m)
+        return Outcome(
+            done.returncode, reply and reply[2], reply and reply[3], sock.getsockname()[1],
+            calls, "(INJECTED)" in text or "killed by" in text,
+        )  # fmt: skip
+
+
+def faults(calls: Tuple[str, ...], errors: List[str]) -> Iterator[Fault]:
+    """Yield every call of a run with every error, and with a kill."""
+    seen: dict = {}
+    for name in calls:
+        seen[name] = seen.get(name, 0) + 1
+        if name == "execve":
+            continue  # without it nothing runs
+        for error in errors:
+            yield Fault(name, seen[name], f"error={error}")
+        yield Fault(name, seen[name], "signal=KILL")
+
+
+def helpers_left() -> List[int]:
+    """Return the ids of processes that run the helper now."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/exe"):
+        try:
+            if os.readlink(path) == support.HELPER:
+                found.append(int(path.parent.name))
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESRCH, errno.EACCES):
+                raise
+    return found

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each system call of the helper fails in turn: no bind without a grant, no false answer.
+
+PYBIND_FAULTS_ALL=1 tries more errors. The helper is the installed one, with
+its capability.
+"""
+
+import errno
+from typing import Callable, NamedTuple
+
+import injecting
+import pytest
+from support import CONFIG, GID, UID, flag, rules
+
+from pybind import _wire as w
+
+PORT = 80
+ERRORS = ["EIO", "EINTR", "ENOENT"]
+MORE = ["EPERM", "EACCES", "ENOMEM", "ENOSYS", "EAGAIN", "EMFILE", "ELOOP", "EINVAL", "ESTALE"]
+# The answer is out by then, and strace does not tell what became of the call.
+UNTRIED = ("exit_group",)
+# getuid(2): "always successful". A false id is another caller, whom another file refuses.
+IDS = ("getuid", "getgid", "geteuid", "getegid")
+
+
+class Scenario(NamedTuple):
+    """granted: what the files say.  hides: a false ENOENT would hide what refuses,
+    and that error is no fault but another state of the files."""
+
+    prepare: Callable[[], object]
+    address: str
+    granted: bool
+    hides: bool
+
+
+def _refusing_flag():
+    flag("byport/80", mode=0o700)
+    rules(f"byuser/{UID}", "any,80")
+    rules(f"bygroup/{GID}", "any,80")
+
+
+def _broken_rules():
+    rules(f"byuser/{UID}", "any,80", "any,80,")
+    rules(f"bygroup/{GID}", "any,80")
+
+
+def _unsafe_folder():
+    flag("byport/80", mode=0o755)
+    (CONFIG / "bygroup").chmod(0o777)
+
+
+def _half_of_the_wildcard():
+    rules(f"byuser/{UID}", "::/0,80")
+
+
+SCENARIOS = {
+    "flag": Scenario(lambda: flag("byport/80"), "127.0.0.1", True, False),
+    "rule": Scenario(lambda: rules(f"bygroup/{GID}", "any,80"), "::", True, False),
+    "nothing": Scenario(lambda: rules(f"byuser/{UID}", "any,81"), "127.0.0.1", False, False),
+    "refusing-flag": Scenario(_refusing_flag, "127.0.0.1", False, True),
+    "broken-rules": Scenario(_broken_rules, "127.0.0.1", False, True),
+    "unsafe-folder": Scenario(_unsafe_folder, "::1", False, True),
+    "half": Scenario(_half_of_the_wildcard, "::", False, False),
+}
+
+
+def _wrong(scenario, fault, outcome):
+    """Return what is wrong with an outcome, or None."""
+    bound = outcome.port == PORT
+    if outcome.port not in (0, PORT):
+        return "another port"
+    if bound and not scenario.granted:
+        return "bound without a grant"
+    if outcome.reason == w.REASON_GRANTED and not bound:
+        return "false success"
+    if outcome.error and bound:
+        return "refused and bound"
+    if outcome.reason is not None and (outcome.reason == w.REASON_GRANTED) != (not outcome.error):
+        return "reason and error disagree"
+    if outcome.error and outcome.error != errno.EACCES and outcome.reason != w.REASON_KERNEL:
+        return "a refusal that is not EACCES"
+    if not outcome.injected:
+        return "no fault took place"
+    return None
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_each_call_fails(name):
+    """Whatever fails, the answer and the socket agree, and only a grant binds."""
+    scenario = SCENARIOS[name]
+    scenario.prepare()
+    plain = injecting.ask(scenario.address, PORT)
+    assert (plain.port == PORT) == scenario.granted, plain
+    assert plain.calls[-1] == "exit_group"
+    errors = [e for e in ERRORS + MORE * injecting.ALL if not (scenario.hides and e == "ENOENT")]
+    tried, bad = 0, []
+    for fault in injecting.faults(plain.calls, errors):
+        if fault.call in UNTRIED or (scenario.hides and fault.call in IDS and not fault.kills()):
+            continue
+        outcome = injecting.ask(scenario.address, PORT, fault)
+        tried += 1
+        wrong = _wrong(scenario, fault, outcome)
+        if wrong:
+            bad.append(f"{wrong}: {fault} {outcome[:4]}")
+    print(f"{tried} faults, {len(bad)} failures")
+    assert not bad, "\n".join(bad)
+    assert tried > 100

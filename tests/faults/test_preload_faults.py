@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each step of the preload library fails in turn, in a program that was granted port 80.
+
+src/faulted.c checks itself that bind and socket agree, that nothing is left
+behind, and that its next bind works. Here stands what bind must have said.
+"""
+
+import collections
+import contextlib
+import errno
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+import support
+from injecting import helpers_left, strace
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "programs"))
+import launching
+
+HERE = pathlib.Path(__file__).resolve().parent
+REFUSED, BOUND = f"errno {int(errno.EACCES)}", "bound"
+pytestmark = pytest.mark.usefixtures("grant80")
+
+
+@pytest.fixture(scope="module")
+def faulted():
+    """Return the program under test."""
+    return launching.build(HERE / "src" / "faulted.c")
+
+
+def start(program, *injections, verbose=False, more=0):
+    """Start the program with the library as UID, under root's strace.
+
+    more: how many binds must be good afterwards; a fault in another process
+    than the program's own happens to each of them again.
+    """
+    options = [word for injection in injections for word in ("-e", f"inject={injection}")]
+    environment = ["-E", f"LD_PRELOAD={support.LIBRARY}"] + ["-E", "PYBIND_VERBOSE=1"] * verbose
+    log = support.scratch_dir() / "log"
+    process = subprocess.Popen(
+        [*strace("-f", "-o", str(log), *environment, *options), program, str(more)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd="/",
+    )  # fmt: skip
+    process.log = log
+    return process
+
+
+def finish(process):
+    """Return what the program printed; it must have ended well and left no helper."""
+    try:
+        out, err = process.communicate(timeout=support.PATIENCE_S)
+    finally:
+        process.kill()
+    log = process.log.read_text(errors="replace")
+    assert process.returncode == 0, f"{out}{err}{log[-3000:]}"
+    support.wait_for(lambda: not helpers_left(), "the last helper to end")
+    return out.rstrip(), log
+
+
+@pytest.fixture(scope="module")
+def before(faulted):
+    """Count the program's own calls before its bind, by name: {name: count}."""
+    support.flag("byport/80")
+    _, log = finish(start(faulted))
+    lines = [line.split(None, 1) for line in log.splitlines()]
+    mine = [text for pid, text in lines if pid == lines[0][0]]
+    until = next(number for number, text in enumerate(mine) if text.startswith("bind("))
+    return collections.Counter(text.partition("(")[0] for text in mine[:until])
+
+
+def run_faulted(faulted, fault, more, verbose):
+    """Run the program with one fault; returns what it printed."""
+    out, log = finish(start(faulted, fault, verbose=verbose, more=more))
+    assert "(INJECTED)" in log or "+++ killed by" in log
+    return out
+
+
+# In the program's own thread: (call, which after the first bind, error, what bind says).
+OWN_STEPS = [
+    ("prctl", 1, "EPERM", REFUSED),
+    ("rt_sigprocmask", 1, "EPERM", REFUSED),
+    ("clone", 1, "EAGAIN", REFUSED),
+    ("clone", 1, "ENOMEM", REFUSED),
+    ("wait4", 1, "EINTR", BOUND),
+]
+# In the processes that a bind starts: (call, which of its process, what, what bind says).
+CHILD_STEPS = [
+    ("getsockopt", 1, "error=ENOBUFS", REFUSED),  # the program's too
+    # The intermediate.
+    ("setpgid", 1, "error=EPERM", BOUND),
+    ("rt_sigaction", 1, "error=EINVAL", BOUND),
+    ("close_range", 1, "error=ENOSYS", REFUSED),
+    ("socketpair", 1, "error=EMFILE", REFUSED),
+    ("socketpair", 1, "error=ENFILE", REFUSED),
+    ("socketpair", 1, "error=ENOBUFS", REFUSED),
+    ("sendto", 1, "error=ENOBUFS", REFUSED),
+    ("clone", 1, "error=EAGAIN", REFUSED),
+    ("clone", 1, "error=ENOMEM", REFUSED),
+    ("wait4", 1, "error=EINTR", BOUND),
+    ("recvfrom", 1, "error=EAGAIN", BOUND),
+    ("recvfrom", 1, "error=ECONNRESET", BOUND),
+    # The helper's process before its execve(2), then the helper.
+    ("fcntl", 1, "error=EMFILE", REFUSED),
+    ("fcntl", 2, "error=EMFILE", REFUSED),
+    ("dup3", 1, "error=EBUSY", REFUSED),
+    ("dup3", 2, "error=EBUSY", REFUSED),
+    ("recvmsg", 1, "error=EIO", REFUSED),
+    ("recvmsg", 1, "signal=KILL", REFUSED),
+    ("recvmsg", 1, "signal=TERM", REFUSED),
+    ("recvmsg", 1, "signal=SEGV", REFUSED),
+    ("capset", 1, "signal=KILL", REFUSED),
+    ("capset", 3, "error=EPERM", BOUND),
+    ("capset", 3, "signal=KILL", BOUND),
+]
+MODES = pytest.mark.parametrize("verbose", [False, True], ids=["quiet", "verbose"])
+
+
+@MODES
+@pytest.mark.parametrize(("call", "nth", "error", "expected"), OWN_STEPS)
+def test_own_step_fails(faulted, before, call, nth, error, expected, verbose):
+    """Bind says what became of the socket, nothing is left behind, and the next bind works."""
+    fault = f"{call}:error={error}:when={before[call] + nth}"
+    assert run_faulted(faulted, fault, 1, verbose) == expected
+
+
+@MODES
+@pytest.mark.parametrize(("call", "nth", "what", "expected"), CHILD_STEPS)
+def test_child_step_fails(faulted, call, nth, what, expected, verbose):
+    """Bind says what became of the socket, and nothing is left behind."""
+    more = int(expected == BOUND)
+    assert run_faulted(faulted, f"{call}:{what}:when={nth}", more, verbose) == expected
+
+
+@pytest.mark.parametrize(("sig", "expected"), [("CONT", BOUND), ("KILL", REFUSED)])
+def test_helper_is_stopped(faulted, sig, expected):
+    """While the helper is stopped bind waits: it never fails for what is bound later."""
+    process = start(faulted, "recvmsg:signal=STOP:when=1")
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    support.wait_for(lambda: "--- stopped by" in process.log.read_text(), "the helper to stop")
+    assert process.poll() is None
+    os.kill(helper, getattr(signal, f"SIG{sig}"))
+    assert finish(process)[0] == expected
+
+
+def _parent(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("PPid:"):
+            return int(line.split()[1])
+    raise AssertionError("no parent")
+
+
+@pytest.mark.parametrize("further", ["", "pidfd_open:error=EMFILE", "pidfd_open:error=ENOSYS"])
+def test_intermediate_is_killed(faulted, further):
+    """The helper does not outlive the call that it was started for, whoever killed its parent."""
+    process = start(faulted, "recvmsg:delay_enter=2s:when=1", *filter(None, [further]))
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    os.kill(_parent(helper), signal.SIGKILL)
+    out, log = finish(process)
+    assert out == REFUSED
+    assert ("(INJECTED)" in log) == bool(further) or "DELAYED" in log
+
+
+def test_program_is_killed(faulted):
+    """A program that is killed during a bind leaves no helper that binds later."""
+    process = start(faulted, "recvmsg:delay_enter=1s:when=1")
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    program = _parent(_parent(helper))
+    os.kill(program, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=support.PATIENCE_S)
+    support.wait_for(lambda: not helpers_left(), "the helper to end")
+    assert process.returncode == -signal.SIGKILL
+
+
+@contextlib.contextmanager
+def other_helper(content, mode=0o755):
+    """Put something else in the helper's place; content None: nothing."""
+    path = pathlib.Path(support.HELPER)
+    kept = path.rename(path.with_name("kept"))
+    try:
+        if content is not None:
+            path.write_bytes(content)
+            path.chmod(mode)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        kept.rename(path)
+
+
+SHORT_REPLY = b"#!/usr/bin/python3\nimport socket; socket.socket(fileno=0).send(b'pybd')\n"
+FALSE_REPLY = (
+    b"#!/usr/bin/python3\nimport socket\n"
+    b"socket.socket(fileno=0).send(b'pybd' + bytes([2, 0]) + bytes(82))\n"
+)
+USELESS = {
+    "missing": (None, 0),
+    "not executable": (b"#!/bin/true\n", 0o644),
+    "no program": (b"\x7fELF and nothing", 0o755),
+    "empty": (b"", 0o755),
+    "silent": (b"#!/bin/true\n", 0o755),
+    "dies": (b"#!/bin/sh\nkill -SEGV $$\n", 0o755),
+    "short reply": (SHORT_REPLY, 0o755),
+    "reply of another version": (FALSE_REPLY, 0o755),
+}
+
+
+@pytest.mark.parametrize("what", USELESS)
+def test_helper_is_useless(faulted, what):
+    """Whatever stands where the helper should: EACCES, and nothing left behind."""
+    with other_helper(*USELESS[what]):
+        done = support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", faulted, "0"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, REFUSED + "\n", "")

@@ -193,7 +193,8 @@ enum spawn_result spawn_helper(int fd, const struct pb_request *request, struct 
 
     job.result = SPAWN_FAILED;
     /* A handler of the program must not run on memory shared with a child. */
-    raw(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, SIGSET_LEN);
+    if (raw(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, SIGSET_LEN) != 0)
+        return SPAWN_FAILED;
     __atomic_add_fetch(&copies_made, 1, __ATOMIC_ACQ_REL);
     long pid = vfork_call(CLONE_VM | CLONE_VFORK, NULL, intermediate, &job);
     drop_copies(&job);

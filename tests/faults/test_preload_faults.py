@@ -54,6 +54,8 @@ def finish(process):
     """Return what the program printed; it must have ended well and left no helper."""
     try:
         out, err = process.communicate(timeout=support.PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"hangs: {process.log.read_text(errors='replace')[-3000:]}") from None
     finally:
         process.kill()
     log = process.log.read_text(errors="replace")

@@ -105,3 +105,11 @@ def test_each_call_fails(name):
     print(f"{tried} faults, {len(bad)} failures")
     assert not bad, "\n".join(bad)
     assert tried > 100
+
+
+@pytest.mark.parametrize(("call", "nth"), [("socket", 1), ("getsockopt", 5), ("getsockopt", 6)])
+def test_unknown_namespace(grant80, call, nth):
+    """A namespace that the kernel cannot tell is not taken for the helper's own."""
+    outcome = injecting.ask("127.0.0.1", PORT, injecting.Fault(call, nth, "error=ENOPROTOOPT"))
+    assert outcome.injected
+    assert (outcome.reason, outcome.port) == (w.REASON_NETNS_UNKNOWN, 0)

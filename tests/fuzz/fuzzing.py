@@ -18,7 +18,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 HELPER = REPOSITORY / "helpers" / "helper"
 BUILD = REPOSITORY / "build" / "fuzz"
-CORPUS = HERE / "corpus"
+CORPUS = HERE / "corpus"  # what a search reached, minimised
+SEEDS = HERE / "seeds"  # made by hand, for what coverage does not tell apart
 SANITIZERS = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 CONFIG = '-DCONFIG_DIR="/etc/pybind"'
 COMPILE = ["clang", "-std=c11", "-g", "-O1", "-D_GNU_SOURCE", CONFIG, *SANITIZERS]
@@ -56,7 +57,9 @@ def build(target: str) -> pathlib.Path:
 def working_corpus(target: str) -> pathlib.Path:
     """Return a folder that may grow, with all that is kept in it."""
     folder = BUILD / f"corpus-{target}"
-    shutil.copytree(CORPUS / target, folder, dirs_exist_ok=True)
+    for kept in (CORPUS / target, SEEDS / target):
+        if kept.is_dir():
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
     return folder
 
 

@@ -234,6 +234,47 @@ def test_socket_of_another_namespace(grant80):
             assert sock.getsockname()[1] == 0
 
 
+def test_raw_socket_with_a_false_name(grant80):
+    """A raw socket may name TCP as its protocol: the type tells it from a stream."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    with ours, theirs, raw:
+        ours.send(request())
+        process = start(theirs, raw)
+        theirs.close()
+        process.communicate(timeout=support.PATIENCE_S)
+        assert struct.unpack(w.REPLY_FORMAT, ours.recv(REPLY_LEN))[2] == w.REASON_SOCKET_KIND
+
+
+IN_CHROOT = """
+import os, sys
+root, helper, uid = sys.argv[1], os.open(sys.argv[2], os.O_RDONLY), int(sys.argv[3])
+os.chroot(root); os.chdir("/"); os.setgroups([]); os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid); os.dup2(int(sys.argv[4]), 3); os.execve(helper, ["helper"], {})
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [(0o755, w.REASON_GRANTED), (0o777, w.REASON_CONFIG_UNSAFE)]
+)
+def test_root_folder_must_be_roots(mode, reason):
+    """A caller that can only chroot(2) cannot show the helper a root folder of his own."""
+    root = support.scratch_dir()
+    (root / "etc/pybind/byport").mkdir(parents=True)
+    (root / "etc/pybind/byport/80").touch(mode=0o755)
+    root.chmod(mode)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, socket.socket() as sock:
+        ours.send(request())
+        python = ["/usr/bin/python3", "-c", IN_CHROOT, root, support.HELPER]
+        subprocess.run(
+            [*map(str, python), str(support.UID), str(sock.fileno())],
+            stdin=theirs, pass_fds=[sock.fileno()], timeout=support.PATIENCE_S, check=True,
+        )  # fmt: skip
+        assert struct.unpack(w.REPLY_FORMAT, ours.recv(REPLY_LEN))[2] == reason
+        assert sock.getsockname()[1] == (80 if reason == w.REASON_GRANTED else 0)
+
+
 def test_link_local_scope_reaches_the_kernel():
     """The scope id is bound with the address: without it the kernel refuses a link-local one."""
     flag("byport/80", mode=0o755)

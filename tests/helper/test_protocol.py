@@ -76,6 +76,12 @@ def test_unserved(ask, grant80, change, reason):
     assert not (answer.get("bound") or (None, 0))[1]
 
 
+def test_cause_of_a_refusal(ask, grant80):
+    """Where an errno is behind a refusal, the reply has it."""
+    answer = ask({**BIND, "socket": None})
+    assert (answer["reason"], answer["cause"]) == (w.REASON_SOCKET_KIND, errno.EBADF)
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 132, 136, 33])
 def test_check_of_unserved_protocol(ask, grant80, protocol):
     """A check about SCTP, UDPLITE, DCCP or ICMP is refused."""

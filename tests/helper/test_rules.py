@@ -42,6 +42,24 @@ def test_ipv6_names(ask):
 
 
 @pytest.mark.parametrize(
+    ("addr", "short", "long"),
+    [
+        ("1:0:3:4:5:6:7:8", "1:0:3:4:5:6:7:8", "1:0:3:4:5:6:7:8"),
+        ("1:0:0:4:0:0:7:8", "1::4:0:0:7:8", "1:0:0:4:0:0:7:8"),
+        ("1:0:0:4:0:0:0:8", "1:0:0:4::8", "1:0:0:4:0:0:0:8"),
+        ("1:2:3:4:5:6:0:0", "1:2:3:4:5:6::", "1:2:3:4:5:6:0:0"),
+        ("::ab:cd", "::0.171.0.205", "0:0:0:0:0:0:ab:cd"),
+        ("::1", "::1", "0:0:0:0:0:0:0:1"),
+        ("::1:0:0", "::1:0:0", "0:0:0:0:0:1:0:0"),
+    ],
+)
+def test_ipv6_spellings(ask, addr, short, long):
+    """The short spelling is the manual's, whatever this system's inet_ntop(3) writes."""
+    steps = ask({"family": V6, "addr": addr})["steps"]
+    assert [step[0] for step in steps][4:6] == [f"byaddr/{short},80", f"byaddr/{long},80"]
+
+
+@pytest.mark.parametrize(
     ("port", "mark"), [(511, ""), (512, "!"), (631, "!"), (1023, "!"), (1024, "")]
 )
 def test_reserved_mark(ask, port, mark):

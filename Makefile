@@ -205,6 +205,17 @@ test-deb:
 	tools/need deb
 	tools/test-deb
 
+# Hours: the figures of SECURITY.md. The short form, some minutes, is CI's.
+prove:
+	tools/need prove
+	$(MAKE) all
+	tools/prove long $(STAGES)
+
+prove-short:
+	tools/need test
+	$(MAKE) all
+	tools/prove short $(STAGES)
+
 lint:
 	tools/need lint
 	tools/run-lint
@@ -213,4 +224,4 @@ clean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all install install-authbind-compat uninstall demo test test-programs bench deb rpm test-deb lint clean FORCE
+.PHONY: all install install-authbind-compat uninstall demo test prove prove-short test-programs bench deb rpm test-deb lint clean FORCE

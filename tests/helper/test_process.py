@@ -248,7 +248,7 @@ def test_raw_socket_with_a_false_name(grant80):
 
 IN_CHROOT = """
 import os, sys
-root, helper, uid = sys.argv[1], os.open(sys.argv[2], os.O_RDONLY), int(sys.argv[3])
+root, helper, uid = sys.argv[1], os.dup2(os.open(sys.argv[2], os.O_RDONLY), 50), int(sys.argv[3])
 os.chroot(root); os.chdir("/"); os.setgroups([]); os.setresgid(uid, uid, uid)
 os.setresuid(uid, uid, uid); os.dup2(int(sys.argv[4]), 3); os.execve(helper, ["helper"], {})
 """

@@ -175,6 +175,7 @@ def test_rule_lines(ask, line, yes, no):
         ("010.0.0.0/8,80", w.FAULT_ADDRESS), ("10.0.0.1/8,80", w.FAULT_HOST_BITS),
         ("0.0.0.0/33,80", w.FAULT_LENGTH), ("0.0.0.0/4294967295,80", w.FAULT_LENGTH),
         ("::/129,80", w.FAULT_LENGTH), ("10.0.0.9-10.0.0.1,80", w.FAULT_ORDER),
+        ("10.0.0.1-x,80", w.FAULT_ADDRESS), ("any,80\x7f", w.FAULT_BYTE),
         ("10.0.0.1-::1,80", w.FAULT_ORDER), ("::1-10.0.0.1,80", w.FAULT_ORDER),
         ("0.0.0.0/0:80", w.FAULT_SYNTAX), ("0.0.0.0:80,80", w.FAULT_ADDRESS),
         (" any,80", w.FAULT_ADDRESS), ("any,80\r", w.FAULT_BYTE), ("any,80\0", w.FAULT_BYTE),
@@ -191,6 +192,27 @@ def test_broken_line(ask, line, fault):
     answer = ask({})
     assert verdict(answer) == (w.REASON_RULES_BROKEN, f"byuser/{UID}", 2)
     assert answer["fault"] == fault
+
+
+@pytest.mark.parametrize(
+    ("line", "tcp", "udp"),
+    [
+        ("any,80", True, True),
+        ("any,80/tcp", True, False),
+        ("any,80/udp", False, True),
+        ("127.0.0.0/8:79,81/udp", False, True),
+        ("any,81/udp", False, False),
+        ("any,79/udp", False, False),
+        ("127.0.0.1,80 # caf\u00e9 is fine here", True, True),
+    ],
+)
+def test_protocols_of_a_line(ask, line, tcp, udp):
+    """A line without a protocol covers both, with one that one; the first line is named."""
+    rules(f"byuser/{UID}", "any,1", line, line)
+    answers = ask({"addr": "127.0.0.1"}, {"addr": "127.0.0.1", "protocol": 17})
+    for answer, granted in zip(answers, (tcp, udp)):
+        expected = (w.REASON_GRANTED, f"byuser/{UID}", 2) if granted else (w.REASON_NO_RULE, "", 0)
+        assert verdict(answer) == expected
 
 
 @pytest.mark.hostile(55)

@@ -113,7 +113,7 @@ def main(path):
     found = {}
     memory = {RULE: unknown("rule", RULE_SIZE), QUESTION: question}
     found["covers"] = [machine.never("covers_disagrees", (RULE, QUESTION), memory, rules)]
-    print("covers", machine.paths, found, file=sys.stderr)
+    print("covers", found["covers"], machine.paths, file=sys.stderr, flush=True)
     found["prefix"] = []
     for family, length in lengths():
         memory = {RULE: unknown("rule", RULE_SIZE), TEXT: str(length).encode() + b"\0"}
@@ -123,13 +123,13 @@ def main(path):
                 lambda state, family=family: [number(state, RULE) == family],
             )
         )  # fmt: skip
-    print("prefix", machine.paths, file=sys.stderr)
+        print("prefix", length, found["prefix"][-1], machine.paths, file=sys.stderr, flush=True)
     found["lines"] = []
     for line in LINES:
         memory = {TEXT: line.encode() + b"\n", QUESTION: question}
         arguments = (TEXT, len(line), QUESTION)
         found["lines"].append(machine.never("line_disagrees", arguments, memory, questions))
-        print(line, found["lines"][-1], machine.paths, file=sys.stderr)
+        print(line, found["lines"][-1], machine.paths, file=sys.stderr, flush=True)
     good = all(all(answers) for answers in found.values())
     counts = {name: len(answers) for name, answers in found.items()}
     print(json.dumps({**counts, "paths": machine.paths, "proved": good}))

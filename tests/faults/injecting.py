@@ -93,6 +93,7 @@ def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
         done = subprocess.run(
             [*at_three, *strace("-o", str(log), *inject), support.HELPER],
             stdin=theirs, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # its end wakes us; a wait with a timeout polls
             timeout=support.PATIENCE_S, cwd="/",
         )  # fmt: skip
         ours.setblocking(False)

@@ -21,7 +21,7 @@ logging.getLogger("cle").setLevel(logging.ERROR)
 AF_INET, AF_INET6 = 2, 10
 RULE, QUESTION, TEXT = 0x10000000, 0x10001000, 0x10002000
 RULE_SIZE, QUESTION_SIZE = 48, 28  # struct rule, struct question
-PORT_MIN, PORT_MAX, TCP, UDP = 36, 40, 44, 45
+ADDRESS, TCP, UDP = 4, 44, 45  # where they are in struct rule
 LINES = (
     "any,80", "any,0-1023/udp", "10.0.0.1,80", "0.0.0.0/0,80", "10.0.0.0/8,80-90/tcp",
     "10.0.0.0/9:80,90", "10.1.2.3-10.1.4.0,1-65535", "255.255.255.255/32,65535", "::/0,443",
@@ -99,11 +99,23 @@ def unknown(name, size):
     return claripy.BVS(name, 8 * size)
 
 
-def lengths():
-    """Yield every family and prefix length."""
+def prefixes():
+    """Yield (family, length, address): all lengths; the bits beyond 0, or the first or last 1.
+
+    All other bits are unknown. Bits that are known leave one path to follow.
+    """
     for family, width in ((AF_INET, 32), (AF_INET6, 128)):
         for length in range(width + 1):
-            yield family, length
+            host = width - length
+            beyond = [[claripy.BVV(0, host)]] if host else [[]]
+            if host > 1:
+                one = claripy.BVV(1, 1)
+                beyond.append([one, claripy.BVS("bits", host - 1)])
+                beyond.append([claripy.BVV(0, host - 1), one])
+            for bits in beyond:
+                known = [claripy.BVS("prefix", length)] if length else []
+                rest = [claripy.BVS("rest", 128 - width)] if width < 128 else []
+                yield family, length, claripy.Concat(*known, *bits, *rest, claripy.BVS("after", 8))
 
 
 def main(path):
@@ -115,15 +127,19 @@ def main(path):
     found["covers"] = [machine.never("covers_disagrees", (RULE, QUESTION), memory, rules)]
     print("covers", found["covers"], machine.paths, file=sys.stderr, flush=True)
     found["prefix"] = []
-    for family, length in lengths():
-        memory = {RULE: unknown("rule", RULE_SIZE), TEXT: str(length).encode() + b"\0"}
+    for family, length, address in prefixes():
+        memory = {
+            RULE: unknown("rule", RULE_SIZE),
+            TEXT: str(length).encode() + b"\0",
+            RULE + ADDRESS: address,
+        }
         found["prefix"].append(
             machine.never(
                 "prefix_disagrees", (TEXT, length, RULE), memory,
                 lambda state, family=family: [number(state, RULE) == family],
             )
         )  # fmt: skip
-        print("prefix", length, found["prefix"][-1], machine.paths, file=sys.stderr, flush=True)
+    print("prefix", found["prefix"].count(True), machine.paths, file=sys.stderr, flush=True)
     found["lines"] = []
     for line in LINES:
         memory = {TEXT: line.encode() + b"\n", QUESTION: question}

@@ -177,7 +177,7 @@ def test_rule_lines(ask, line, yes, no):
         ("::/129,80", w.FAULT_LENGTH), ("10.0.0.9-10.0.0.1,80", w.FAULT_ORDER),
         ("10.0.0.1-x,80", w.FAULT_ADDRESS), ("any,80\x7f", w.FAULT_BYTE),
         ("10.0.0.1-::1,80", w.FAULT_ORDER), ("::1-10.0.0.1,80", w.FAULT_ORDER),
-        ("0.0.0.0/0:80", w.FAULT_SYNTAX), ("0.0.0.0:80,80", w.FAULT_ADDRESS),
+        ("0.0.0.0/0:80", w.FAULT_SYNTAX), ("::/0:80,90", w.FAULT_SYNTAX), ("0.0.0.0:80,80", w.FAULT_ADDRESS),
         (" any,80", w.FAULT_ADDRESS), ("any,80\r", w.FAULT_BYTE), ("any,80\0", w.FAULT_BYTE),
         ("any,80 \x1b[2K# harmless", w.FAULT_BYTE), ("any,80é", w.FAULT_BYTE),
         ("#" + "x" * 255, w.FAULT_TOO_LONG),
@@ -251,7 +251,7 @@ def test_unsafe_rule_files(ask):
 
 
 @pytest.mark.parametrize("folder", ["", "byport", "byaddr", "byuser", "bygroup"])
-@pytest.mark.parametrize("harm", ["group", "world", "owner", "symlink"])
+@pytest.mark.parametrize("harm", ["group", "world", "owner", "symlink", "file"])
 @pytest.mark.hostile(26)
 def test_unsafe_folders(ask, folder, harm):
     """/etc/pybind and its folders must be root's alone, or nothing is granted."""
@@ -259,15 +259,15 @@ def test_unsafe_folders(ask, folder, harm):
     path = CONFIG / folder
     if harm == "owner":
         os.chown(path, UID, 0)
-    elif harm == "symlink":
+    elif harm in ("symlink", "file"):
         moved = path.rename(path.parent / "moved.aside")
-        path.symlink_to(moved)
+        path.symlink_to(moved) if harm == "symlink" else path.touch(0o755)
     else:
         path.chmod(0o775 if harm == "group" else 0o757)
     try:
         answer = ask({})
     finally:
-        if harm == "symlink" and not folder:
+        if harm in ("symlink", "file") and not folder:
             path.unlink()
             moved.rename(path)
     assert verdict(answer) == (w.REASON_CONFIG_UNSAFE, folder, 0)

@@ -198,7 +198,7 @@ MUTANTS = [
         "fstatat(dir_fd, path, &st, 0)",
         RULES + "test_unsafe_folders",
     ),
-    Mutant("rules.c", "!S_ISDIR(st.st_mode) || ", "", COMPAT),
+    Mutant("rules.c", "!S_ISDIR(st.st_mode) || ", "", RULES + "test_unsafe_folders"),
     Mutant(
         "rules.c",
         'bool safe = directory_is_safe(w, AT_FDCWD, "/", "");',
@@ -254,7 +254,9 @@ MUTANTS = [
         "rules.c", 'q->udp ? ",udp" : ",tcp"', '",tcp"', RULES + "test_protocol_form_comes_first"
     ),
     Mutant("rules.c", "        if (fault) {", "        if (0) {", RULES + "test_broken_line"),
-    Mutant("rules.c", "if (matches && match == 0)", "if (matches)", COMPAT),
+    Mutant(
+        "rules.c", "if (matches && match == 0)", "if (matches)", RULES + "test_protocols_of_a_line"
+    ),
     Mutant(
         "rules.c", "    if (match)\n", "    if (match || number)\n", RULES + "test_user_then_groups"
     ),
@@ -355,7 +357,12 @@ MUTANTS = [
     ),
     Mutant("parse.c", "max_family != r->family ||", "0 ||", RULES + "test_broken_line"),
     Mutant("parse.c", "ADDRESS_LEN(r->family)) > 0)", "ADDRESS_LEN(r->family)) > 1)", FUZZ),
-    Mutant("parse.c", 'r->family == AF_INET && take(&at, ":")', 'take(&at, ":")', COMPAT),
+    Mutant(
+        "parse.c",
+        'r->family == AF_INET && take(&at, ":")',
+        'take(&at, ":")',
+        RULES + "test_broken_line",
+    ),
     Mutant("parse.c", "r->port_min > r->port_max ?", "0 ?", RULES + "test_broken_line"),
     Mutant(
         "parse.c",
@@ -378,10 +385,10 @@ MUTANTS = [
         RULES + "test_rule_lines",
     ),
     Mutant("parse.c", "memcmp(q->addr, r->addr_max, len) <= 0", "1", RULES + "test_rule_lines"),
-    Mutant("parse.c", "len > LINE_LEN_MAX", "len > LINE_LEN_MAX + 1", COMPAT),
+    Mutant("parse.c", "len > LINE_LEN_MAX", "len > LINE_LEN_MAX + 1", RULES + "test_broken_line"),
     Mutant("parse.c", "(byte < 0x20 && byte != '\\t')", "0", RULES + "test_broken_line"),
-    Mutant("parse.c", "byte == 0x7f", "0", COMPAT),
-    Mutant("parse.c", "(byte >= 0x80 && !comment)", "0", COMPAT),
+    Mutant("parse.c", "byte == 0x7f", "0", RULES + "test_broken_line"),
+    Mutant("parse.c", "(byte >= 0x80 && !comment)", "0", RULES + "test_broken_line"),
     Mutant(
         "parse.c",
         "return !*fault && covers(&r, question);",
@@ -393,7 +400,7 @@ MUTANTS = [
     Mutant("names.c", "compress ? 1 : 8", "8", RULES + "test_ipv6_names"),
     Mutant("names.c", "if (len > best_len)", "if (len >= best_len)", RULES + "test_ipv6_spellings"),
     Mutant("names.c", "best_len == 6) {", "0) {", RULES + "test_ipv6_spellings"),
-    Mutant("names.c", '"0123456789abcdef"', '"0123456789ABCDEF"', COMPAT),
+    Mutant("names.c", '"0123456789abcdef"', '"0123456789ABCDEF"', RULES + "test_ipv6_spellings"),
 ]
 
 # Faults that no run can show, and why.

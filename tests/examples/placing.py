@@ -81,11 +81,12 @@ def ids(pid):
 
 def processes(program=None):
     """Return the processes of app, those that run the file `program` or all."""
-    wanted = program and os.path.realpath(program)
+    # The end of the path: in another mount namespace of a chroot more stands in front.
+    wanted = os.path.realpath(program) if program else ""
     found = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
-            if entry.stat().st_uid == app().pw_uid and wanted in (None, executable(entry.name)):
+            if entry.stat().st_uid == app().pw_uid and executable(entry.name).endswith(wanted):
                 found.append(int(entry.name))
     return found
 

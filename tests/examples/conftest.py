@@ -16,7 +16,9 @@ def host():
     javac, jar = placing.need("javac", "default-jdk-headless"), placing.need("jar", "default-jdk")
     for folder in ("/run", "/srv"):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", folder], check=True)
-    subprocess.run(["useradd", "--no-create-home", "--home", placing.SRV, "app"], check=True)
+    # Not 1000, which tests/manual gives to alice.
+    subprocess.run(["useradd", "--uid", "4321", "--no-create-home", "--home", placing.SRV, "app"],
+                   check=True)  # fmt: skip
     placing.SRV.mkdir()
     classes = support.scratch_dir()
     subprocess.run([javac, "-d", classes, JAVA], check=True)

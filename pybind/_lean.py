@@ -2,23 +2,25 @@
 """What the launch path takes in place of slow standard modules (leaf).
 
 socket and signal import enum, and typing imports re: each takes as long as all of
-pybind's own launch. Their C halves have the same functions and constants (plain
+pybind's own launch, and struct is a file of its own. Their C halves have the same functions and constants (plain
 integers; sockets without `with`). A type checker sees the real ones.
 """
 
 from __future__ import annotations
 
-__all__ = ["TYPE_CHECKING", "NamedTuple", "add_site_packages", "signal", "socket"]
+__all__ = ["TYPE_CHECKING", "NamedTuple", "add_site_packages", "signal", "socket", "struct"]
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     import signal
     import socket
+    import struct
     from typing import NamedTuple
 else:
     import _signal as signal
     import _socket as socket
+    import _struct as struct
     from _operator import itemgetter
 
     class _Type(type):

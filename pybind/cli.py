@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import diagnose, helper, launch, log, options, output, plan, target
+from . import diagnose, helper, launch, log, options, plan, target
 from ._lean import TYPE_CHECKING, add_site_packages, socket
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
 from .model import AUTO, PRELOAD, SUPERVISE, Address, Request, Target
@@ -41,14 +41,14 @@ def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = 
     try:
         return start()
     except PybindError as error:
-        output.say(*error.lines, name=name)
+        _say(*error.lines, name=name)
         if not isinstance(error, UsageError):
             log.refused(error.lines[0])
         status = error.status
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        output.say(f"{error.filename or 'system call'}: {error.strerror}", name=name)
+        _say(f"{error.filename or 'system call'}: {error.strerror}", name=name)
         status = STATUS_REFUSED
     return status if failure is None else failure
 
@@ -170,4 +170,10 @@ def _check_supervised(request: Request, found: Target) -> None:
 def _explain_way(request: Request, found: Target, way: str) -> None:
     log.start(found.path, [listed.text for listed in request.listed], way)
     if request.verbose:
-        output.say(f"{os.fsdecode(found.path)}: {found.kind}, {way}")
+        _say(f"{os.fsdecode(found.path)}: {found.kind}, {way}")
+
+
+def _say(*lines: str, name: str = "pybind") -> None:
+    from . import output  # only where there is something to say
+
+    output.say(*lines, name=name)

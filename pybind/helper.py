@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import struct
 
 from . import _wire
-from ._lean import signal, socket
+from ._lean import signal, socket, struct
 from .errors import HelperUnusable
 from .model import Address, Reply, Step
 from .paths import HELPER, REINSTALL

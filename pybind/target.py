@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 
+from ._lean import struct
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Target
 from .paths import LIBRARY, STARTERS

@@ -8,7 +8,7 @@ from support import PREFIX, flag, run
 SLOW = {"click", "collections", "contextlib", "enum", "functools", "re", "signal", "site", "socket",
         "subprocess", "typing"}  # fmt: skip
 ALWAYS = {"cli", "_lean", "_wire", "diagnose", "errors", "helper", "launch", "log", "model", "options",
-          "output", "paths", "plan", "target"}  # fmt: skip
+          "paths", "plan", "target"}  # fmt: skip
 TELL = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -27,9 +27,12 @@ sys.exit(main(sys.argv[2:], "ooodd:-1:-1:-1"))
     ("options", "more"),
     [
         ([], set()),
-        (["--port", "80"], {"proof", "proving", "request"}),
-        (["--port", "80/tcp", "--depth", "2", "-q"], {"proof", "proving", "request"}),
-        (["--listen", "--port", "80"], {"explain", "listening", "proof", "proving", "request"}),
+        (["--port", "80"], {"output", "proof", "proving", "request"}),
+        (["--port", "80/tcp", "--depth", "2", "-q"], {"output", "proof", "proving", "request"}),
+        (
+            ["--listen", "--port", "80"],
+            {"explain", "listening", "output", "proof", "proving", "request"},
+        ),
     ],
 )
 def test_imports(options, more):

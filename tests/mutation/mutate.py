@@ -20,7 +20,8 @@ REPOSITORY = TESTS.parent
 sys.path[1:1] = [str(TESTS), str(REPOSITORY)]
 
 import support  # noqa: E402
-from mutants import COMPAT, EQUIVALENT, FUZZ, MUTANTS  # noqa: E402
+from mutant import COMPAT, FUZZ  # noqa: E402
+from mutants import EQUIVALENT, MUTANTS  # noqa: E402
 
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
 COMPAT_CASES = "6000"

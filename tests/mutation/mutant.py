@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an entry of the lists of faults is.
+
+Each replaces one piece of text, which must be there exactly once, and names
+the test that notices: a node of pytest, COMPAT (the comparison with authbind's
+helper and the model) or FUZZ (the kept inputs of the fuzz targets).
+"""
+
+from typing import NamedTuple
+
+COMPAT = "compat"
+FUZZ = "fuzz"
+PROCESS = "tests/helper/test_process.py::"
+PROTOCOL = "tests/helper/test_protocol.py::"
+RULES = "tests/helper/test_rules.py::"
+
+
+class Mutant(NamedTuple):
+    """A fault: in FILE of helpers/helper, OLD becomes NEW; killer is what notices it."""
+
+    file: str
+    old: str
+    new: str
+    killer: str

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the launch path takes in place of slow standard modules (leaf).
 
-socket and signal import enum, and typing imports re: each takes as long as all of
-pybind's own launch, and struct is a file of its own. Their C halves have the same functions and constants (plain
-integers; sockets without `with`). A type checker sees the real ones.
+socket and signal import enum, and typing imports re: each takes as long as all
+of pybind's own launch; struct is one more file. Their C halves have the same
+functions and constants (plain integers; sockets without `with`). A type checker
+sees the real ones.
 """
 
 from __future__ import annotations

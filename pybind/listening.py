@@ -72,7 +72,6 @@ def _tell(verdict: proof.Verdict, refused: proof.Verdict | None, request: Reques
         lines = (*explain.refusal(refused), "the socket is for IPv4 alone")
         output.note(*lines, quiet=request.quiet)
     if request.check and proving.in_the_way(verdict, request):
-        what = explain.what(verdict.address)
-        output.note(f"{what} is granted but busy now", quiet=request.quiet)
+        proving.note_busy(verdict, request)
     else:
         proving.tell_granted(verdict, request)

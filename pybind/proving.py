@@ -48,6 +48,14 @@ def tell_granted(verdict: proof.Verdict, request: Request) -> None:
         output.say(text)
 
 
+def note_busy(verdict: proof.Verdict, request: Request) -> None:
+    """Say of a granted port that somebody holds it, where --check only asks."""
+    from . import explain
+
+    what = explain.what(verdict.address)
+    output.note(f"{what} is granted but busy now", quiet=request.quiet)
+
+
 def in_the_way(verdict: proof.Verdict, request: Request) -> bool:
     """Tell whether somebody else's socket keeps the program from the port."""
     address = verdict.address
@@ -77,8 +85,7 @@ def _tell_refused(verdict: proof.Verdict, request: Request, *, required: bool) -
     from . import explain
 
     if verdict.granted and request.check:
-        what = explain.what(verdict.address)
-        output.note(f"{what} is granted but busy now", quiet=request.quiet)
+        note_busy(verdict, request)
     elif verdict.granted or required:
         raise Refused(*explain.refusal(verdict))
     else:

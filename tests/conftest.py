@@ -30,6 +30,16 @@ def grant80():
     return support.flag("byport/80")
 
 
+@pytest.fixture
+def marked():
+    """Return (path, started): a program that leaves a mark when it is started."""
+    folder = support.scratch_dir()
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\necho ran >>{folder}/mark\n")
+    path.chmod(0o755)
+    return path, lambda: (folder / "mark").exists()
+
+
 # What a machine may really be unable to run; anything else skipped is a failure in CI.
 ALLOWED_SKIPS = (
     "this system makes no user namespaces",

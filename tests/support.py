@@ -29,6 +29,16 @@ SCRATCH = pathlib.Path(os.environ["PYBIND_SANDBOX"])
 PATIENCE_S = 30  # only how long a test waits before it calls a condition missed
 
 
+# Lines that no rule file may have, and what a refusal says of each.
+BROKEN_LINES = [
+    ("any,8o", "not of the form"),
+    ("10.0.0.1/8,80", "beyond its prefix"),
+    ("any,80\r", "byte"),
+    ("#" * 300, "longer than 255"),
+    ("any,90-80", "minimum is above"),
+]
+
+
 def clear_config():
     """Leave the permission folders empty and as `make install` makes them."""
     shutil.rmtree(CONFIG, ignore_errors=True)

@@ -110,9 +110,13 @@ def open_thread(tid: int) -> int:
     try:
         return os.pidfd_open(tid, _PIDFD_THREAD)
     except OSError:
-        with open(f"/proc/{tid}/status", encoding="ascii", errors="replace") as status:
-            tgid = next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
-        return os.pidfd_open(tgid)
+        return os.pidfd_open(process_of(tid))
+
+
+def process_of(tid: int) -> int:
+    """Return the process of a thread (proc(5))."""
+    with open(f"/proc/{tid}/status", "rb") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(b"Tgid:"))
 
 
 def get_fd(pidfd: int, fd: int) -> int:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import time
 
+from .kernel import process_of
+
 _TICKS_PER_S = 100  # USER_HZ, in which proc(5) counts
 
 
@@ -26,7 +28,7 @@ class Sandboxes:
         if self._first is None:
             self._first = time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S
         try:
-            self._inside.add(_process_of(tid))
+            self._inside.add(process_of(tid))
         except OSError:
             self._first = 0  # nobody is older than that
 
@@ -34,13 +36,8 @@ class Sandboxes:
         """Tell whether a thread's process may be in a domain; raises OSError for one that died."""
         if self._first is None:
             return False
-        pid = _process_of(tid)
+        pid = process_of(tid)
         return pid in self._inside or _started(pid) + 1 > self._first
-
-
-def _process_of(tid: int) -> int:
-    with open(f"/proc/{tid}/status", "rb") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(b"Tgid:"))
 
 
 def _started(pid: int) -> int:

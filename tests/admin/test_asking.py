@@ -163,11 +163,7 @@ def test_flag_on_noexec():
         subprocess.run(["umount", CONFIG / "byport"], check=True)
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [("any,8o", "not of the form"), ("10.0.0.1/8,80", "beyond its prefix"), ("any,80\r", "byte"),
-     ("#" * 300, "longer than 255"), ("any,90-80", "minimum is above")],
-)  # fmt: skip
+@pytest.mark.parametrize(("line", "words"), support.BROKEN_LINES)
 def test_broken_rule_file(line, words):
     """A broken line: file, number and fault."""
     path = rules(f"byuser/{UID}", "any,80", line)

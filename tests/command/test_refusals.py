@@ -20,13 +20,9 @@ ME = f"uid {UID} (nobody)"
 
 
 @pytest.fixture
-def program():
+def program(marked):
     """Return (path, started): a program that leaves a mark when it is started."""
-    folder = support.scratch_dir()
-    path = folder / "program"
-    path.write_text(f"#!/bin/sh\necho ran >>{folder}/mark\n")
-    path.chmod(0o755)
-    return path, lambda: (folder / "mark").exists()
+    return marked
 
 
 def refused(done, *words, status=125):
@@ -162,11 +158,7 @@ def test_flag_on_noexec():
         subprocess.run(["umount", CONFIG / "byport"], check=True)
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [("any,8o", "not of the form"), ("10.0.0.1/8,80", "beyond its prefix"), ("any,80\r", "byte"),
-     ("#" * 300, "longer than 255"), ("any,90-80", "minimum is above")],
-)  # fmt: skip
+@pytest.mark.parametrize(("line", "words"), support.BROKEN_LINES)
 def test_broken_rule_file(program, line, words):
     """A broken line is named with file, number and fault; taking it out repairs."""
     path, started = program

@@ -185,6 +185,19 @@ WRAP(int, bind, int fd, const struct sockaddr *addr, socklen_t len)
     return world.bind_error ? fail(world.bind_error) : 0;
 }
 
+/* Outcomes 1 to 4 of both calls: what only root may be trusted with is not safely his. */
+static void spoil(struct stat *st, unsigned what, mode_t other_kind)
+{
+    if (what == 1)
+        st->st_mode = other_kind;
+    else if (what == 2)
+        st->st_mode |= S_IWGRP;
+    else if (what == 3)
+        st->st_mode |= S_IWOTH;
+    else if (what == 4)
+        st->st_uid = 1000;
+}
+
 WRAP(int, fstatat, int dir, const char *path, struct stat *st, int flags)
 {
     bool below = dir == CONFIG_FD, flag_file = below && strchr(path, '/');
@@ -204,14 +217,7 @@ WRAP(int, fstatat, int dir, const char *path, struct stat *st, int flags)
         world.unsafe = what == 3 || what == 4;
         return what == 4 ? fail(EIO) : what == 0 || what > 4 ? fail(ENOENT) : 0;
     }
-    if (what == 1)
-        st->st_mode = S_IFLNK | 0777;
-    else if (what == 2)
-        st->st_mode |= S_IWGRP;
-    else if (what == 3)
-        st->st_mode |= S_IWOTH;
-    else if (what == 4)
-        st->st_uid = 1000;
+    spoil(st, what, S_IFLNK | 0777);
     world.unsafe = (what >= 1 && what <= 5) || (what == 6 && !below);
     return what == 5 ? fail(EACCES) : what == 6 ? fail(ENOENT) : 0;
 }
@@ -271,14 +277,7 @@ WRAP(int, fstat, int fd, struct stat *st)
         abort();
     memset(st, 0, sizeof *st);
     st->st_mode = S_IFREG | 0644;
-    if (what == 1)
-        st->st_mode = S_IFIFO | 0644;
-    else if (what == 2)
-        st->st_mode |= S_IWGRP;
-    else if (what == 3)
-        st->st_mode |= S_IWOTH;
-    else if (what == 4)
-        st->st_uid = 1000;
+    spoil(st, what, S_IFIFO | 0644);
     world.unsafe = what >= 1 && what <= 5;
     return what == 5 ? fail(EIO) : 0;
 }

@@ -15,16 +15,6 @@ BINDS = [f"{protocol} {addr} {port}" for protocol in ("tcp", "udp", "mptcp")
          for addr in ADDRESSES for port in (80, 81, 82, 8080, 0)]  # fmt: skip
 
 
-@pytest.fixture
-def marked():
-    """Return (path, started): a program that leaves a mark when it is started."""
-    folder = support.scratch_dir()
-    path = folder / "program"
-    path.write_text(f"#!/bin/sh\necho ran >>{folder}/mark\n")
-    path.chmod(0o755)
-    return path, lambda: (folder / "mark").exists()
-
-
 def refused(result, *words):
     """Assert a clear refusal: 125, nothing on stdout, every line pybind's, and the words."""
     assert result.returncode == 125, (result.returncode, result.stderr)

@@ -1,27 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the launch path takes in place of slow standard modules (leaf).
 
-socket and signal import enum, and typing imports re: each takes as long as all
-of pybind's own launch; struct is one more file. Their C halves have the same
-functions and constants (plain integers; sockets without `with`). A type checker
-sees the real ones.
+socket and signal import enum, typing imports re, os imports abstract classes:
+each takes as long as a third of pybind's own launch or more; struct and stat are
+one more file each. Their C halves have the same functions and constants (plain
+integers; sockets without `with`). What os writes in Python is not in its half:
+fsencode, fsdecode and os.path. A type checker sees the real ones.
 """
 
 from __future__ import annotations
 
-__all__ = ["TYPE_CHECKING", "NamedTuple", "add_site_packages", "signal", "socket", "struct"]
+import sys
+
+__all__ = [
+    "TYPE_CHECKING",
+    "NamedTuple",
+    "add_site_packages",
+    "exists",
+    "fsdecode",
+    "fsencode",
+    "os",
+    "signal",
+    "socket",
+    "stat",
+    "struct",
+]
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    import os
     import signal
     import socket
+    import stat
     import struct
     from typing import NamedTuple
 else:
     import _signal as signal
     import _socket as socket
+    import _stat as stat
     import _struct as struct
+    import posix as os
     from _operator import itemgetter
 
     class _Type(type):
@@ -55,6 +74,25 @@ else:
         def __repr__(self):
             pairs = (f"{field}={value!r}" for field, value in zip(self._fields, self))
             return f"{type(self).__name__}({', '.join(pairs)})"
+
+
+def fsencode(name: str) -> bytes:
+    """Return the bytes that os.fsencode returns."""
+    return name.encode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def fsdecode(name: bytes) -> str:
+    """Return the text that os.fsdecode returns."""
+    return name.decode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def exists(path: bytes) -> bool:
+    """Tell what os.path.exists tells."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError):  # ValueError: a null byte
+        return False
+    return True
 
 
 def add_site_packages() -> None:

@@ -6,11 +6,10 @@ argv -> Request -> the user's rights alone -> proof of the listed ports -> Targe
 
 from __future__ import annotations
 
-import os
 import sys
 
 from . import diagnose, helper, launch, log, options, plan, target
-from ._lean import TYPE_CHECKING, add_site_packages, socket
+from ._lean import TYPE_CHECKING, add_site_packages, fsdecode, fsencode, os, socket
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
 from .model import AUTO, PRELOAD, SUPERVISE, Address, Request, Target
 from .paths import LIBRARY
@@ -88,7 +87,7 @@ def run(request: Request, notes: str) -> int:
         launch.execute(plan.plain(request, found, environ), notes)
     if way == PRELOAD:
         _explain_way(request, found, "served by the preload library")
-        launch.execute(plan.preload(request, found, environ, os.fsencode(LIBRARY)), notes)
+        launch.execute(plan.preload(request, found, environ, fsencode(LIBRARY)), notes)
     why = found.obstacle or "as --mode says"
     _explain_way(request, found, f"served by a supervisor ({why}); sudo and ping cannot work in it")
     add_site_packages()
@@ -126,7 +125,7 @@ def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
     """Tell whether anything is to be served that only the helper could bind; raises Refused."""
-    nested = plan.is_nested(environ, os.fsencode(LIBRARY))
+    nested = plan.is_nested(environ, fsencode(LIBRARY))
     if request.listed:
         from . import proving
 
@@ -152,7 +151,7 @@ def _choose_way(request: Request, found: Target, needed: bool) -> str | None:
         return SUPERVISE
     if found.obstacle and not found.binds_alone and needed:
         raise Refused(
-            f"cannot serve {os.fsdecode(found.path)!r}, {found.kind}: {found.obstacle}",
+            f"cannot serve {fsdecode(found.path)!r}, {found.kind}: {found.obstacle}",
             "the preload library would not be asked, and its bind would fail with "
             "'Permission denied'",
             *([] if found.unsupervisable else ["to serve it: --mode supervise (or auto)"]),
@@ -170,7 +169,7 @@ def _check_supervised(request: Request, found: Target) -> None:
 def _explain_way(request: Request, found: Target, way: str) -> None:
     log.start(found.path, [listed.text for listed in request.listed], way)
     if request.verbose:
-        _say(f"{os.fsdecode(found.path)}: {found.kind}, {way}")
+        _say(f"{fsdecode(found.path)}: {found.kind}, {way}")
 
 
 def _say(*lines: str, name: str = "pybind") -> None:

@@ -7,8 +7,7 @@ execve()": what applies to every program of this process comes first.
 
 from __future__ import annotations
 
-import os
-
+from ._lean import os
 from .paths import HELPER
 
 CAP_NET_BIND_SERVICE = 10
@@ -102,8 +101,10 @@ def first_unprivileged_port() -> int:
 
 def mount_point(path: str) -> str:
     """Return where the file system of `path` is mounted (proc_pid_mountinfo(5))."""
+    from posixpath import realpath  # imports os: only where there is a refusal
+
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         points = [line.split()[4] for line in file]
-    real = os.path.realpath(path)
+    real = realpath(path)
     inside = [p for p in points if (real + "/").startswith(p.rstrip("/") + "/")]
     return max(inside, key=len, default="/")

@@ -8,10 +8,9 @@ the helper said.
 from __future__ import annotations
 
 import fcntl
-import os
 
 from . import _wire
-from ._lean import signal, socket, struct
+from ._lean import os, signal, socket, struct
 from .errors import HelperUnusable
 from .model import Address, Reply, Step
 from .paths import HELPER, REINSTALL

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 
-from ._lean import TYPE_CHECKING, signal
+from ._lean import TYPE_CHECKING, exists, fsdecode, os, signal
 from .errors import ProgramNotExecutable, ProgramNotFound, Refused
 from .model import Plan
 
@@ -105,8 +104,8 @@ def _place(sockets: dict[int, int]) -> None:
 
 
 def _raise_for(path: bytes, error: OSError) -> NoReturn:
-    message = f"cannot start {os.fsdecode(path)!r}: {os.strerror(error.errno or 0)}"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not os.path.exists(path):
+    message = f"cannot start {fsdecode(path)!r}: {os.strerror(error.errno or 0)}"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not exists(path):
         raise ProgramNotFound(message) from None
     raise ProgramNotExecutable(message) from None
 

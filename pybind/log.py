@@ -7,8 +7,9 @@ side. Nothing depends on it, and a system without syslog is fine.
 
 from __future__ import annotations
 
-import os
 import syslog
+
+from ._lean import fsdecode, os
 
 _LINE_MAX = 900  # RFC 3164 allows 1024 with its header
 
@@ -16,7 +17,7 @@ _LINE_MAX = 900  # RFC 3164 allows 1024 with its header
 def start(program: bytes, listed: list[str], way: str) -> None:
     """Note that a program is about to be started; listed: as typed."""
     ports = " ".join(listed) if listed else "all that the files grant"
-    _write(syslog.LOG_INFO, f"starts {os.fsdecode(program)}, {way}; ports: {ports}")
+    _write(syslog.LOG_INFO, f"starts {fsdecode(program)}, {way}; ports: {ports}")
 
 
 def refused(reason: str) -> None:

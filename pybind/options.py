@@ -8,10 +8,8 @@ than all of the launch, so it is left to what read() does not understand.
 
 from __future__ import annotations
 
-import os
-
 from . import plan
-from ._lean import TYPE_CHECKING, NamedTuple
+from ._lean import TYPE_CHECKING, NamedTuple, fsencode
 from .errors import UsageError
 from .model import AUTO, PRELOAD, SUPERVISE, Request
 
@@ -147,7 +145,7 @@ def request_of(values: dict[str, object], argv: tuple[str, ...]) -> Request:
 
     Raises UsageError for what cannot stand together.
     """
-    program = tuple(os.fsencode(word) for word in argv)
+    program = tuple(fsencode(word) for word in argv)
     given: dict[str, Any] = {field: value for field, value in values.items() if value is not None}
     deep = given.pop("deep", False)
     if deep and "depth" in given:

@@ -7,7 +7,7 @@ full or a reader is gone, would fail once more at the end and make the status 12
 
 from __future__ import annotations
 
-import os
+from ._lean import os
 
 
 def say(*lines: str, name: str = "pybind") -> None:

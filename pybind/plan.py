@@ -7,9 +7,7 @@ non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
 
 from __future__ import annotations
 
-import os
-
-from ._lean import TYPE_CHECKING
+from ._lean import TYPE_CHECKING, fsdecode
 from .errors import UsageError
 from .model import MAPPED, Address, Listed, Plan, Request, Target
 
@@ -66,7 +64,7 @@ def fill_descriptors(request: Request) -> tuple[bytes, ...]:
     ]
 
     def number(match: re.Match[bytes]) -> bytes:
-        word, name = os.fsdecode(match[0]), match[1] and os.fsdecode(match[1])
+        word, name = fsdecode(match[0]), match[1] and fsdecode(match[1])
         if not request.gives_sockets:
             raise UsageError(
                 f"{word} stands for the descriptor of a socket, and without --listen or --inetd "

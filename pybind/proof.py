@@ -8,11 +8,10 @@ held UDP socket swallows datagrams (DESIGN 2).
 from __future__ import annotations
 
 import errno
-import os
 import sys
 
 from . import _wire, helper
-from ._lean import socket
+from ._lean import os, socket
 from .model import MAPPED, Address, Listed, Reply
 
 ANY4 = bytes(4)

@@ -7,10 +7,7 @@ guesses from a name.
 
 from __future__ import annotations
 
-import os
-import stat
-
-from ._lean import struct
+from ._lean import exists, fsdecode, os, stat, struct
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Target
 from .paths import LIBRARY, STARTERS
@@ -29,7 +26,7 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
 
     Raises ProgramNotFound, ProgramNotExecutable.
     """
-    name = os.fsdecode(program)
+    name = fsdecode(program)
     if not program:
         raise ProgramNotFound("cannot start '': the name of the program is empty")
     if b"/" in program:
@@ -38,8 +35,8 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
     search = next((e[5:] for e in environ if e.startswith(b"PATH=")), _DEFAULT_PATH)
     denied: ProgramNotExecutable | None = None
     for folder in search.split(b":"):
-        path = os.path.join(folder or b".", program)
-        if not os.path.exists(path):  # or in a folder that the caller cannot search
+        path = (folder or b".").rstrip(b"/") + b"/" + program
+        if not exists(path):  # or in a folder that the caller cannot search
             continue
         try:
             _check_executable(path)
@@ -50,12 +47,12 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
     if denied:
         raise denied
     raise ProgramNotFound(
-        f"cannot start {name!r}: not found in PATH ({os.fsdecode(search)})",
+        f"cannot start {name!r}: not found in PATH ({fsdecode(search)})",
     )
 
 
 def _check_executable(path: bytes) -> None:
-    name = os.fsdecode(path)
+    name = fsdecode(path)
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -84,7 +81,7 @@ def classify(path: bytes) -> Target:
             break
         current = _interpreter(current, words[0])
         head = _read_head(current)
-    kind = "script run by " + os.fsdecode(current) if current != path else "program"
+    kind = "script run by " + fsdecode(current) if current != path else "program"
     # The privileges of a script are its interpreter's (execve(2)).
     raised = _raises_privileges(current)
     if raised is not None:
@@ -100,13 +97,15 @@ def classify(path: bytes) -> Target:
     with open(current, "rb") as file:
         elf, obstacle = _elf(file.read(_NOTES_MAX))
     # Static, so that it starts quickly, but what it executes is Python.
-    if obstacle and os.path.realpath(current) in map(_real, STARTERS):
+    if obstacle and _is_starter(current):
         elf, obstacle = "pybind itself", None
     return Target(path, f"{kind}, {elf}", obstacle)
 
 
-def _real(path: str) -> bytes:
-    return os.fsencode(os.path.realpath(path))
+def _is_starter(path: bytes) -> bool:
+    from posixpath import realpath  # imports os: only for what preload cannot serve
+
+    return fsdecode(realpath(path)) in map(realpath, STARTERS)
 
 
 def _read_head(path: bytes) -> bytes:
@@ -123,7 +122,7 @@ def _interpreter(script: bytes, interpreter: bytes) -> bytes:
         _check_executable(interpreter)
     except (ProgramNotFound, ProgramNotExecutable) as error:
         raise ProgramNotExecutable(
-            f"cannot start {os.fsdecode(script)!r}: its interpreter cannot be executed",
+            f"cannot start {fsdecode(script)!r}: its interpreter cannot be executed",
             *error.lines,
         ) from None
     return interpreter

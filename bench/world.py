@@ -24,6 +24,7 @@ from . import ROOT
 AUTHBIND = pathlib.Path("/etc/authbind")
 ENVIRON = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 SERVED = ("preload", "supervised", "authbind")
+FIRST_CPU, LAST_CPU = 0, (os.cpu_count() or 1) - 1
 _MODES = {"preload": "preload", "supervised": "supervise"}
 _INSTALLED = ("bin/pybind", "lib/pybind", "libexec/pybind", "share/pybind")
 
@@ -53,6 +54,11 @@ def wrapper(way: str, port: str = "80") -> list[str]:
     if way not in _MODES:
         return []
     return [support.PYBIND, "--port", port, "--mode", _MODES[way], "--"]
+
+
+def pinned(cpu: int) -> list[str]:
+    """Return what stands before a program that is to stay on one CPU."""
+    return ["/usr/bin/taskset", "--cpu-list", str(cpu)]
 
 
 def compiled(name: str) -> str:

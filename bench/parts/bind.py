@@ -30,7 +30,6 @@ _BINDS_LONG = 3  # where one of them takes tens of milliseconds
 _PINNED = "one CPU"
 _UNPRIVILEGED_FROM = 1024
 _MEMORY_SPARE = 1.15  # page tables, and the machine itself
-_PIN = ["/usr/bin/taskset", "--cpu-list", "0"]
 
 
 class _Loop:
@@ -40,9 +39,9 @@ class _Loop:
         argv = [*world.wrapper(way), program, str(port), str(heap_gib << 10)]
         self._count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
         ids = {"uid": 0, "gid": 0} if way == "native" and port < _UNPRIVILEGED_FROM else {}
+        before = world.pinned(world.FIRST_CPU) if pinned else []
         self._process = support.as_user(
-            [*(_PIN if pinned else []), *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, **ids,
+            [*before, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **ids
         )  # fmt: skip
         if self._process.stdout.readline() != "ready\n":
             raise ChildProcessError(f"{argv} does not start")

@@ -2,7 +2,9 @@
 """How many requests does nginx answer on port 80, by who opened the port for it?
 
 All servers run at once, each on a loopback address of its own, and are loaded
-in turn. The second nginx of root (AGAIN) shows what is noise.
+in turn: servers on the first CPU, the load's generator on the last, so that the
+scheduler's choice is not what is measured. The second nginx of root (AGAIN) shows
+what is noise.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ from bench.paired import AGAIN, Series, paired
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROUNDS = 8
+ROUNDS = 16
 LOADS = {
     "connections kept": [],
     "a connection for each request": ["--header", "Connection: close"],
 }
-_SECONDS = 2  # of one load
+_SECONDS = 1  # of one load
 _CONNECTIONS = 16
 _ROOT, _PRELOAD, _SUPERVISED = (
     "nginx as root",
@@ -150,14 +152,16 @@ def _nginx(
 
 @contextlib.contextmanager
 def _running(argv: list[str], host: str, port: int, ids: dict[str, int]) -> Iterator[None]:
+    argv = [*world.pinned(world.FIRST_CPU), *argv]
     with support.server(argv, ready=lambda: support.answers_http(host, port), **ids):
         yield
 
 
 def _load(host: str, options: list[str]) -> _Answered:
-    """Load one server with wrk, which needs about one of the CPUs."""
-    command = ["wrk", "--threads", "1", "--connections", str(_CONNECTIONS), "--latency",
-               "--duration", f"{_SECONDS}s", *options, f"http://{host}/"]  # fmt: skip
+    """Load one server with wrk."""
+    wrk = ["wrk", "--threads", "1", "--connections", str(_CONNECTIONS), "--latency",
+           "--duration", f"{_SECONDS}s", *options, f"http://{host}/"]  # fmt: skip
+    command = [*world.pinned(world.LAST_CPU), *wrk]
     text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", text, re.M)
     latency = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+[mu]?s)$", text, re.M))

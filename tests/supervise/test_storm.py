@@ -50,8 +50,8 @@ def slow_helper():
     """Put a gate before the helper; yields (started(), open()) and takes it away."""
     folder = support.scratch_dir()
     helper = pathlib.Path(support.HELPER)
-    real, gate = (helper.with_name(f"pybind-helper.{word}") for word in ("real", "gate"))
-    if not real.exists():
+    real, gate = (helper.with_name(f"pybind-helper.{word}") for word in ("gated", "gate"))
+    if not real.exists():  # it stays: a gate that is let on last executes it after the test
         os.link(helper, real)  # a copy would have no capability
     gate.write_text(GATE.format(folder=folder, real=real))
     gate.chmod(0o755)

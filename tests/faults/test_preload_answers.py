@@ -172,7 +172,8 @@ def test_helper_that_dies_unheard(denied, what):
 
 
 def test_helper_that_dies_with_a_socket_of_another_family(denied):
-    """The name of an IPv6 socket is never that of an IPv4 address."""
-    with other_helper(script()):
-        found = bind(IPV4, PORT, preload=denied, words=["false family"])
+    """An IPv6 name is never that of an IPv4 address: its flow label lies where 0.0.0.0 does."""
+    binds = f"socket.socket(socket.AF_INET6, fileno=3).bind(({IPV6!r}, {PORT}))"
+    with other_helper(script(binds)):
+        found = bind("0.0.0.0", PORT, preload=denied, words=["false family"])
     assert found == (errno.EACCES, line(DIED, port=PORT))

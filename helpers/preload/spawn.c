@@ -71,7 +71,7 @@ static void drop_copies(struct job *job)
         __atomic_add_fetch(&copies_dropped, 1, __ATOMIC_ACQ_REL);
 }
 
-static void exit_now(void)
+static _Noreturn void exit_now(void)
 {
     for (;;)
         raw(SYS_exit_group, 0);

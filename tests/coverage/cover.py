@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts what the tests reach in the helper: lines and branches.
+"""Counts what the tests reach in the helper or in the preload library: lines and branches.
 
-    tools/sandbox /usr/bin/python3 tests/coverage/cover.py
+    tools/sandbox /usr/bin/python3 tests/coverage/cover.py helper|library [PYTEST ARGUMENT...]
 
-Builds the helper for gcov, installs it in the real one's place, runs the tests
-that ask it, and holds what was never reached against exceptions.py. Prints one
-line of JSON; exits 1 for anything that is not argued there.
+Builds the subject for gcov, installs it in the real one's place, runs the tests
+that use it, and holds what was never reached against exceptions.py. Prints one
+line of JSON; exits 1 for anything that is not argued there, and for what is
+argued there and was reached. Arguments for pytest take the place of the tests.
 """
 
 import gzip
@@ -15,90 +16,141 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from typing import List, NamedTuple
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 REPOSITORY = TESTS.parent
 sys.path[1:1] = [str(TESTS), str(REPOSITORY)]
 
 import support  # noqa: E402
-from exceptions import NEVER  # noqa: E402
+from exceptions import FUNCTION, NEVER  # noqa: E402
 
-HELPER_SOURCES = sorted((REPOSITORY / "helpers" / "helper").glob("*.c"))
-FLAGS = ["-O0", "-g", "-D_GNU_SOURCE", f'-DCONFIG_DIR="{support.CONFIG}"', "--coverage"]
-FLAGS += ["-fprofile-update=atomic", "-std=c11"]
-ASKING = ["tests/helper", "tests/faults/test_helper_faults.py"]
+COUNTERS = ["--coverage", "-fprofile-update=atomic"]
+COMMON = ["-O0", "-g", "-D_GNU_SOURCE", "-std=c11", f'-DCONFIG_DIR="{support.CONFIG}"', *COUNTERS]
 
 
-def build(folder):
-    """Build the helper with counters; they are written to folder, by whoever runs it."""
+class Subject(NamedTuple):
+    """What is counted. dump: what has its counters written, built without any itself."""
+
+    folder: pathlib.Path
+    flags: List[str]
+    dump: str
+    link: List[str]
+    installed: str
+    capability: str
+    tests: List[str]
+
+
+SUBJECTS = {
+    "helper": Subject(
+        folder=REPOSITORY / "helpers" / "helper",
+        flags=[],
+        dump="dump_helper.c",
+        link=["-static", "-Wl,--wrap=_exit"],
+        installed=support.HELPER,
+        capability="cap_net_bind_service=p",
+        tests=["tests/helper", "tests/faults/test_helper_faults.py"],
+    ),
+    "library": Subject(
+        folder=REPOSITORY / "helpers" / "preload",
+        flags=[
+            *["-fPIC", "-ffreestanding", "-fvisibility=hidden", "-fno-stack-protector"],
+            *[f'-DHELPER_PATH="{support.HELPER}"', f'-DLIBRARY_PATH="{support.LIBRARY}"'],
+        ],
+        dump="dump_library.c",
+        link=["-shared"],
+        installed=support.LIBRARY,
+        capability="",
+        # gcov's own code needs glibc.
+        tests=[
+            *["tests/faults", "tests/programs", "tests/command"],
+            *["--ignore", "tests/faults/test_helper_faults.py", "-k", "not musl"],
+        ],
+    ),
+}
+
+
+def build(subject, folder):
+    """Build with counters; they are written to folder, by whoever runs it."""
     objects = []
-    for source in [*HELPER_SOURCES, TESTS / "coverage" / "dump.c"]:
-        target = folder / f"{source.stem}.o"
-        flags = FLAGS if source in HELPER_SOURCES else FLAGS[:2]
-        subprocess.run(["gcc", *flags, "-c", source, "-o", target], check=True)
-        objects.append(target)
-    binary = folder / "pybind-helper"
-    link = ["gcc", "-static", "--coverage", "-Wl,--wrap=_exit", *objects, "-o", binary]
-    subprocess.run(link, check=True)
+    sources = {source: [*COMMON, *subject.flags] for source in sorted(subject.folder.glob("*.c"))}
+    sources[TESTS / "coverage" / subject.dump] = ["-fPIC"]
+    for source, flags in sources.items():
+        objects.append(folder / f"{source.stem}.o")
+        subprocess.run(["gcc", *flags, "-c", source, "-o", objects[-1]], check=True)
+    binary = folder / "binary"
+    subprocess.run(["gcc", "--coverage", *subject.link, *objects, "-o", binary], check=True)
     return binary
 
 
-def install(binary):
-    """Put a helper in the installed one's place, with its capability."""
-    new = pathlib.Path(support.HELPER + ".new")
+def install(subject, binary):
+    """Put a binary in the installed one's place, with its capability."""
+    new = pathlib.Path(subject.installed + ".new")
     shutil.copy(binary, new)
     new.chmod(0o755)
-    subprocess.run(["setcap", "cap_net_bind_service=p", new], check=True)
-    new.rename(support.HELPER)
+    if subject.capability:
+        subprocess.run(["setcap", subject.capability, new], check=True)
+    new.rename(subject.installed)
 
 
-def ask():
+def run_tests(arguments):
     """Run the tests; returns whether they passed."""
     environment = dict(os.environ, PYBIND_COMPAT_CASES="6000")
-    pytest = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ASKING]
+    pytest = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(pytest, cwd=REPOSITORY, env=environment, stdout=2).returncode == 0
 
 
-def read_counters(folder):
-    """Return {file name: [gcov's description of a line]}."""
+def read_counters(subject, folder):
+    """Return {(file, number of a line, function): [count of the line, of its first branch, ...]}.
+
+    A function of a header is in several objects: reached is what one of them reached.
+    The function is None where gcov names none.
+    """
     found = {}
-    for source in HELPER_SOURCES:
+    for source in sorted(subject.folder.glob("*.c")):
         command = ["gcov", "--json-format", "--branch-probabilities", f"{source.stem}.o"]
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         (path,) = folder.glob(f"{source.stem}*.gcov.json.gz")
-        files = json.loads(gzip.decompress(path.read_bytes()))["files"]
-        for file in files:
-            if pathlib.Path(file["file"]).name == source.name:
-                found[source.name] = file["lines"]
+        for file in json.loads(gzip.decompress(path.read_bytes()))["files"]:
+            if pathlib.Path(file["file"]).parent != subject.folder:
+                continue
+            for line in file["lines"]:
+                counts = [line["count"], *(branch["count"] for branch in line["branches"])]
+                place = (pathlib.Path(file["file"]).name, line["line_number"])
+                key = (*place, line.get("function_name"))
+                found[key] = [a + b for a, b in zip(counts, found.get(key, [0] * len(counts)))]
     return found
 
 
-def main():
+def compare(subject, counters, never):
+    """Return what there is to say of the counters."""
+    counts = {"lines": len(counters), "branches": sum(len(c) - 1 for c in counters.values())}
+    called = {(name, function) for (name, _, function), (count, *_) in counters.items() if count}
+    missed, used, argued = [], set(), 0
+    for (name, number, function), reached in counters.items():
+        source = (subject.folder / name).read_text().splitlines()[number - 1].strip()
+        for what in (index for index, count in enumerate(reached) if not count):
+            reasons = {e for e in never if (e.file, e.text, e.what) == (name, source, what)}
+            if (name, function) not in called:
+                reasons |= {e for e in never if e[:3] == (name, function, FUNCTION)}
+            used |= reasons
+            argued += bool(reasons)
+            if not reasons:
+                missed.append([name, number, what, source])
+    unused = [list(e[:3]) for e in never if e not in used]
+    return {**counts, "argued": argued, "missed": missed, "reached_after_all": unused}
+
+
+def main(name, *arguments):
     """Build, run, compare."""
+    subject = SUBJECTS[name]
     folder = support.scratch_dir()
-    install(build(folder))
-    passed = ask()
-    counts = {"lines": 0, "branches": 0, "argued": 0}
-    missed, used = [], set()
-    for name, lines in read_counters(folder).items():
-        text = (REPOSITORY / "helpers" / "helper" / name).read_text().splitlines()
-        for line in lines:
-            source = text[line["line_number"] - 1].strip()
-            never = [not line["count"]] + [not branch["count"] for branch in line["branches"]]
-            counts["lines"] += 1
-            counts["branches"] += len(line["branches"])
-            for what in (index for index, is_never in enumerate(never) if is_never):
-                argued = next(
-                    (e for e in NEVER if (e.file, e.text, e.what) == (name, source, what)), None
-                )
-                used.add(argued)
-                counts["argued"] += argued is not None
-                if argued is None:
-                    missed.append([name, line["line_number"], what, source])
-    unused = [list(e[:3]) for e in NEVER if e not in used]
-    print(json.dumps({**counts, "passed": passed, "missed": missed, "reached_after_all": unused}))
-    sys.exit(0 if passed and not missed and not unused else 1)
+    install(subject, build(subject, folder))
+    passed = run_tests(arguments or subject.tests)
+    result = compare(subject, read_counters(subject, folder), NEVER[name])
+    print(json.dumps({"subject": name, "passed": passed, **result}))
+    sys.exit(0 if passed and not result["missed"] and not result["reached_after_all"] else 1)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

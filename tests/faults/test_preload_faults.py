@@ -17,6 +17,7 @@ import sys
 import pytest
 import support
 from injecting import helpers_left, strace
+from standing_in import answering, other_helper, reply
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "programs"))
 import launching
@@ -32,17 +33,17 @@ def faulted():
     return launching.build(HERE / "src" / "faulted.c")
 
 
-def start(program, *injections, verbose=False, more=0):
+def start(program, *injections, verbose=False, more=0, words=()):
     """Start the program with the library as UID, under root's strace.
 
     more: how many binds must be good afterwards; a fault in another process
-    than the program's own happens to each of them again.
+    than the program's own happens to each of them again.  words: after it.
     """
     options = [word for injection in injections for word in ("-e", f"inject={injection}")]
     environment = ["-E", f"LD_PRELOAD={support.LIBRARY}"] + ["-E", "PYBIND_VERBOSE=1"] * verbose
     log = support.scratch_dir() / "log"
     process = subprocess.Popen(
-        [*strace("-f", "-o", str(log), *environment, *options), program, str(more)],
+        [*strace("-f", "-o", str(log), *environment, *options), program, str(more), *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd="/",
     )  # fmt: skip
@@ -157,16 +158,29 @@ def _parent(pid):
     raise AssertionError("no parent")
 
 
-@pytest.mark.parametrize("further", ["", "pidfd_open:error=EMFILE", "pidfd_open:error=ENOSYS"])
-def test_intermediate_is_killed(faulted, further):
+# A false ESRCH would leave a subreaper a child: a true one says that there is none.
+PIDFD = ["", *(f"pidfd_open:error={error}" for error in ("EMFILE", "ENOSYS", "ESRCH"))]
+
+
+@pytest.mark.parametrize(
+    ("further", "words"), [(f, ()) for f in PIDFD] + [(f, ("subreaper",)) for f in PIDFD[:3]]
+)
+def test_intermediate_is_killed(faulted, further, words):
     """The helper does not outlive the call that it was started for, whoever killed its parent."""
-    process = start(faulted, "recvmsg:delay_enter=2s:when=1", *filter(None, [further]))
+    injections = ["recvmsg:delay_enter=2s:when=1", *filter(None, [further])]
+    process = start(faulted, *injections, words=words)
     support.wait_for(helpers_left, "the helper")
     (helper,) = helpers_left()
     os.kill(_parent(helper), signal.SIGKILL)
     out, log = finish(process)
     assert out == REFUSED
     assert ("(INJECTED)" in log) == bool(further) or "DELAYED" in log
+
+
+def test_socket_cannot_be_asked(faulted):
+    """The helper died unheard and the socket does not tell its name: EACCES."""
+    out, log = finish(start(faulted, "recvmsg:signal=KILL", "getsockname:error=ENOBUFS:when=1"))
+    assert (out, "getsockname" in log and "(INJECTED)" in log) == (REFUSED, True)
 
 
 def test_program_is_killed(faulted):
@@ -182,26 +196,6 @@ def test_program_is_killed(faulted):
     assert process.returncode == -signal.SIGKILL
 
 
-@contextlib.contextmanager
-def other_helper(content, mode=0o755):
-    """Put something else in the helper's place; content None: nothing."""
-    path = pathlib.Path(support.HELPER)
-    kept = path.rename(path.with_name("kept"))
-    try:
-        if content is not None:
-            path.write_bytes(content)
-            path.chmod(mode)
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        kept.rename(path)
-
-
-SHORT_REPLY = b"#!/usr/bin/python3\nimport socket; socket.socket(fileno=0).send(b'pybd')\n"
-FALSE_REPLY = (
-    b"#!/usr/bin/python3\nimport socket\n"
-    b"socket.socket(fileno=0).send(b'pybd' + bytes([2, 0]) + bytes(82))\n"
-)
 USELESS = {
     "missing": (None, 0),
     "not executable": (b"#!/bin/true\n", 0o644),
@@ -209,8 +203,8 @@ USELESS = {
     "empty": (b"", 0o755),
     "silent": (b"#!/bin/true\n", 0o755),
     "dies": (b"#!/bin/sh\nkill -SEGV $$\n", 0o755),
-    "short reply": (SHORT_REPLY, 0o755),
-    "reply of another version": (FALSE_REPLY, 0o755),
+    "short reply": (answering(b"pybd"), 0o755),
+    "reply of another version": (answering(reply(0, version=2)), 0o755),
 }
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * faulted [COUNT]: binds 127.80.0.1:80 while a test makes something fail, and
+ * faulted [COUNT [subreaper]]: binds 127.80.0.1:80 while a test makes something fail, and
  * prints "bound" or the error's number.  Ends with status 1 when bind and the
  * socket disagree, or when a descriptor, a child, a signal or a changed mask
  * is left.  Afterwards COUNT more binds (default 1) must all be good.
@@ -11,6 +11,7 @@
 #include "../../programs/src/common.h"
 
 #include <poll.h>
+#include <sys/prctl.h>
 
 /* With calls that the library does not make, so that none of them is failed. */
 static int descriptors(void)
@@ -46,6 +47,7 @@ int main(int argc, char **argv)
     socklen_t len = sizeof got;
     sigset_t mask;
     int more = argc > 1 ? atoi(argv[1]) : 1;
+    REQUIRE(argc < 3 || prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
     pid_t child = fork();
 
     if (child == 0)

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * copies again|forked PORT: what a bind sees of the copies that the
+ * process of another thread's bind holds. A test holds that process up before
+ * it closes them.
+ *
+ * again: a listening socket of PORT is closed, and PORT bound again. forked: a
+ * child, which has the thread's counts but not the thread, binds a busy port.
+ *
+ * With PYBIND_VERBOSE=1 the process of a bind closes what is below descriptor 2,
+ * between it and its socket, and above. Held up at the third it still holds a
+ * high copy of the listening socket. The main thread's socket is descriptor 0,
+ * so its own bind takes two, as the helper does.
+ */
+#include "../../programs/src/common.h"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+static _Atomic pid_t binder_id;
+
+static void *binder(void *unused)
+{
+    (void)unused;
+    binder_id = (pid_t)syscall(SYS_gettid);
+    bind_and_close(1);
+    return NULL;
+}
+
+/* A thread that waits in vfork(2) sleeps where nothing interrupts it. */
+static void wait_for_vfork(void)
+{
+    char path[64], text[256];
+    const char *state = "";
+
+    while (!binder_id)
+        ;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)binder_id);
+    while (strncmp(state, ") D", 3) != 0) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        REQUIRE(fd >= 0);
+        ssize_t got = read(fd, text, sizeof text - 1);
+        REQUIRE(got > 0);
+        text[got] = '\0';
+        state = strrchr(text, ')');
+        REQUIRE(state && close(fd) == 0);
+    }
+}
+
+static int try_bind(int fd, const struct sockaddr_in *wanted)
+{
+    return bind(fd, (const struct sockaddr *)wanted, sizeof *wanted) == 0 ? 0 : errno;
+}
+
+static int listening(const struct sockaddr_in *wanted)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    REQUIRE(fd >= 0 && try_bind(fd, wanted) == 0 && listen(fd, 1) == 0);
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    REQUIRE(argc == 3);
+    int is_fork = strcmp(argv[1], "forked") == 0;
+    struct sockaddr_in wanted = loopback(2, atoi(argv[2]));
+    int first = listening(&wanted), high = fcntl(first, F_DUPFD_CLOEXEC, 100), second;
+    pthread_t thread;
+
+    REQUIRE(first == 3 && high >= 100);
+    close(0);
+    second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(second == 0 && pthread_create(&thread, NULL, binder, NULL) == 0);
+    wait_for_vfork();
+    if (is_fork) {
+        int status;
+        pid_t child = fork();
+        if (child == 0)
+            exit(try_bind(second, &wanted));
+        REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
+        REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == EADDRINUSE);
+    } else {
+        REQUIRE(close(first) == 0 && close(high) == 0);
+        REQUIRE(try_bind(second, &wanted) == 0);
+    }
+    REQUIRE(pthread_join(thread, NULL) == 0);
+    return 0;
+}

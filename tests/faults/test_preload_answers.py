@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the library makes of an answer: errno, and with PYBIND_VERBOSE=1 a line.
+
+A stand-in in the helper's place gives the answers; nothing here is granted.
+"""
+
+import errno
+import re
+
+import pytest
+import support
+from standing_in import answering, other_helper, reply, script
+
+from pybind import _wire as w
+
+BIND = """
+import os, socket, sys
+host, port, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+real = socket.AF_INET6 if "false family" in sys.argv else family
+sock = socket.socket(family, fileno=socket.socket(real).detach())
+if number not in (-1, sock.fileno()):
+    os.dup2(sock.fileno(), number)
+    first, sock = sock, socket.socket(fileno=number)
+try:
+    sock.bind((host, port))
+    status = 0
+except OSError as error:
+    status = error.errno
+sys.exit(status)
+"""
+IPV4, IPV6 = "127.80.0.1", "::1"
+DIED = "the helper died before it answered"
+
+
+def bind(host=IPV4, port=80, number=-1, preload=support.LIBRARY, words=()):
+    """Bind, with the socket at descriptor NUMBER; returns (errno or 0, what was written)."""
+    environment = [f"LD_PRELOAD={preload}", "PYBIND_VERBOSE=1"]
+    program = ["/usr/bin/python3", "-c", BIND, host, str(port), str(number), *words]
+    done = support.run([*environment, *program])
+    return done.returncode, done.stderr
+
+
+def line(text, family="IPv4", port=80):
+    """Return the line that the library writes."""
+    return f"pybind: bind of port {port} ({family}): {text}\n"
+
+
+@pytest.mark.parametrize("reason", [*w.REASON_TEXTS, max(w.REASON_TEXTS) + 1, 65535])
+def test_each_reason(reason):
+    """The words are those of protocol.h, also for a reason that this library does not know."""
+    text = w.REASON_TEXTS.get(reason, "unknown reason")
+    with other_helper(answering(reply(reason, errno.EACCES))):
+        assert bind() == (errno.EACCES, line(text))
+
+
+LONGEST = b"byaddr/" + b"x" * (w.NAME_MAX - 7)
+DETAILS = {
+    "name": ({"name": b"byport/80"}, ", /etc/pybind/byport/80"),
+    "longest name": ({"name": LONGEST}, f", /etc/pybind/{LONGEST.decode()}"),
+    "line": ({"line": 7}, " line 7"),
+    "largest line": ({"line": 2**32 - 1}, " line 4294967295"),
+    "half": ({"flags": w.FLAG_V4_HALF}, " (the 0.0.0.0 half of ::)"),
+    "other flags": ({"flags": 0xFFFF & ~w.FLAG_V4_HALF}, ""),
+    "cause": ({"cause": errno.ELOOP}, f", errno {int(errno.ELOOP)}"),
+    "all": (
+        {"name": b"byuser/7", "line": 10, "flags": w.FLAG_V4_HALF, "cause": 2},
+        ", /etc/pybind/byuser/7 line 10 (the 0.0.0.0 half of ::), errno 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DETAILS)
+@pytest.mark.parametrize(("host", "family"), [(IPV4, "IPv4"), (IPV6, "IPv6")])
+def test_details(what, host, family):
+    """File, line, half and cause are told where the answer has them."""
+    fields, expected = DETAILS[what]
+    with other_helper(answering(reply(w.REASON_RULES_BROKEN, errno.EACCES, **fields))):
+        text = w.REASON_TEXTS[w.REASON_RULES_BROKEN] + expected
+        assert bind(host) == (errno.EACCES, line(text, family))
+
+
+@pytest.mark.parametrize(
+    "error", [0, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL, errno.EACCES]
+)
+def test_errno_of_the_answer(error):
+    """What the helper's bind(2) said is what the program's bind says."""
+    with other_helper(answering(reply(w.REASON_KERNEL, error, error))):
+        assert bind()[0] == error
+
+
+OTHER_VERSION = reply(w.REASON_VERSION, version=w.VERSION + 1)
+VERSION = w.REASON_TEXTS[w.REASON_VERSION]
+GRANTED = reply(w.REASON_GRANTED)
+MESSAGES = {
+    "version, 8 bytes": (OTHER_VERSION[:8], VERSION),
+    "version, in the place of success": (OTHER_VERSION, VERSION),
+    "version, longer than ours": (OTHER_VERSION + bytes(1000), VERSION),
+    "version, 7 bytes": (OTHER_VERSION[:7], DIED),
+    "version, no magic": (reply(w.REASON_VERSION, magic=1)[:8], DIED),
+    "empty": (b"", DIED),
+    "only magic": (GRANTED[:4], DIED),
+    "8 bytes": (GRANTED[:8], DIED),
+    "a byte short": (GRANTED[:-1], DIED),
+    "no magic": (reply(w.REASON_GRANTED, magic=w.MAGIC ^ 1), DIED),
+    "other version": (reply(w.REASON_GRANTED, version=w.VERSION + 1), DIED),
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+def test_message_that_is_no_answer(what):
+    """Success is only believed of a whole answer of this version; the rest is EACCES."""
+    message, text = MESSAGES[what]
+    with other_helper(answering(message)):
+        assert bind() == (errno.EACCES, line(text))
+
+
+def test_helper_that_cannot_start():
+    """The line names the helper's path and the error of its execve(2)."""
+    for content, mode, error in ((None, 0, 2), (b"#!/bin/true\n", 0o644, 13)):
+        with other_helper(content, mode):
+            text = f"cannot start {support.HELPER}, errno {error}"
+            assert bind() == (errno.EACCES, line(text))
+
+
+@pytest.mark.parametrize("number", [0, 1, 3, 4, 100])
+def test_line_with_the_socket_at(grant80, number):
+    """Descriptor 2 gets the line whatever number the socket has, and the socket is bound."""
+    assert bind(number=number) == (0, line("granted, /etc/pybind/byport/80"))
+
+
+def test_socket_at_descriptor_two(grant80):
+    """Where descriptor 2 is the socket itself it is bound, and nobody is told."""
+    assert bind(number=2) == (0, "")
+
+
+DENIES = """
+#include <errno.h>
+int bind(void) { errno = EACCES; return -1; }
+"""
+# Behind an ordinary user's stand-in: a port that it may bind, refused to the program.
+PORT, OTHER_PORT = 8080, 8081
+BOUND_UNHEARD = {
+    "as asked": (IPV4, f"{IPV4} {PORT}", 0),
+    "IPv6, as asked": (IPV6, f"{IPV6} {PORT}", 0),
+    "not": (IPV4, "", errno.EACCES),
+    "IPv6, not": (IPV6, "", errno.EACCES),
+    "to another port": (IPV4, f"{IPV4} {OTHER_PORT}", errno.EACCES),
+    "to another address": (IPV4, f"127.80.0.2 {PORT}", errno.EACCES),
+    "IPv6, to another address": (IPV6, f":: {PORT}", errno.EACCES),
+}
+
+
+@pytest.fixture(scope="module")
+def denied():
+    """Return what LD_PRELOAD has where every bind is refused first."""
+    return f"{support.LIBRARY}:{support.compile_c(DENIES, '-shared', '-fPIC', name='denies.so')}"
+
+
+@pytest.mark.parametrize("what", BOUND_UNHEARD)
+def test_helper_that_dies_unheard(denied, what):
+    """The socket itself tells whether it is bound, and only to what was asked for is success."""
+    host, bound, expected = BOUND_UNHEARD[what]
+    family = "AF_INET6" if ":" in host else "AF_INET"
+    address, _, port = bound.partition(" ")
+    binds = [f"socket.socket(socket.{family}, fileno=3).bind(({address!r}, {port}))"] * bool(bound)
+    with other_helper(script(*binds)):
+        found, written = bind(host, PORT, preload=denied)
+    assert (found, re.sub(" .IPv[46].", "", written)) == (
+        expected, f"pybind: bind of port {PORT}: {DIED}\n"
+    )  # fmt: skip
+
+
+def test_helper_that_dies_with_a_socket_of_another_family(denied):
+    """An IPv6 name is never that of an IPv4 address: its flow label lies where 0.0.0.0 does."""
+    binds = f"socket.socket(socket.AF_INET6, fileno=3).bind(({IPV6!r}, {PORT}))"
+    with other_helper(script(binds)):
+        found = bind("0.0.0.0", PORT, preload=denied, words=["false family"])
+    assert found == (errno.EACCES, line(DIED, port=PORT))

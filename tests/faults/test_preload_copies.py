@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Copies of the program's descriptors, which the process of another thread's bind holds.
+
+strace holds that process up before it closes them; src/copies.c looks.
+"""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import support
+from injecting import strace
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "programs"))
+import launching
+
+HERE = pathlib.Path(__file__).resolve().parent
+pytestmark = pytest.mark.usefixtures("grant80")
+PORTS = pytest.mark.parametrize("port", ["8080", "80"], ids=["kernel", "helper"])
+
+
+def run(*words, delay):
+    """Run the program with the library as UID; it must end well. delay: of what src/copies.c says."""
+    program = launching.build(HERE / "src" / "copies.c")
+    log = support.scratch_dir() / "log"
+    options = ["-f", "-o", str(log), "-E", f"LD_PRELOAD={support.LIBRARY}"]
+    options += ["-E", "PYBIND_VERBOSE=1"]
+    options += ["-e", f"inject=close_range:delay_enter={delay}:when=3"]
+    done = subprocess.run(
+        [*strace(*options), program, *words],
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/",
+        timeout=support.PATIENCE_S,
+    )  # fmt: skip
+    text = log.read_text(errors="replace")
+    assert done.returncode == 0, f"{done.stderr}{text[-3000:]}"
+    assert "(DELAYED)" in text
+    return text
+
+
+@PORTS
+def test_closed_socket_is_bound_again(port):
+    """Its copy keeps the port busy for a moment: bind waits for that, and then tries again."""
+    text = run("again", port, delay="100ms")
+    assert "EADDRINUSE" in text and "sched_yield" in text
+
+
+@PORTS
+def test_forked_child_does_not_wait_for_ever(port):
+    """A child has the counts of its parent's threads, whose processes end elsewhere."""
+    assert "EADDRINUSE" in run("forked", port, delay="300ms")

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the library reads in its environment, and what it changes there.
+
+The variables are set by hand: the command writes only what is well-formed.
+"""
+
+import pathlib
+
+import pytest
+import support
+from launching import build_library
+
+pytestmark = pytest.mark.usefixtures("grant80")
+
+BIND = """
+import socket, sys
+host = sys.argv[1]
+sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+try:
+    sock.bind((host, 80))
+    print("bound")
+except OSError as error:
+    print(error.errno)
+"""
+IPV4, IPV6, MAPPED = "127.80.0.1", "::1", "::ffff:127.80.0.1"
+BOUND, REFUSED = "bound\n", "13\n"
+OURS = support.LIBRARY
+LIBM = str(next(pathlib.Path("/lib").glob("*-linux-gnu/libm.so.6")))
+SAME_LENGTH = LIBM.rjust(len(OURS), "/")
+LONGEST = 8191
+
+
+def bind(host, *variables, preload=OURS):
+    """Run a program that binds port 80 of HOST in an environment; returns what it did."""
+    return support.run([f"LD_PRELOAD={preload}", *variables, "/usr/bin/python3", "-c", BIND, host])
+
+
+def environment_of(*variables):
+    """Return what a program finds in its environment, after the library has read it."""
+    done = support.run(["--ignore-environment", *variables, "/usr/bin/env"])
+    assert (done.returncode, done.stderr) == (0, "")
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "covered"),
+    [
+        ("3", "2", True), ("10", "09", True), ("100", "099", True), ("09", "08", True),
+        ("1", "0", False), ("01", "00", False), ("0", "0", False), ("00", "00", False),
+        ("", "", True), ("x", "x", True), ("1x", "1x", True), ("-1", "-1", True),
+    ],
+)  # fmt: skip
+def test_depth_counts_down(before, after, covered):
+    """Digits keep their width; at nought the library leaves; what is no number counts nothing."""
+    found = environment_of(f"LD_PRELOAD={OURS}", f"PYBIND_DEPTH={before}")
+    assert found == {"PYBIND_DEPTH": after, **({"LD_PRELOAD": OURS} if covered else {})}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"{OURS}:{LIBM}", LIBM),
+        (f"{LIBM}:{OURS}", LIBM),
+        (f"{OURS} {LIBM}", LIBM),
+        (f"{LIBM} {OURS}", LIBM),
+        (f"{LIBM}: {OURS} :", LIBM),
+        (f"{OURS}:{LIBM}:{OURS}", LIBM),
+        (f"{LIBM}:{OURS}:{SAME_LENGTH}", f"{LIBM}:{SAME_LENGTH}"),
+        (f"{SAME_LENGTH} {OURS}", SAME_LENGTH),
+        (f"{OURS}:{OURS}", None),
+        (f":{OURS} ", None),
+    ],
+)
+def test_only_our_library_leaves(before, after):
+    """The last program covered keeps every other preload library, in its order."""
+    found = environment_of(f"LD_PRELOAD={before}", "PYBIND_DEPTH=1")
+    assert found.get("LD_PRELOAD") == after
+
+
+def test_names_that_only_begin_alike():
+    """A variable whose name goes on after ours is somebody else's."""
+    alike = {"PYBIND_DEPTHS": "1", "LD_PRELOADED": OURS, "PYBIND_DEPT": "1"}
+    written = [f"{name}={value}" for name, value in alike.items()]
+    assert environment_of(f"LD_PRELOAD={OURS}", "PYBIND_DEPTH=1", *written) == {
+        "PYBIND_DEPTH": "0", **alike
+    }  # fmt: skip
+    assert bind(IPV4, "PYBIND_PORTS_OF_MINE=0051t*").stdout == BOUND
+
+
+SERVED = {
+    IPV4: ["0050t*", "0050b*", "0051t*,0050t*", "0050t47f500001", "0050t47f500002,0050b47f500001"],
+    IPV6: ["0050t*", "0050t6" + "0" * 31 + "1"],
+    MAPPED: ["0050t*", "0050t47f500001"],
+}
+NESTED = {IPV4: ["0050t*|0050t*", "0051t*,0050b*|0050t*", "0050t*|0050t47f500001|0050b*"]}
+NOT_SERVED = {
+    IPV4: [
+        "", ",", "|", "0050", "0050t", "0051t*", "0050u*", "0050x*", "0050t47f500002",
+        "0050t47f50000", "0050t47f5000010", "0050t57f500001", "0050t4", "0050t6" + "0" * 32,
+        "0050t6", "0050t*|0051t*", "0051t*|0050t*", "0050t*|", "|0050t*", "0050t*|0051t*|0050t*",
+    ],
+    IPV6: ["0050t47f500001", "0050t6" + "0" * 32, "0050t6" + "0" * 30, "0050t6" + "0" * 31 + "10"],
+    MAPPED: ["0050t6" + "0" * 20 + "ffff7f500001", "0050t47f500002"],
+}  # fmt: skip
+
+
+def _cases(table):
+    return [(host, ports) for host, lists in table.items() for ports in lists]
+
+
+@pytest.mark.parametrize(("host", "ports"), _cases(SERVED) + _cases(NESTED))
+def test_ports_that_list_it(host, ports):
+    """Any entry of a list is enough, and of nested lists each must have one."""
+    assert bind(host, f"PYBIND_PORTS={ports}").stdout == BOUND
+
+
+@pytest.mark.parametrize(("host", "ports"), _cases(NOT_SERVED))
+def test_ports_that_do_not(host, ports):
+    """Another port, protocol, address or family, and whatever is malformed, serves nothing."""
+    done = bind(host, f"PYBIND_PORTS={ports}", "PYBIND_VERBOSE=1")
+    assert (done.stdout, done.stderr) == (REFUSED, "")
+
+
+def test_too_many_ports():
+    """A list that does not fit serves nothing: half of it might be another list."""
+    fits = "0050t*".ljust(LONGEST, ",")
+    assert bind(IPV4, f"PYBIND_PORTS={fits}").stdout == BOUND
+    assert bind(IPV4, f"PYBIND_PORTS={fits},").stdout == REFUSED
+
+
+@pytest.mark.parametrize("value", ["", "0", "2"])
+def test_silent_unless_told(value):
+    """Only PYBIND_VERBOSE=1 makes the library write."""
+    assert bind(IPV4, f"PYBIND_VERBOSE={value}").stderr == ""
+    assert "granted" in bind(IPV4, "PYBIND_VERBOSE=1").stderr
+
+
+@pytest.mark.parametrize(("ports", "expected"), [("0050t*", "0"), ("0051t*", "13")])
+def test_bind_before_our_constructor(ports, expected):
+    """A library that binds while the program is loaded is served, within the same limits."""
+    preload = f"{OURS}:{build_library('early.c')}"
+    done = bind(IPV4, "EARLY=bind", f"PYBIND_PORTS={ports}", preload=preload)
+    assert done.stderr == f"early: {expected}\n"
+
+
+def test_environment_taken_away_before_our_constructor():
+    """A library that clears the environment first leaves nothing to read, and nothing breaks."""
+    preload = f"{OURS}:{build_library('early.c')}"
+    done = bind(IPV4, "EARLY=clear", "PYBIND_PORTS=0051t*", preload=preload)
+    assert (done.stdout, done.stderr) == (BOUND, "")

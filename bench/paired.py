@@ -60,5 +60,11 @@ class Series(NamedTuple):
             return None
         return statistics.quantiles(factors, n=10, method="inclusive")[7]
 
+    def spread(self) -> float | None:
+        """Return the largest factor between the reference and itself; None as in noise()."""
+        if AGAIN not in self.values:
+            return None
+        return max(max(ratio, 1 / ratio) for ratio in self._ratios(AGAIN, self.reference))
+
     def _ratios(self, way: str, to: str) -> list[float]:
         return [a / b for a, b in zip(self.values[way], self.values[to])]

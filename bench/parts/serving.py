@@ -4,7 +4,8 @@
 All servers run at once, each on a loopback address of its own, and are loaded
 in turn: servers on the first CPU, the load's generator on the last, so that the
 scheduler's choice is not what is measured. The second nginx of root (AGAIN) shows
-what is noise.
+what is noise; one of nobody's without pybind, on a port that everybody may bind,
+what nginx loses when nobody starts it.
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ _ROOT, _PRELOAD, _SUPERVISED = (
     "nginx under pybind",
     "nginx under pybind, supervised",
 )
+_PLAIN = "nginx as nobody, port 8080"
 _SOCAT, _PROXY = "behind socat", "behind nginx as a proxy"
 _HOSTS = {
     _ROOT: "127.0.0.1", AGAIN: "127.0.0.2", _PRELOAD: "127.0.0.3", _SUPERVISED: "127.0.0.4",
-    _SOCAT: "127.0.0.5", _PROXY: "127.0.0.6",
+    _SOCAT: "127.0.0.5", _PROXY: "127.0.0.6", _PLAIN: "127.0.0.7",
 }  # fmt: skip
 _HIGH_PORT = 8080
-_NOISE_MAX = 1.1  # above it, to lie within the noise says nothing
+_NOISE_MAX = 1.1  # above it, to lie within the spread says little
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _CONFIG = """
 daemon off;
@@ -95,19 +97,18 @@ def run(rounds: int) -> Outcome:
         for starter in _starters():
             stack.enter_context(starter)
         for load, options in LOADS.items():
-            ways = {way: partial(_load, host, options) for way, host in _HOSTS.items()}
+            ways = {way: partial(_load, _url(way), options) for way in _HOSTS}
             found = paired(ways, rounds, _ROOT)
             for title, unit, at in zip(titles_of(load), ("1/s", "s", "s"), range(3)):
                 values = {way: [answered[at] for answered in them] for way, them in found.items()}
                 series.append(Series(title, unit, _ROOT, values))
             rates = series[-3]
-            noise = rates.noise() or _NOISE_MAX
-            quiet = noise < _NOISE_MAX
-            if not quiet:
-                notes.append(f"{load}: the machine is too noisy for a judgement")
+            noise, spread = rates.noise(), rates.spread()
+            if noise and noise > _NOISE_MAX:
+                notes.append(f"{load}: a noisy machine; smaller differences would not be seen")
             promises.append(
                 Promise(f"requests per second, {load}: {_PRELOAD} / as root",
-                        rates.ratio(_PRELOAD) if quiet else None, at_least=1 / noise)
+                        rates.ratio(_PRELOAD), at_least=1 / (spread or 1))
             )  # fmt: skip
     return Outcome(series, promises, notes)
 
@@ -123,6 +124,7 @@ def _starters() -> list[contextlib.AbstractContextManager[None]]:
         _nginx(_HOSTS[AGAIN], root),
         _nginx(_HOSTS[_PRELOAD], nobody, "preload"),
         _nginx(_HOSTS[_SUPERVISED], nobody, "supervised"),
+        _nginx(_HOSTS[_PLAIN], nobody, port=_HIGH_PORT),
         _nginx(_HOSTS[_SOCAT], nobody, port=_HIGH_PORT),
         _running(socat, _HOSTS[_SOCAT], 80, root),
         _nginx(_HOSTS[_PROXY], nobody, port=_HIGH_PORT),
@@ -157,16 +159,20 @@ def _running(argv: list[str], host: str, port: int, ids: dict[str, int]) -> Iter
         yield
 
 
-def _load(host: str, options: list[str]) -> _Answered:
+def _url(way: str) -> str:
+    return f"http://{_HOSTS[way]}:{_HIGH_PORT if way == _PLAIN else 80}/"
+
+
+def _load(url: str, options: list[str]) -> _Answered:
     """Load one server with wrk."""
     wrk = ["wrk", "--threads", "1", "--connections", str(_CONNECTIONS), "--latency",
-           "--duration", f"{_SECONDS}s", *options, f"http://{host}/"]  # fmt: skip
+           "--duration", f"{_SECONDS}s", *options, url]  # fmt: skip
     command = [*world.pinned(world.LAST_CPU), *wrk]
     text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", text, re.M)
     latency = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+[mu]?s)$", text, re.M))
     if not rate or len(latency) != 2 or re.search(r"Non-2xx|Socket errors", text):
-        raise ChildProcessError(f"{host}: wrk says\n{text}")
+        raise ChildProcessError(f"{url}: wrk says\n{text}")
     return _Answered(float(rate.group(1)), _seconds(latency["50"]), _seconds(latency["99"]))
 
 

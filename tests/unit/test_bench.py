@@ -39,9 +39,11 @@ def test_ratios_are_made_within_a_round():
 
 
 def test_noise():
-    """Noise is a factor, of the reference against itself only."""
+    """Noise is a factor, of the reference against itself only; the spread its largest."""
     even = series(a=[1.0] * 5, **{paired.AGAIN: [1.0, 0.5, 2.0, 1.0, 2.0]})
     assert even.noise() == 2
+    assert series(a=[1.0] * 3, **{paired.AGAIN: [1.0, 0.25, 2.0]}).spread() == 4
+    assert series(a=[1.0, 2.0]).spread() is None
     assert series(a=[1.0], **{paired.AGAIN: [1.0]}).noise() is None
     assert series(a=[1.0, 2.0]).noise() is None
 

@@ -30,7 +30,10 @@ COMMON   = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS)
 # its own and cannot link a static PIE by itself, hence the start files by name.
 MULTIARCH   := $(shell $(CC) -print-multiarch 2>/dev/null)
 MUSL_DIR     = /usr/lib/$(subst -gnu,-musl,$(MULTIARCH))
-HARDENING    = -fPIE -fstack-protector-strong -ftrivial-auto-var-init=zero -fno-strict-aliasing
+# gcc 11 (RHEL 9) has no initialisation by default yet.
+AUTO_INIT   := $(shell $(CC) -ftrivial-auto-var-init=zero -E -x c /dev/null >/dev/null 2>&1 && \
+                 echo -ftrivial-auto-var-init=zero)
+HARDENING    = -fPIE -fstack-protector-strong $(AUTO_INIT) -fno-strict-aliasing
 ifneq ($(and $(MUSL_GCC),$(wildcard $(MUSL_DIR)/rcrt1.o)),)
 HELPER_CC    = $(MUSL_GCC) -idirafter /usr/include -idirafter /usr/include/$(MULTIARCH)
 HELPER_LINK  = -static -nostartfiles -Wl,-pie,--no-dynamic-linker \

@@ -61,11 +61,12 @@ def pinned(cpu: int) -> list[str]:
     return ["/usr/bin/taskset", "--cpu-list", str(cpu)]
 
 
-def compiled(name: str) -> str:
+def compiled(name: str, *flags: str) -> str:
     """Compile bench/src/NAME.c; returns the path of a program that nobody can run."""
     program = support.scratch_dir() / name
     source = ROOT / "bench" / "src" / f"{name}.c"
-    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
+    command = ["gcc", "-O2", "-Wall", "-Wextra", *flags, "-o", program, source]
+    subprocess.run(command, check=True)
     return str(program)
 
 

@@ -28,6 +28,7 @@ ROUNDS = 25
 _BINDS = 30  # of one way, in one round
 _BINDS_LONG = 3  # where one of them takes tens of milliseconds
 _PINNED = "one CPU"
+_EMPTY = "an empty program is started and ends"  # the least that a process costs
 _UNPRIVILEGED_FROM = 1024
 _MEMORY_SPARE = 1.15  # page tables, and the machine itself
 
@@ -37,6 +38,8 @@ class _Loop:
 
     def __init__(self, program: str, way: str, heap_gib: int, port: int, pinned: bool) -> None:
         argv = [*world.wrapper(way), program, str(port), str(heap_gib << 10)]
+        if way == _EMPTY:
+            argv.append(world.compiled("empty", "-static", "-nostdlib"))
         self._count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
         ids = {"uid": 0, "gid": 0} if way == "native" and port < _UNPRIVILEGED_FROM else {}
         before = world.pinned(world.FIRST_CPU) if pinned else []
@@ -75,7 +78,8 @@ def run(rounds: int) -> Outcome:
     both |= {name_of(way, _PINNED): (way, 0, 80, True) for way in ("preload", "authbind")}
     rest = {name_of(way, heap): (way, heap, 80, False) for heap in heaps
             for way in ("native", "supervised")}  # fmt: skip
-    rest |= {small: ("preload", 0, 80, False)}
+    rest |= {small: ("preload", 0, 80, False), _EMPTY: (_EMPTY, 0, 80, False)}
+    rest |= {name_of(_EMPTY, _PINNED): (_EMPTY, 0, 80, True)}
     free = {way: (way, 0, 8080, False) for way in ("native", "preload", "supervised", "authbind")}
     series = [
         Series(title, "s", reference, _measured(program, ways, rounds, reference))
@@ -85,6 +89,11 @@ def run(rounds: int) -> Outcome:
     ]  # fmt: skip
     pinned = series[0].ratio(name_of("authbind", _PINNED), name_of("preload", _PINNED))
     notes.append(f"authbind / preload without a heap, both on one CPU: {pinned:.3g}")
+    empty = [series[0].median(name_of("authbind", 0)) / series[1].median(_EMPTY)]
+    empty.append(series[0].median(name_of("authbind", _PINNED))
+                 / series[1].median(name_of(_EMPTY, _PINNED)))  # fmt: skip
+    notes.append(f"authbind / an empty program: {empty[0]:.3g}, on one CPU {empty[1]:.3g}: "
+                 "no way that starts a process can be faster")  # fmt: skip
     return Outcome(series, _promises(series[0], heaps), notes)
 
 

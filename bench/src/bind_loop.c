@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * bind_loop PORT MIB: fills MIB of memory in 4 KiB pages and prints "ready".
- * Then, for each line COUNT of its input: binds 127.0.0.1:PORT and closes the
- * socket COUNT times, and prints the median of the time that bind(2) took, in
- * nanoseconds. It lives on between the lines, so that others can take turns.
+ * bind_loop PORT MIB [PROGRAM]: fills MIB of memory in 4 KiB pages and prints
+ * "ready".  Then, for each line COUNT of its input: binds 127.0.0.1:PORT and
+ * closes the socket COUNT times, and prints the median of the time that bind(2)
+ * took, in nanoseconds.  With PROGRAM: the time from vfork(2) to the end of
+ * PROGRAM instead.  It lives on between the lines, so that others can take turns.
  */
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "binding.h"
 
@@ -31,24 +33,44 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static long start_once(const char *program)
+{
+    int status;
+    long start = now_ns();
+    pid_t pid = vfork();
+
+    if (pid == 0) {
+        execl(program, program, (char *)NULL);
+        _exit(127);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+        fail(program);
+    return now_ns() - start;
+}
+
+static long once(const char *program, uint16_t port)
+{
+    return program ? start_once(program) : bind_once(INADDR_LOOPBACK, port);
+}
+
 int main(int argc, char **argv)
 {
     static long samples[COUNT_MAX];
-    uint16_t port = (uint16_t)(argc == 3 ? atoi(argv[1]) : 0);
+    uint16_t port = (uint16_t)(argc == 3 || argc == 4 ? atoi(argv[1]) : 0);
     int count;
 
     if (port == 0) {
-        fprintf(stderr, "usage: bind_loop PORT MIB\n");
+        fprintf(stderr, "usage: bind_loop PORT MIB [PROGRAM]\n");
         return 2;
     }
     fill_heap((size_t)atol(argv[2]) << 20);
-    bind_once(INADDR_LOOPBACK, port); /* finds unresolved symbols */
+    once(argv[3], port); /* finds unresolved symbols */
     puts("ready");
     fflush(stdout);
     while (scanf("%d", &count) == 1 && count > 0 && count <= COUNT_MAX) {
-        bind_once(INADDR_LOOPBACK, port); /* finds the caches that others left */
+        once(argv[3], port); /* finds the caches that others left */
         for (int i = 0; i < count; i++)
-            samples[i] = bind_once(INADDR_LOOPBACK, port);
+            samples[i] = once(argv[3], port);
         qsort(samples, (size_t)count, sizeof *samples, compare);
         printf("%ld\n", samples[count / 2]);
         fflush(stdout);

@@ -89,7 +89,14 @@ def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
     inject = ["-e", fault.option()] if fault else []
     with ours, theirs, socket.socket(family, socket.SOCK_STREAM) as sock:
         ours.send(encode(sock, address, port))
-        at_three = ["/bin/bash", "-c", f'exec "$@" {_wire.SOCKET_FD}<&{sock.fileno()}', "sh"]
+        # With a socket as its input bash takes itself for rshd's and reads ~/.bashrc.
+        at_three = [
+            "/bin/bash",
+            "--norc",
+            "-c",
+            f'exec "$@" {_wire.SOCKET_FD}<&{sock.fileno()}',
+            "sh",
+        ]
         done = subprocess.run(
             [*at_three, *strace("-o", str(log), *inject), support.HELPER],
             stdin=theirs, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ def start(reply_end, sock, before="", keep=()):
     """
     script = f'{before} exec "$0" 3<&{sock.fileno()}'
     kept = [sock.fileno(), *keep]
-    argv = ["/bin/bash", "-c", script, support.HELPER]
+    argv = ["/bin/bash", "--norc", "-c", script, support.HELPER]
     return support.as_user(argv, stdin=reply_end, pass_fds=kept, stdout=subprocess.PIPE)
 
 
@@ -108,7 +108,7 @@ def test_root_keeps_one_capability_too():
     """Root's helper is left with the one capability, and with no right over files."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, socket.socket() as sock:
-        argv = ["/bin/bash", "-c", f'exec "$0" 3<&{sock.fileno()}', support.HELPER]
+        argv = ["/bin/bash", "--norc", "-c", f'exec "$0" 3<&{sock.fileno()}', support.HELPER]
         process = subprocess.Popen(argv, stdin=theirs, pass_fds=[sock.fileno()])
         try:
             support.wait_for(lambda: state_of(process)["NoNewPrivs"] == "1", "the helper")
@@ -215,7 +215,7 @@ def test_passed_descriptors(grant80):
 
 def test_socket_of_another_namespace(grant80):
     """A socket made in another network namespace is refused, though the rules grant."""
-    unshare = ["/usr/bin/unshare", "--net", "/bin/bash", "-c"]
+    unshare = ["/usr/bin/unshare", "--net", "/bin/bash", "--norc", "-c"]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     mine, far = socket.socketpair()
     code = (

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -15,6 +16,12 @@ if "PYBIND_SANDBOX" in os.environ:
 
     # A connection of one test in TIME_WAIT would keep the port from the next.
     pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
+
+# Started with nohup(1) or with & by a script, the programs under test would ignore these
+# too. A handler that does nothing leaves it so for pytest and ends at execve(2).
+for _sig in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_sig) == signal.SIG_IGN:
+        signal.signal(_sig, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

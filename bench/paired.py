@@ -53,18 +53,19 @@ class Series(NamedTuple):
 
         At least 1; None where the reference was not measured twice, or in one round only.
         """
-        if AGAIN not in self.values:
-            return None
-        factors = [max(ratio, 1 / ratio) for ratio in self._ratios(AGAIN, self.reference)]
+        factors = self._factors()
         if len(factors) < 2:
             return None
         return statistics.quantiles(factors, n=10, method="inclusive")[7]
 
     def spread(self) -> float | None:
-        """Return the largest factor between the reference and itself; None as in noise()."""
+        """Return the largest of these factors; None where the reference was not measured twice."""
+        return max(self._factors(), default=None)
+
+    def _factors(self) -> list[float]:
         if AGAIN not in self.values:
-            return None
-        return max(max(ratio, 1 / ratio) for ratio in self._ratios(AGAIN, self.reference))
+            return []
+        return [max(ratio, 1 / ratio) for ratio in self._ratios(AGAIN, self.reference)]
 
     def _ratios(self, way: str, to: str) -> list[float]:
         return [a / b for a, b in zip(self.values[way], self.values[to])]

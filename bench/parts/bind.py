@@ -89,10 +89,11 @@ def run(rounds: int) -> Outcome:
     ]  # fmt: skip
     pinned = series[0].ratio(name_of("authbind", _PINNED), name_of("preload", _PINNED))
     notes.append(f"authbind / preload without a heap, both on one CPU: {pinned:.3g}")
-    empty = [series[0].median(name_of("authbind", 0)) / series[1].median(_EMPTY)]
-    empty.append(series[0].median(name_of("authbind", _PINNED))
-                 / series[1].median(name_of(_EMPTY, _PINNED)))  # fmt: skip
-    notes.append(f"authbind / an empty program: {empty[0]:.3g}, on one CPU {empty[1]:.3g}: "
+    free_cpu, one_cpu = (
+        series[0].median(name_of("authbind", heap)) / series[1].median(empty)
+        for heap, empty in ((0, _EMPTY), (_PINNED, name_of(_EMPTY, _PINNED)))
+    )
+    notes.append(f"authbind / an empty program: {free_cpu:.3g}, on one CPU {one_cpu:.3g}: "
                  "no way that starts a process can be faster")  # fmt: skip
     return Outcome(series, _promises(series[0], heaps), notes)
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * For Frama-C's Eva: every name that the helper can spell, for every question.
- * No access is out of bounds, and a name never is too long for its place.
+ * No access is out of bounds.  That no name is too long is for lengths.c: Eva
+ * does not keep which digits a length comes from.
  */
 #include <__fc_builtin.h>
 
@@ -17,7 +18,10 @@ void analysis_names(void)
     for (int i = 0; i < 16; i++)
         question.addr[i] = (unsigned char)Frama_C_interval(0, 255);
     n.len = 0;
-    name_put(&n, any_id ? "bygroup" : "byaddr");
+    if (any_id)
+        name_put(&n, "bygroup");
+    else
+        name_put(&n, "byaddr");
     name_put(&n, "/!");
     if (any_id) {
         name_put_number(&n, Frama_C_unsigned_int_interval(0, 4294967295u), 10);
@@ -27,5 +31,6 @@ void analysis_names(void)
         name_put_number(&n, Frama_C_unsigned_int_interval(1, 65535), 10);
         name_put(&n, ",tcp");
     }
+    /* Eva's bounds are those of the whole struct: this is the text's, with its end. */
     //@ assert n.len < 64;
 }

@@ -55,8 +55,9 @@ def build(target: str) -> pathlib.Path:
 
 
 def working_corpus(target: str) -> pathlib.Path:
-    """Return a folder that may grow, with all that is kept in it."""
+    """Return a folder that may grow, with what is kept and nothing else: a seed says it all."""
     folder = BUILD / f"corpus-{target}"
+    shutil.rmtree(folder, ignore_errors=True)
     for kept in (CORPUS / target, SEEDS / target):
         if kept.is_dir():
             shutil.copytree(kept, folder, dirs_exist_ok=True)

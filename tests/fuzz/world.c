@@ -69,34 +69,68 @@ static int fail(int error)
     return -1;
 }
 
+/* Remembers a step that was done as it must be. */
+static int harmless(bool well, unsigned step)
+{
+    if (!well)
+        abort();
+    world.made_harmless |= step;
+    return 0;
+}
+
 WRAP(int, prctl, int option, ...)
 {
-    return option == PR_SET_DUMPABLE || option == PR_SET_NO_NEW_PRIVS ? 0 : fail(EINVAL);
+    va_list list;
+
+    va_start(list, option);
+    unsigned long value = va_arg(list, unsigned long);
+    va_end(list);
+    if (option == PR_SET_NO_NEW_PRIVS)
+        return harmless((int)value == 1, NO_NEW_PRIVS);
+    return harmless(option == PR_SET_DUMPABLE && (int)value == 0, UNDUMPABLE);
 }
 
 WRAP(int, setrlimit, int which, const struct rlimit *limit)
 {
-    return which == RLIMIT_CORE && limit->rlim_cur == 0 ? 0 : fail(EINVAL);
+    return harmless(which == RLIMIT_CORE && !limit->rlim_cur && !limit->rlim_max, NO_CORE);
 }
 
 WRAP(int, setitimer, int which, const struct itimerval *value, struct itimerval *old)
 {
-    return which >= 0 && value && !old ? 0 : fail(EINVAL);
+    const struct timeval *next_time = &value->it_value;
+    bool off = !next_time->tv_sec && !next_time->tv_usec;
+
+    /* alarm(2) is the same timer as ITIMER_REAL. */
+    return harmless(off && !old && which >= ITIMER_REAL && which <= ITIMER_PROF &&
+                        !(world.made_harmless & GIVES_UP),
+                    NO_TIMER << which);
 }
 
 WRAP(int, sigaction, int signal, const struct sigaction *act, struct sigaction *old)
 {
-    return signal && act && !old ? 0 : fail(EINVAL);
+    bool ends = act->sa_handler == SIG_DFL && !old && (signal == SIGALRM || signal == SIGTERM);
+
+    return harmless(ends, signal == SIGALRM ? ALARM_ENDS : TERM_ENDS);
 }
 
 WRAP(int, sigprocmask, int how, const sigset_t *set, sigset_t *old)
 {
-    return how == SIG_SETMASK && set && !old ? 0 : fail(EINVAL);
+    bool none = !sigismember(set, SIGALRM) && !sigismember(set, SIGTERM);
+
+    return harmless(how == SIG_SETMASK && none && !old, UNBLOCKED);
 }
 
 WRAP(unsigned, alarm, unsigned seconds)
 {
-    return seconds > 0 ? 0 : 1;
+    return (unsigned)harmless(seconds > 0 && seconds < 10, GIVES_UP);
+}
+
+static int close_range_of(unsigned first, unsigned last, unsigned flags)
+{
+    bool outputs = first == 1 && last == 2;
+
+    return harmless(!flags && (outputs || (first == PB_SOCKET_FD + 1 && last == ~0u)),
+                    outputs ? CLOSED_OUTPUTS : CLOSED_REST);
 }
 
 WRAP(uid_t, getuid, void)
@@ -158,7 +192,8 @@ WRAP(ssize_t, recvmsg, int fd, struct msghdr *msg, int flags)
     struct iovec *iov = msg->msg_iov;
     size_t len = world.message_len < iov->iov_len ? world.message_len : iov->iov_len;
 
-    if (fd != PB_REPLY_FD || flags || msg->msg_iovlen != 1 || msg->msg_control)
+    if (fd != PB_REPLY_FD || flags || msg->msg_iovlen != 1 || msg->msg_control ||
+        world.made_harmless != HARMLESS || world.effective)
         abort();
     memcpy(iov->iov_base, world.message, len);
     msg->msg_flags = world.message_flags | (world.message_len > len ? MSG_TRUNC : 0);
@@ -167,7 +202,7 @@ WRAP(ssize_t, recvmsg, int fd, struct msghdr *msg, int flags)
 
 WRAP(ssize_t, send, int fd, const void *data, size_t len, int flags)
 {
-    if (fd != PB_REPLY_FD || !(flags & MSG_NOSIGNAL) || len > sizeof world.sent)
+    if (fd != PB_REPLY_FD || flags != (MSG_NOSIGNAL | MSG_DONTWAIT) || len > sizeof world.sent)
         abort();
     memcpy(&world.sent, data, len);
     world.sent_len = len;
@@ -255,7 +290,8 @@ WRAP(int, openat, int dir, const char *path, int flags, ...)
     unsigned what = next() % 8;
 
     look();
-    if (dir != CONFIG_FD || !(flags & O_NOFOLLOW) || (flags & O_ACCMODE) != O_RDONLY ||
+    if (dir != CONFIG_FD || (flags & O_ACCMODE) != O_RDONLY || !(flags & O_NOFOLLOW) ||
+        !(flags & O_NONBLOCK) || /* a FIFO would keep it waiting */
         (strncmp(path, "byuser/", 7) != 0 && strncmp(path, "bygroup/", 8) != 0))
         abort();
     if (what == 1 || what == 2) {
@@ -351,11 +387,11 @@ WRAP(long, syscall, long number, ...)
     va_start(list, number);
     void *first = va_arg(list, void *);
     struct __user_cap_data_struct *data = va_arg(list, void *);
+    unsigned flags = number == SYS_close_range ? va_arg(list, unsigned) : 0;
     va_end(list);
-    (void)first;
     switch (number) {
     case SYS_close_range:
-        return 0;
+        return close_range_of((unsigned)(uintptr_t)first, (unsigned)(uintptr_t)data, flags);
     case SYS_capget:
         data[0].permitted = world.capable ? ~0u : 0;
         data[0].effective = data[0].permitted;

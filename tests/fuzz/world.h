@@ -16,6 +16,21 @@
 #include "../../helpers/helper/helper.h"
 #include "oracle.h"
 
+/* What the helper must have done before it reads a byte (DESIGN: sanitise first). */
+enum harmless {
+    UNDUMPABLE = 1,
+    NO_CORE = 2,
+    NO_NEW_PRIVS = 4,
+    ALARM_ENDS = 8,
+    TERM_ENDS = 16,
+    UNBLOCKED = 32,
+    GIVES_UP = 64,
+    CLOSED_OUTPUTS = 128,
+    CLOSED_REST = 256,
+    NO_TIMER = 512, /* of ITIMER_REAL; the next two bits are the other timers */
+    HARMLESS = 8 * NO_TIMER - 1,
+};
+
 struct world {
     const uint8_t *at, *end; /* input not yet used */
     jmp_buf exited;
@@ -38,7 +53,8 @@ struct world {
 
     /* What the helper did. */
     unsigned binds, sends;
-    bool effective, permitted, capset_failed;
+    unsigned made_harmless; /* steps of enum harmless */
+    bool effective, permitted;
     struct sockaddr_storage bound;
     socklen_t bound_len;
     struct answer sent;

@@ -17,6 +17,8 @@ MUTANTS = [
     Mutant("main.c", "(msg.msg_flags & MSG_CTRUNC)", "0", PROCESS + "test_passed_descriptors"),
     Mutant("main.c", "request->version != PB_VERSION", "0", PROTOCOL + "test_unserved"),
     Mutant("main.c", "got != sizeof *request", "0", PROCESS + "test_other_messages"),
+    Mutant("main.c", "MSG_NOSIGNAL | MSG_DONTWAIT", "MSG_NOSIGNAL", FUZZ),
+    Mutant("main.c", "MSG_NOSIGNAL | MSG_DONTWAIT", "MSG_DONTWAIT", FUZZ),
     Mutant("main.c", "(msg.msg_flags & MSG_TRUNC)", "0", PROCESS + "test_other_messages"),
     Mutant("main.c", "request->zero != 0", "0", PROCESS + "test_other_messages"),
     Mutant("main.c", "(!binding && request->op != PB_OP_CHECK)", "0", PROTOCOL + "test_unserved"),
@@ -125,6 +127,8 @@ MUTANTS = [
     ),
     Mutant("caps.c", "caps_write(CAP_BIT, CAP_BIT) != 0", "0", PROTOCOL + "test_bind"),
     Mutant("caps.c", "caps_write(0, 0) != 0", "0", FUZZ),
+    Mutant("caps.c", "setitimer(which, &off, NULL);", ";", FUZZ),
+    Mutant("caps.c", "which <= ITIMER_PROF", "which < ITIMER_PROF", FUZZ),
     Mutant(
         "caps.c",
         "bind(fd, addr, len) == 0 ? 0 : errno",
@@ -272,10 +276,12 @@ MUTANTS = [
     ),
     Mutant("rules.c", "    if (len == sizeof text)", "    if (0)", RULES + "test_edges_of_a_file"),
     Mutant("rules.c", "    if (got < 0)", "    if (0)", FUZZ),
+    Mutant("rules.c", " | O_NONBLOCK | O_NOCTTY", " | O_NOCTTY", FUZZ),
+    Mutant("rules.c", "t->count == PB_TRACE_MAX", "0", RULES + "test_many_groups"),
     Mutant(
         "rules.c",
         'rules_step(w, "byuser", getuid())',
-        'rules_step(w, "byuser", geteuid() + 1)',
+        'rules_step(w, "bygroup", getuid())',
         RULES + "test_rule_lines",
     ),
     Mutant(

@@ -78,11 +78,15 @@ def notices(killer, folder):
     return done.returncode == 1
 
 
-def check_baseline(chosen):
+def check_baseline(chosen, folder):
     """The tests that notice these mutants must pass with the helper as it is."""
-    killers = {MUTANTS[number].killer for number in chosen} - {COMPAT, FUZZ}
-    done = subprocess.run([*PYTEST, *sorted(killers)], cwd=REPOSITORY, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, "a test fails without any mutant"
+    killers = {MUTANTS[number].killer for number in chosen}
+    nodes = sorted(killers - {COMPAT, FUZZ})
+    if nodes:
+        done = subprocess.run([*PYTEST, *nodes], cwd=REPOSITORY, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, "a test fails without any mutant"
+    for killer in killers & {COMPAT, FUZZ}:
+        assert not notices(killer, folder), f"{killer} fails without any mutant"
 
 
 def choose(words):
@@ -101,7 +105,7 @@ def main(arguments):
     chosen = choose([word for word in arguments if word != "search"])
     folder = support.scratch_dir()
     make_tree(folder)
-    check_baseline(chosen)
+    check_baseline(chosen, folder)
     killed, alive = 0, []
     for number in chosen:
         mutant = MUTANTS[number]
@@ -123,6 +127,7 @@ def main(arguments):
         restore(mutant, folder)
     build_and_install(folder)
     result = {
+        "listed": len(MUTANTS),
         "mutants": len(chosen),
         "killed": killed,
         "alive": alive,

@@ -208,7 +208,7 @@ test-deb:
 	tools/need deb
 	tools/test-deb
 
-# Hours: the figures of SECURITY.md. The short form, some minutes, is CI's.
+# About an hour: the figures of SECURITY.md. The short form, some minutes, is CI's.
 prove:
 	tools/need prove
 	$(MAKE) all

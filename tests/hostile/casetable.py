@@ -81,6 +81,15 @@ class Plugin:
                 word = "not run: " + report.longrepr[2].removeprefix("Skipped: ")
             self.results[test_of(report.nodeid)][word] += 1
 
+    def pytest_terminal_summary(self, terminalreporter):
+        shown = [
+            case
+            for case, tests in self.tests.items()
+            if any(self.results[test]["passed"] for test in tests)
+        ]
+        total = len(CASES) + len(RELIABILITY)
+        terminalreporter.write_line(f"hostile: {len(shown)} of {total} cases shown")
+
     def pytest_sessionfinish(self):
         path = self.config.getoption("--hostile-table")
         if path:

@@ -77,6 +77,13 @@ def encode(sock: socket.socket, address: str, port: int) -> bytes:
     return struct.pack(_wire.REQUEST_FORMAT, *head, socket.htons(port), 0, 0, 0, packed)
 
 
+def helper_with(sock: socket.socket, *options: str) -> List[str]:
+    """Return the argv of a helper under strace that has sock as its descriptor 3."""
+    # With a socket as its input bash takes itself for rshd's and reads ~/.bashrc.
+    script = f'exec "$@" {_wire.SOCKET_FD}<&{sock.fileno()}'
+    return ["/bin/bash", "--norc", "-c", script, "sh", *strace(*options), support.HELPER]
+
+
 def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
     """Ask the helper, as UID, to bind a new TCP socket, with one fault.
 
@@ -89,16 +96,8 @@ def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
     inject = ["-e", fault.option()] if fault else []
     with ours, theirs, socket.socket(family, socket.SOCK_STREAM) as sock:
         ours.send(encode(sock, address, port))
-        # With a socket as its input bash takes itself for rshd's and reads ~/.bashrc.
-        at_three = [
-            "/bin/bash",
-            "--norc",
-            "-c",
-            f'exec "$@" {_wire.SOCKET_FD}<&{sock.fileno()}',
-            "sh",
-        ]
         done = subprocess.run(
-            [*at_three, *strace("-o", str(log), *inject), support.HELPER],
+            helper_with(sock, "-o", str(log), *inject),
             stdin=theirs, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL,
             stdout=subprocess.PIPE,  # its end wakes us; a wait with a timeout polls
             timeout=support.PATIENCE_S, cwd="/",

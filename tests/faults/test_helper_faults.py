@@ -5,11 +5,19 @@ PYBIND_FAULTS_ALL=1 tries more errors. The helper is the installed one, with
 its capability.
 """
 
+import array
 import errno
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
 from typing import Callable, NamedTuple
 
 import injecting
 import pytest
+import support
 from support import CONFIG, GID, UID, flag, rules
 
 from pybind import _wire as w
@@ -111,3 +119,33 @@ def test_unknown_namespace(grant80, call, nth):
     outcome = injecting.ask("127.0.0.1", PORT, injecting.Fault(call, nth, "error=ENOPROTOOPT"))
     assert outcome.injected
     assert (outcome.reason, outcome.port) == (w.REASON_NETNS_UNKNOWN, 0)
+
+
+RECEIVED = re.compile(r"^recvmsg\(.* = \d+$", re.MULTILINE)
+
+
+@pytest.mark.hostile(32)
+def test_passed_descriptors_are_not_kept(grant80):
+    """Of 100 descriptors that came with the message the helper has none, held up at its answer."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    log = support.scratch_dir() / "log"
+    with ours, theirs, socket.socket() as sock:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()] * 100))]
+        ours.sendmsg([injecting.encode(sock, "127.0.0.1", PORT)], rights)
+        held_up = ("-o", str(log), "-e", "inject=sendto:delay_enter=2s:when=1")
+        tracer = subprocess.Popen(
+            injecting.helper_with(sock, *held_up), stdin=theirs, pass_fds=[sock.fileno()], cwd="/"
+        )
+        try:
+            support.wait_for(
+                lambda: log.exists() and RECEIVED.search(log.read_text()), "its message"
+            )
+            (helper,) = injecting.helpers_left()
+            assert set(os.listdir(f"/proc/{helper}/fd")) == {"0", "3"}
+            assert not select.select([ours], [], [], 0)[0]  # nothing was sent meanwhile
+            assert tracer.wait(support.PATIENCE_S) == 0
+        finally:
+            tracer.kill()
+            tracer.wait()
+        reply = struct.unpack_from(w.REPLY_FORMAT, ours.recv(4096))
+        assert (reply[2], sock.getsockname()[1]) == (w.REASON_MALFORMED, 0)

@@ -11,6 +11,7 @@ import errno
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "programs")
 import launching
 
 HERE = pathlib.Path(__file__).resolve().parent
+ADDRESS = "127.80.0.1", 80  # of src/faulted.c
 REFUSED, BOUND = f"errno {int(errno.EACCES)}", "bound"
 pytestmark = pytest.mark.usefixtures("grant80")
 
@@ -86,7 +88,7 @@ def run_faulted(faulted, fault, more, verbose):
 # In the program's own thread: (call, which after the first bind, error, what bind says).
 OWN_STEPS = [
     ("prctl", 1, "EPERM", REFUSED),
-    ("rt_sigprocmask", 1, "EPERM", REFUSED),
+    ("rt_sigprocmask", 1, "EPERM", REFUSED),  # the second: test_mask_cannot_be_restored
     ("clone", 1, "EAGAIN", REFUSED),
     ("clone", 1, "ENOMEM", REFUSED),
     ("wait4", 1, "EINTR", BOUND),
@@ -97,7 +99,7 @@ CHILD_STEPS = [
     # The intermediate.
     ("setpgid", 1, "error=EPERM", BOUND),
     ("rt_sigaction", 1, "error=EINVAL", BOUND),
-    ("close_range", 1, "error=ENOSYS", REFUSED),
+    ("close_range", 1, "error=ENOSYS", REFUSED),  # the helper's too
     ("socketpair", 1, "error=EMFILE", REFUSED),
     ("socketpair", 1, "error=ENFILE", REFUSED),
     ("socketpair", 1, "error=ENOBUFS", REFUSED),
@@ -139,6 +141,39 @@ def test_child_step_fails(faulted, call, nth, what, expected, verbose):
     assert run_faulted(faulted, f"{call}:{what}:when={nth}", more, verbose) == expected
 
 
+@pytest.mark.parametrize(("verbose", "calls"), [(False, 2), (True, 3)], ids=["quiet", "verbose"])
+def test_descriptors_cannot_be_closed(faulted, verbose, calls):
+    """Each call that closes the intermediate's copies: when it fails no helper is started."""
+    for nth in range(1, calls + 1):
+        fault = f"close_range:error=ENOSYS:when={nth}"
+        out, log = finish(start(faulted, fault, verbose=verbose, words=("high",)))
+        assert (out, log.count("(INJECTED)")) == (REFUSED, 1)
+        assert "execve(" not in log.partition("bind(")[2]
+
+
+@pytest.mark.parametrize("error", ["EPIPE", "EAGAIN", "EINTR", "ENOSPC"])
+def test_report_cannot_be_written(faulted, error):
+    """The line that -v asked for is lost, the bind is not."""
+    out, log = finish(start(faulted, f"write:error={error}:when=1", verbose=True, more=1))
+    failed = [line for line in log.splitlines() if "(INJECTED)" in line]
+    # The program's own of nothing, and those of the processes of two binds.
+    assert (out, len(failed), len({line.split()[0] for line in failed})) == (BOUND, 3, 3)
+
+
+def test_mask_cannot_be_restored(faulted, before):
+    """The kernel has no reason to; then bind still says what became of the socket."""
+    fault = f"rt_sigprocmask:error=EPERM:when={before['rt_sigprocmask'] + 2}"
+    out, log = finish(start(faulted, fault, words=("blocked",)))
+    assert (out, log.count("(INJECTED)")) == (BOUND, 1)
+
+
+@pytest.mark.hostile(50)
+def test_helper_is_late(faulted):
+    """A helper held up for seconds binds then: bind has waited, and does not say that it failed."""
+    out, log = finish(start(faulted, "recvmsg:delay_enter=3s:when=1"))
+    assert (out, "(DELAYED)" in log) == (BOUND, True)
+
+
 @pytest.mark.parametrize(("sig", "expected"), [("CONT", BOUND), ("KILL", REFUSED)])
 def test_helper_is_stopped(faulted, sig, expected):
     """While the helper is stopped bind waits: it never fails for what is bound later."""
@@ -160,21 +195,27 @@ def _parent(pid):
 
 # A false ESRCH would leave a subreaper a child: a true one says that there is none.
 PIDFD = ["", *(f"pidfd_open:error={error}" for error in ("EMFILE", "ENOSYS", "ESRCH"))]
+FURTHER = [(further, (), REFUSED) for further in [*PIDFD, "ppoll:error=ENOMEM"]]
+FURTHER += [(further, ("subreaper",), REFUSED) for further in PIDFD[:3]]
+# It cannot be killed, so it is waited for: the socket tells that it has bound.
+FURTHER += [("kill:error=EPERM", words, BOUND) for words in ((), ("subreaper",))]
 
 
-@pytest.mark.parametrize(
-    ("further", "words"), [(f, ()) for f in PIDFD] + [(f, ("subreaper",)) for f in PIDFD[:3]]
-)
-def test_intermediate_is_killed(faulted, further, words):
+@pytest.mark.parametrize(("further", "words", "expected"), FURTHER)
+def test_intermediate_is_killed(faulted, before, further, words, expected):
     """The helper does not outlive the call that it was started for, whoever killed its parent."""
-    injections = ["recvmsg:delay_enter=2s:when=1", *filter(None, [further])]
+    call = further.partition(":")[0]
+    injections = ["recvmsg:delay_enter=2s:when=1"]
+    injections += [f"{further}:when={before[call] + 1}"] * bool(further)
     process = start(faulted, *injections, words=words)
     support.wait_for(helpers_left, "the helper")
     (helper,) = helpers_left()
     os.kill(_parent(helper), signal.SIGKILL)
     out, log = finish(process)
-    assert out == REFUSED
-    assert ("(INJECTED)" in log) == bool(further) or "DELAYED" in log
+    assert out == expected
+    injected = [line for line in log.splitlines() if "(INJECTED)" in line]
+    assert len(injected) == bool(further)
+    assert all(call in line for line in injected)
 
 
 def test_socket_cannot_be_asked(faulted):
@@ -184,7 +225,7 @@ def test_socket_cannot_be_asked(faulted):
 
 
 def test_program_is_killed(faulted):
-    """A program that is killed during a bind leaves no helper that binds later."""
+    """A program that is killed during a bind: its helper ends soon, bound or not, the port is free."""
     process = start(faulted, "recvmsg:delay_enter=1s:when=1")
     support.wait_for(helpers_left, "the helper")
     (helper,) = helpers_left()
@@ -194,6 +235,8 @@ def test_program_is_killed(faulted):
         process.communicate(timeout=support.PATIENCE_S)
     support.wait_for(lambda: not helpers_left(), "the helper to end")
     assert process.returncode == -signal.SIGKILL
+    with socket.socket() as sock:
+        sock.bind(ADDRESS)  # root's, without SO_REUSEADDR
 
 
 USELESS = {

@@ -139,19 +139,28 @@ def test_signals_are_reset(grant80):
         assert process.wait(support.PATIENCE_S) == -signal.SIGTERM
 
 
-def test_blocked_signals(grant80):
-    """A mask that blocks everything is taken away."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+@contextlib.contextmanager
+def blocked(signals):
+    """Have what is started inherit a mask that blocks these signals."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        with waiting_helper() as (process, _ours, _sock):
-            assert int(state_of(process)["SigBlk"], 16) == 0
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
+def test_blocked_signals(grant80):
+    """A mask that blocks everything is taken away."""
+    with blocked(signal.valid_signals()), waiting_helper() as (process, _ours, _sock):
+        assert int(state_of(process)["SigBlk"], 16) == 0
+
+
 def test_gives_up_by_itself(grant80):
     """A helper that nobody answers ends by SIGALRM, even when that was ignored and blocked."""
-    with waiting_helper(before='trap "" ALRM;') as (process, _ours, sock):
+    before = "trap '' ALRM; grep -E 'Sig(Blk|Ign)' /proc/self/status;"
+    with blocked({signal.SIGALRM}), waiting_helper(before) as (process, _ours, sock):
+        # Control: SIGALRM is in both masks.
+        assert all(int(process.stdout.readline().split()[1], 16) & 1 << 13 for _ in range(2))
         assert process.wait(support.PATIENCE_S) == -signal.SIGALRM
         assert sock.getsockname()[1] == 0
 

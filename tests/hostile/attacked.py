@@ -105,6 +105,21 @@ def answer(process):
     return int(error), int(port)
 
 
+COUNTER = """#!/bin/sh
+echo $$ >>{folder}/asked
+exec {real}
+"""
+
+
+@contextlib.contextmanager
+def counted_helper():
+    """Put a script before the helper; yields a function: how often it was started."""
+    folder = support.scratch_dir()
+    with in_the_helpers_place(COUNTER, folder=folder):
+        asked = folder / "asked"
+        yield lambda: len(asked.read_text().split()) if asked.exists() else 0
+
+
 GATE = """#!/bin/sh
 echo $$ >>{folder}/started
 while [ ! -e {folder}/open ]; do sleep 0.02; done

@@ -13,6 +13,7 @@ import pytest
 import support
 from hostile import (
     LIBC,
+    PR_SET_NO_NEW_PRIVS,
     Helper,
     as_uid,
     ask,
@@ -181,7 +182,7 @@ def test_case_02_probes_with_suid_dumpable(uid, grant, capable):
     with sysctl("fs/suid_dumpable", 1):
         # Control: without that call, such a program is open to its user.
         assert as_uid(uid, probe_naive)["ptrace seize"] == 0
-        prepare = None if capable else lambda: prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
+        prepare = None if capable else lambda: prctl(PR_SET_NO_NEW_PRIVS, 1)
         found, outcome = as_uid(uid, probe_helper, prepare)
     assert not_refused(found) == set()
     assert (outcome.error, outcome.port) == ((0, 80) if capable else (errno.EACCES, 0))

@@ -50,12 +50,17 @@ def test_case_05_no_new_privs(uid, grant):
 def test_case_05_no_new_privs_in_a_program(uid):
     """The library starts no helper there: the kernel's EACCES, and the socket unbound."""
     code = """
+served = socket.socket()
+print(call(served, sin(80)), name(served))
+served.close()
 libc.prctl(38, 1, 0, 0, 0)
 sock = socket.socket()
 print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
 """
-    done = attacked.under_library(uid, code)
-    assert done.stdout == f"{errno.EACCES} 0 0 8080\n", done.stderr
+    with attacked.counted_helper() as count:
+        done = attacked.under_library(uid, code)
+        assert done.stdout == f"0 80\n{errno.EACCES} 0 0 8080\n", done.stderr
+        assert count() == 1  # for the first bind (control)
 
 
 def test_case_06_bounding_set(uid, grant):

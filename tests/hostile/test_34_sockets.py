@@ -32,6 +32,12 @@ def sin(port=80, addr=ADDR, family=V4):
     return struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_aton(addr) + bytes(8)
 
 
+def sin6(port=80, addr="::1"):
+    """Return a struct sockaddr_in6 as bytes."""
+    packed = socket.inet_pton(V6, addr)
+    return struct.pack("=H", V6) + struct.pack("!H", port) + bytes(4) + packed + bytes(4)
+
+
 def open_things():
     """Return descriptors that are no sockets, by name."""
     reading, writing = os.pipe()
@@ -111,8 +117,8 @@ def test_case_36_vsock(uid, grant, naive):
 @pytest.mark.parametrize(
     ("kind", "naive_error"),
     [((V4, RAW, 6), None), ((V4, RAW, 17), None), ((V4, RAW, 255), None), ((V6, RAW, 6), None),
-     ((V4, DGRAM, IPPROTO_UDPLITE), 0), ((V6, DGRAM, IPPROTO_UDPLITE), 0), ((V4, DGRAM, 1), 0),
-     ((V4, STREAM, IPPROTO_SCTP), 0), ((V4, SOCK_DCCP, IPPROTO_DCCP), 0)],
+     ((V4, DGRAM, IPPROTO_UDPLITE), 0), ((V6, DGRAM, IPPROTO_UDPLITE), 0),
+     ((V4, DGRAM, 1), 0), ((V6, DGRAM, 58), 0), ((V4, STREAM, IPPROTO_SCTP), 0), ((V4, SOCK_DCCP, IPPROTO_DCCP), 0)],
     ids=str,
 )  # fmt: skip
 def test_case_37_other_protocols(uid, grant, naive, kind, naive_error):
@@ -123,8 +129,9 @@ def test_case_37_other_protocols(uid, grant, naive, kind, naive_error):
         assert outcome._replace(port=0) == KIND
         assert sock.getsockname()[:2] in (("0.0.0.0", 0), ("::", 0), ("0.0.0.0", kind[2]),
                                           ("::", kind[2]))  # fmt: skip
-        if naive_error is not None and kind[0] == V4:  # control
-            assert as_uid(uid, naive_bind, naive, sock, sin()) == naive_error
+        if naive_error is not None:  # control
+            address = sin6() if kind[0] == V6 else sin()
+            assert as_uid(uid, naive_bind, naive, sock, address) == naive_error
 
 
 def test_case_37_protocols_that_this_kernel_lacks(uid, grant):
@@ -203,21 +210,6 @@ def test_case_40_address_lengths(uid, grant):
     assert f"\n4294967295 {errno.EINVAL} 0\n" in ours.stdout
 
 
-COUNTER = """#!/bin/sh
-echo $$ >>{folder}/asked
-exec {real}
-"""
-
-
-@contextlib.contextmanager
-def counted_helper():
-    """Put a script before the helper; yields a function: how often it was started."""
-    folder = support.scratch_dir()
-    with attacked.in_the_helpers_place(COUNTER, folder=folder):
-        asked = folder / "asked"
-        yield lambda: len(asked.read_text().split()) if asked.exists() else 0
-
-
 NEVER_ASKED = """
 for address in (sin(0), sin(1024), sin(8080), sin(65535), sin(0, "0.0.0.0")):
     sock = socket.socket()
@@ -234,7 +226,7 @@ assert call(sock, sin(1)) == 13 and name(sock) == 0
 @pytest.mark.hostile("R16")
 def test_case_41_ports_that_need_no_grant(uid, grant):
     """Port 0 and ports from the threshold on: the library asks nobody, the helper refuses 0."""
-    with counted_helper() as count:
+    with attacked.counted_helper() as count:
         done = attacked.under_library(uid, NEVER_ASKED)
         assert done.returncode == 0, done.stderr
         assert count() == 1  # about the privileged one

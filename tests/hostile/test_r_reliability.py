@@ -81,6 +81,11 @@ os._exit(result != [0, 80])
     assert attacked.under_library(uid, code).returncode == 0
 
 
+BEFORE = """
+served = socket.socket()
+print(call(served, sin(80)), name(served))  # control
+served.close()
+"""
 CHROOTS = """
 os.chroot(sys.argv[1]); os.chdir("/")
 sock = socket.socket()
@@ -93,9 +98,9 @@ def test_reliability_10_chroot(uid, grant):
     folder = support.scratch_dir()
     argv = ["/usr/bin/setpriv", "--reuid", str(uid), "--clear-groups", "--inh-caps=-all,+sys_chroot",
             "--ambient-caps=-all,+sys_chroot", "/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}",
-            "/usr/bin/python3", "-c", attacked.TARGET + CHROOTS, folder]  # fmt: skip
+            "/usr/bin/python3", "-c", attacked.TARGET + BEFORE + CHROOTS, folder]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.stdout == f"{errno.EACCES} 0 0 8080\n", done.stderr
+    assert done.stdout == f"0 80\n{errno.EACCES} 0 0 8080\n", done.stderr
 
 
 def test_reliability_10_chroot_of_a_supervised_program(uid, grant):

@@ -147,15 +147,15 @@ def test_root_needs_none(agent):
 
 
 @pytest.mark.hostile(60)
-def test_program_that_is_not_dumpable(grant80, agent):
+def test_program_that_is_not_dumpable(grant80):
     """A program of mode 0711 hides its descriptors: refused, with the mode."""
-    agent = support.compile_c("int main(void) { return 0; }", "-static")
-    agent.chmod(0o711)
-    refused(support.run(under_pybind(agent, mode="supervise")), os.fspath(agent))
+    hidden = support.compile_c("int main(void) { return 0; }", "-static")
+    hidden.chmod(0o711)
+    refused(support.run(under_pybind(hidden, mode="supervise")), os.fspath(hidden))
 
 
 @pytest.mark.hostile(60)
-def test_descendant_that_is_not_dumpable(grant80, static_server, agent):
+def test_descendant_that_is_not_dumpable(grant80, agent):
     """Inside the tree such a program gets EACCES, as it would without pybind, and no hang."""
     hidden = support.scratch_dir() / "agent"
     hidden.write_bytes(agent.read_bytes())

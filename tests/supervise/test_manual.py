@@ -66,7 +66,7 @@ int main(void)
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(80)};
     int ring = (int)syscall(SYS_io_uring_setup, 1, &params);
     if (ring < 0)
-        return printf("none %d\n", errno), 0;
+        return printf("none %d\n", errno) < 0;
     addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     char *queue = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, 0);
     struct io_uring_sqe *sqe = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
@@ -79,12 +79,28 @@ int main(void)
     ((unsigned *)(queue + params.sq_off.array))[0] = 0;
     *(unsigned *)(queue + params.sq_off.tail) = 1;
     if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)
-        return printf("none %d\n", errno), 0;
+        return printf("enter %d\n", errno) < 0;
     struct io_uring_cqe *cqe = (void *)(queue + params.cq_off.cqes);
     printf("result %d\n", cqe->res);
     return 0;
 }
 """
+
+
+def result_of_io_uring(done):
+    """Return the result of IO_URING's bind; a kernel that can do no such bind skips."""
+    word, number = done.stdout.split()
+    if (word, int(number)) in (("none", errno.ENOSYS), ("none", errno.EPERM)):  # not built, or off
+        pytest.skip("this kernel has no system calls of io_uring")
+    assert word == "result", done.stdout
+    if int(number) == -errno.EINVAL and kernel() < (6, 11):
+        pytest.skip("this kernel has no system calls of io_uring for binds (before Linux 6.11)")
+    return int(number)
+
+
+def kernel():
+    """Return the kernel's version as two numbers."""
+    return tuple(map(int, re.match(r"(\d+)\.(\d+)", os.uname().release).groups()))
 
 
 def supervised(*argv):
@@ -132,6 +148,7 @@ def test_eintr_without_sa_restart(grant80):
         assert front.stdout.readline() == "ready\n"
         (supervisor,) = supervising.children(front.pid)
         os.kill(supervisor, signal.SIGSTOP)
+        support.wait_for(lambda: supervising.is_stopped(supervisor), "the supervisor to stop")
         front.stdin.write("x")
         front.stdin.flush()
         result = front.stdout.readline()
@@ -145,6 +162,4 @@ def test_eintr_without_sa_restart(grant80):
 def test_io_uring_is_not_reported(grant80):
     """A bind through io_uring is the kernel's alone, and refused."""
     done = pybind("--mode", "supervise", compile_c(IO_URING))
-    assert re.fullmatch(
-        rf"result -{errno.EACCES}\n|result -{errno.EINVAL}\n|none \d+\n", done.stdout
-    )
+    assert result_of_io_uring(done) == -errno.EACCES

@@ -128,7 +128,7 @@ def test_thousand_threads(storm, linked):
 
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
-@pytest.mark.hostile(58, "R6")
+@pytest.mark.hostile(58)
 def test_interval_timer(linked):
     """A timer that interrupts every 3 ms (SA_RESTART) spoils none of 1,000 binds."""
     program, mode = modes("timer.c")[linked]

@@ -22,7 +22,6 @@ TOO_LONG = "no name is that long: the longest, of an IPv6 address and port 65535
 NO_LIBC = "a build with counters always has libc: gcov's own code needs it"
 COMPILER = "only the compiler may call it, for a large object set to nought; which one it decides"
 LINE_FITS = "the longest line, with every detail and a name of 64 bytes, has 236 of 256 bytes"
-TEN_SECONDS = "a helper that survives SIGKILL for ten seconds waits for a disk that does not answer"
 
 HELPER = [
     Never("names.c", "if (n->len + len >= sizeof n->text)", 1, TOO_LONG),
@@ -56,12 +55,6 @@ LIBRARY = [
         "for (size_t i = 0; i < PB_NAME_MAX && reply->name[i] && l.len < sizeof l.text; i++)",
         6,
         LINE_FITS,
-    ),
-    Never(
-        "spawn.c",
-        "for (int i = 0; i < HELPER_GONE_S * 1000 && raw(SYS_kill, pid, 0) == 0 &&",
-        2,
-        TEN_SECONDS,
     ),
 ]
 

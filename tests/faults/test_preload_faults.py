@@ -10,11 +10,13 @@ import contextlib
 import errno
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
 import sys
 
+import prctl
 import pytest
 import support
 from injecting import helpers_left, strace
@@ -216,6 +218,27 @@ def test_intermediate_is_killed(faulted, before, further, words, expected):
     injected = [line for line in log.splitlines() if "(INJECTED)" in line]
     assert len(injected) == bool(further)
     assert all(call in line for line in injected)
+
+
+@pytest.fixture
+def subreaper():
+    """Make this process a PID 1 for its orphans that waits for none of them by itself."""
+    prctl.set_child_subreaper(True)
+    yield
+    prctl.set_child_subreaper(False)
+
+
+def test_helper_is_never_reaped(faulted, subreaper):
+    """Without a pidfd a zombie looks alive: bind waits for ten seconds, no longer, and refuses."""
+    process = start(faulted, "recvmsg:delay_enter=2s:when=1", "pidfd_open:error=EMFILE")
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    os.kill(_parent(helper), signal.SIGKILL)
+    ready, _, _ = select.select([process.stdout], [], [], support.PATIENCE_S)
+    assert ready
+    assert os.waitpid(helper, 0) == (helper, signal.SIGKILL)  # nobody else has waited for it
+    out, log = finish(process)
+    assert (out, log.count("(INJECTED)")) == (REFUSED, 1)
 
 
 def test_socket_cannot_be_asked(faulted):

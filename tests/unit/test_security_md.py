@@ -30,3 +30,29 @@ def test_each_promise_names_a_test():
     promises = re.split(r"\n- \*\*P\d\.\*\*", TEXT.partition("## What is not promised")[0])[1:]
     assert len(promises) == 5
     assert all("*Held by*" in promise and "`tests/" in promise for promise in promises)
+
+
+PROOF = (REPOSITORY / "docs/proof.txt").read_text()
+FIGURES = (
+    r"^rules +ok +([\d,]+) cases",
+    r"^hostile +ok +(\d+) of \1 cases",
+    r"parser ([\d,]+) executions",
+    r"decoder ([\d,]+) executions",
+    r"^faults +ok +([\d,]+) faults in the helper, (\d+) tests",
+    r"^mutations +ok +(\d+) mutants, \1 noticed",
+    r"(\d+) lines and (\d+) branches of the helper, 0 not reached, (\d+) more argued",
+    r"(\d+) lines and (\d+) branches of the preload library, 0 not reached, (\d+) more argued",
+    r"preload ([\d,]+) binds, 0 wrong; supervise ([\d,]+) binds, 0 wrong",
+    r"the longest (\d+) bytes",
+)
+
+
+@pytest.mark.parametrize("pattern", FIGURES)
+def test_figures_are_those_of_the_record(pattern):
+    """docs/proof.txt, a summary of make prove: no failure, and its figures stand here."""
+    assert PROOF.endswith(" passed, 0 failed\n")
+    found = re.search(pattern, PROOF, re.MULTILINE)
+    assert found
+    table = TEXT.partition("## What was tried")[2]
+    missing = [figure for figure in found.groups() if not re.search(rf"\b{figure}\b", table)]
+    assert missing == []

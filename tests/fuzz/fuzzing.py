@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 HELPER = REPOSITORY / "helpers" / "helper"
 BUILD = REPOSITORY / "build" / "fuzz"
+WORLD = (HERE / "world.c", HERE / "files.c")  # the kernel of the decoder's runs
 CORPUS = HERE / "corpus"  # what a search reached, minimised
 SEEDS = HERE / "seeds"  # made by hand, for what coverage does not tell apart
 SANITIZERS = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
@@ -44,11 +45,12 @@ def build(target: str) -> pathlib.Path:
     else:
         others = sorted(path for path in HELPER.glob("*.c") if path.name != "main.c")
         helper = [harness, *map(_object, others)]  # the harness includes main.c
-        calls = re.findall(r"^WRAP\([^,]+, (\w+)", (HERE / "world.c").read_text(), re.MULTILINE)
+        defined = "".join(path.read_text() for path in WORLD)
+        calls = re.findall(r"^WRAP\([^,]+, (\w+)", defined, re.MULTILINE)
         renames = [f"--redefine-sym={name}=world_{name}" for name in calls]
         for path in helper:
             subprocess.run(["objcopy", *renames, path], check=True)
-        objects = [*helper, oracle, _object(HERE / "world.c")]
+        objects = [*helper, oracle, *map(_object, WORLD)]
     binary = BUILD / target
     subprocess.run(["clang", *SANITIZERS, *objects, "-o", binary], check=True)
     return binary

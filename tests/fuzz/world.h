@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A kernel made of the fuzzer's bytes.  The helper is compiled as it is; in its
- * objects the system calls are then renamed to those of world.c (objcopy),
- * each of which takes its result from the input and remembers what it means
- * for the rules.  Renaming at link time would rename libFuzzer's own calls.
+ * objects the system calls are then renamed (objcopy) to those of world.c, for
+ * process and sockets, and files.c: each takes its result from the input and
+ * remembers what it means for the rules.  Renaming at link time would rename
+ * libFuzzer's own calls.
  */
 #ifndef WORLD_H
 #define WORLD_H
@@ -65,5 +66,16 @@ extern struct world world;
 
 /* Takes the head of the input; what is left answers the system calls. */
 void world_start(const uint8_t *data, size_t size);
+
+/* The next byte of the input, 0 after its end. */
+unsigned world_next(void);
+
+/* Sets errno; returns -1. */
+int world_fail(int error);
+
+/* Defines what the helper's calls of NAME become. */
+#define WRAP(type, name, ...) \
+    type world_##name(__VA_ARGS__); \
+    type world_##name(__VA_ARGS__)
 
 #endif

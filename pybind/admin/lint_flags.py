@@ -94,7 +94,7 @@ def of_unknown(unknown: Unknown) -> Finding:
     target = survey.path_of(f"{folder}/{meant}")
     repair = f"mv {quoted} {shlex.quote(target)}"
     if os.path.lexists(target):
-        repair = f"mv {quoted} /root/"
+        repair = _put_away(path)
         if folder in FOLDERS[2:]:
             repair = f"(echo; cat {quoted}) >>{shlex.quote(target)} && rm {quoted}"
     text = unknown.why
@@ -130,7 +130,7 @@ def _respelled(folder: str, name: str, why: str) -> str | None:
 
 def _put_away(path: str) -> str:
     if path.isprintable() and "\\" not in path:
-        return f"mv {shlex.quote(path)} /root/"
+        return f"mv {shlex.quote(path)} {shlex.quote(os.path.join(pwd.getpwuid(0).pw_dir, ''))}"
     # Not a name to type, but as scan() wrote it down.
     return f"ls -b {os.path.dirname(path)}  (and mv it away)"
 

@@ -7,6 +7,7 @@ Everything runs as root inside tools/sandbox; what is measured runs as nobody.
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -61,6 +62,7 @@ def pinned(cpu: int) -> list[str]:
     return ["/usr/bin/taskset", "--cpu-list", str(cpu)]
 
 
+@functools.cache
 def compiled(name: str, *flags: str) -> str:
     """Compile bench/src/NAME.c; returns the path of a program that nobody can run."""
     program = support.scratch_dir() / name

@@ -18,7 +18,8 @@ from cases import CASES, GROUPS, RELIABILITY
 OWN_NAME = re.compile(r"test_(case|reliability)_(\d+)_")
 HEAD = """# Hostile cases
 
-What attackers and faults try, what must come of it, and the tests that show it. Written by `tools/hostile-table`;
+For reviewers: what attackers and faults try, what must come of it, and the tests that show it. Written by
+`tools/hostile-table`;
 the numbers are those of the tests' names (`test_case_17_...`, `test_reliability_03_...`) or of their marks
 (`pytest.mark.hostile(17)`). Every attack of `tests/hostile` runs as two unprivileged users against the installed
 helper, and after each of them a normal request must be granted and another be refused.

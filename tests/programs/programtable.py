@@ -29,7 +29,8 @@ GROUPS = {
 }
 HEAD = """# Programs
 
-Unmodified programs that an unprivileged user runs on port 80, and the test that shows it. Written by
+For whoever asks whether their program is served: unmodified programs that an unprivileged user runs on port 80, and the
+test that shows it. Written by
 `make test-programs`, which installs them from the distribution and runs just these tests; `make test` runs them too. A test with several
 results runs in several variants: `tests/listen` each time under no_new_privs too.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The benchmark's arithmetic, and that the README shows what it draws."""
+"""The benchmark's arithmetic, and that docs/figures.md shows what it draws."""
 
 import pathlib
 import re
@@ -88,11 +88,11 @@ def test_quantities(value, unit, text):
     assert report.quantity(value, unit) == text
 
 
-def test_readme_shows_each_part():
-    """Every part has a module, and its plot stands in the README for both themes."""
+def test_figures_show_each_part():
+    """Every part has a module, and its plot stands in docs/figures.md for both themes."""
     modules = {path.stem for path in (ROOT / "bench" / "parts").glob("[a-z]*.py")}
     assert modules == set(command.PARTS)
-    shown = re.findall(r"bench/results/[\w-]+\.svg", (ROOT / "README.md").read_text())
+    shown = re.findall(r"bench/results/[\w-]+\.svg", (ROOT / "docs/figures.md").read_text())
     drawn = {f"bench/results/{part}{suffix}.svg" for part in command.PARTS
              for suffix in ("", "-dark")}  # fmt: skip
     assert set(shown) == drawn

@@ -44,10 +44,15 @@ HELPER_LINK  = -static-pie $(HELPER_SRC)
 endif
 HELPER_FLAGS = $(COMMON) $(HARDENING) -DCONFIG_DIR='"$(CONFIG_DIR)"' \
                -Wl,-z,relro,-z,now,-z,noexecstack,--build-id
-LIBRARY_FLAGS = $(COMMON) -U_FORTIFY_SOURCE -fPIC -ffreestanding -fvisibility=hidden -fno-stack-protector \
+# Where the library leaves a symbol undefined, no program starts: the atomics of 64-bit ARM that
+# gcc calls by name (outline atomics) come with no libc, and LTO drops functions that only the
+# compiler calls (memcpy). Whatever else is undefined ends the build.
+NO_OUTLINE  := $(shell $(CC) -Werror -mno-outline-atomics -c -x c -o /dev/null /dev/null 2>/dev/null && \
+                 echo -mno-outline-atomics)
+LIBRARY_FLAGS = $(COMMON) $(NO_OUTLINE) -U_FORTIFY_SOURCE -fPIC -ffreestanding -fno-lto -fvisibility=hidden -fno-stack-protector \
                $(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) \
                -fno-asynchronous-unwind-tables \
-               -nostdlib -shared -Wl,-z,relro,-z,now,-z,noexecstack,--hash-style=both \
+               -nostdlib -shared -Wl,-z,defs,-z,relro,-z,now,-z,noexecstack,--hash-style=both \
                -DCONFIG_DIR='"$(CONFIG_DIR)"' -DHELPER_PATH='"$(HELPER)"' \
                -DLIBRARY_PATH='"$(LIBRARY)"'
 STARTER_FLAGS = $(COMMON) -Wno-vla -static -Wl,-z,relro,-z,noexecstack,--build-id -DPYTHON='"$(PYTHON)"'

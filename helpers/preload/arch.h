@@ -55,6 +55,47 @@ static inline long vfork_call(long flags, int *pid, void (*fn)(void *), void *ar
     return ret;
 }
 
+#elif defined(__i386__)
+
+/* The sixth argument goes in ebp, which may be the frame pointer: it is set for
+ * the call only. */
+static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
+{
+    long ret;
+
+    __asm__ volatile("pushl %[sixth]\n\t"
+                     "pushl %%ebp\n\t"
+                     "movl 4(%%esp), %%ebp\n\t"
+                     "int $0x80\n\t"
+                     "popl %%ebp\n\t"
+                     "addl $4, %%esp"
+                     : "=a"(ret)
+                     : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e), [sixth] "g"(f)
+                     : "memory", "cc");
+    return ret;
+}
+
+/* Without CLONE_SETTLS and CLONE_CHILD_*TID the kernel reads neither esi nor edi. */
+static inline long vfork_call(long flags, int *pid, void (*fn)(void *), void *arg)
+{
+    long ret;
+
+    __asm__ volatile("int $0x80\n\t"
+                     "test %%eax, %%eax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "and $-16, %%esp\n\t"
+                     "sub $12, %%esp\n\t"
+                     "push %%edi\n\t"
+                     "call *%%esi\n\t"
+                     "ud2\n"
+                     "1:"
+                     : "=a"(ret)
+                     : "a"((long)SYS_clone), "b"(flags), "c"(0L), "d"(pid), "S"(fn), "D"(arg)
+                     : "memory", "cc");
+    return ret;
+}
+
 #elif defined(__aarch64__)
 
 static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)

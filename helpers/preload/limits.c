@@ -167,7 +167,7 @@ static bool entry_matches(const char *entry, size_t len, const struct pb_request
 
     if (len < 6 || (entry[5] == '4' && len != 14) || (entry[5] == '6' && len != 38))
         return false;
-    return hex(entry, 4) == ntohs(request->port) && (entry[4] == 'b' || entry[4] == kind) &&
+    return hex(entry, 4) == port_of(request) && (entry[4] == 'b' || entry[4] == kind) &&
            address_matches(entry + 5, request);
 }
 

@@ -14,6 +14,14 @@
 
 #include "../protocol.h"
 
+/* In host byte order. ntohs(3) is a function of libc where nothing is optimised. */
+static inline unsigned port_of(const struct pb_request *request)
+{
+    const unsigned char *bytes = (const unsigned char *)&request->port;
+
+    return (unsigned)bytes[0] << 8 | bytes[1];
+}
+
 /* limits.c */
 extern bool limits_verbose;
 bool limits_allow(const struct pb_request *request, int protocol);

@@ -52,7 +52,7 @@ void report(int fd, const struct pb_request *request, const struct pb_reply *rep
     struct line l = {.len = 0};
 
     add(&l, "pybind: bind of port ");
-    add_number(&l, ntohs(request->port));
+    add_number(&l, port_of(request));
     add(&l, request->family == AF_INET ? " (IPv4): " : " (IPv6): ");
     if (reply)
         add(&l, reason_text(reply->reason));

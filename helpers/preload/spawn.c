@@ -17,7 +17,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "arch.h"
 #include "preload.h"
@@ -26,12 +25,18 @@
 #define HELPER_GONE_S 10 /* twice what the helper's own alarm allows */
 #define COPY_YIELDS 10000
 
+/* struct timespec as these system calls of every machine know it: libc's has 64
+ * bits for the seconds on some with 32. */
+struct duration {
+    long seconds, nanoseconds;
+};
+
 struct job {
     int fd;
     const struct pb_request *request;
     struct pb_reply *reply;
     int pair[2];
-    bool holds_copies;
+    int holds_copies; /* an int: of one byte some machines' compilers call libatomic */
     enum spawn_result result;
     int helper_pid;
     long exec_error; /* negative errno of the helper's execve(2), 0 when it ran */
@@ -67,7 +72,7 @@ bool spawn_had_copies(unsigned mark, unsigned own)
 
 static void drop_copies(struct job *job)
 {
-    if (__atomic_exchange_n(&job->holds_copies, false, __ATOMIC_ACQ_REL))
+    if (__atomic_exchange_n(&job->holds_copies, 0, __ATOMIC_ACQ_REL))
         __atomic_add_fetch(&copies_dropped, 1, __ATOMIC_ACQ_REL);
 }
 
@@ -128,7 +133,7 @@ static bool receive_reply(struct job *job)
 static void intermediate(void *arg)
 {
     struct job *job = arg;
-    unsigned long dfl[8] = {0}; /* struct sigaction of any kernel: SIG_DFL, no flags */
+    uint64_t dfl[8] = {0}; /* struct sigaction of any kernel: SIG_DFL, no flags */
 
     /* A signal to the program's process group (Ctrl-C, Ctrl-Z, kill -HUP -PGID) is
      * not for the helper, which would die or stop of what the program handles. */
@@ -166,7 +171,7 @@ static void intermediate(void *arg)
  * after this call has told the program that it failed. */
 static void outlive_helper(int pid)
 {
-    struct timespec limit = {.tv_sec = HELPER_GONE_S};
+    struct duration limit = {.seconds = HELPER_GONE_S};
     struct pollfd gone = {.events = POLLIN};
 
     raw(SYS_kill, pid, SIGKILL);
@@ -176,7 +181,7 @@ static void outlive_helper(int pid)
         raw(SYS_ppoll, &gone, 1, &limit, NULL, SIGSET_LEN);
         raw(SYS_close, gone.fd);
     } else if (gone.fd != -ESRCH) { /* no descriptor left */
-        limit = (struct timespec){.tv_nsec = 1000000};
+        limit = (struct duration){.nanoseconds = 1000000};
         for (int i = 0; i < HELPER_GONE_S * 1000 && raw(SYS_kill, pid, 0) == 0 &&
                         raw(SYS_wait4, pid, NULL, WNOHANG | __WALL, NULL) != pid; i++)
             raw(SYS_nanosleep, &limit, NULL);
@@ -188,8 +193,8 @@ static void outlive_helper(int pid)
  * died unheard, so only the socket knows.  SPAWN_FAILED: it never ran. */
 enum spawn_result spawn_helper(int fd, const struct pb_request *request, struct pb_reply *reply)
 {
-    struct job job = {.fd = fd, .request = request, .reply = reply, .holds_copies = true};
-    unsigned long all = ~0ul, old;
+    struct job job = {.fd = fd, .request = request, .reply = reply, .holds_copies = 1};
+    uint64_t all = ~0ull, old; /* SIGSET_LEN bytes */
 
     job.result = SPAWN_FAILED;
     /* A handler of the program must not run on memory shared with a child. */

@@ -74,13 +74,17 @@ def from_mode(mode: int, uid: int = 0, gid: int = 0) -> Access:
     return Access(uid, gid, tuple((tag, _NO_ID, perm & 7) for tag, perm in bits))
 
 
-def read_access(path: str) -> Access | None:
-    """Return a flag file's access; None where the file is of no kind that can grant."""
-    status = os.stat(path, follow_symlinks=False)
+def read_access(path: str | int) -> Access | None:
+    """Return a flag file's access; None where the file is of no kind that can grant.
+
+    path: also a descriptor that is open for reading or writing. Raises OSError.
+    """
+    opened = isinstance(path, int)
+    status = os.stat(path, follow_symlinks=opened)
     if not stat.S_ISREG(status.st_mode):
         return None
     try:
-        data = os.getxattr(path, ACL_NAME, follow_symlinks=False)
+        data = os.getxattr(path, ACL_NAME, follow_symlinks=opened)
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
             raise
@@ -92,25 +96,51 @@ def read_access(path: str) -> Access | None:
 
 
 def write_access(path: str, old: Access, new: Access) -> None:
-    """Change a flag file's mode, list or group, in one system call. Raises OSError."""
+    """Change a flag file's mode, list or group. Raises OSError.
+
+    One system call, or two where the group changes and entries too: between
+    them the file lets in nobody whom neither old nor new lets in.
+    """
     if old.gid != new.gid:
         os.chown(path, -1, new.gid, follow_symlinks=False)
-    elif old.extended or new.extended:
-        os.setxattr(path, ACL_NAME, _list_of(new), follow_symlinks=False)
-    else:
-        os.chmod(path, new.mode)
+    if old.entries != new.entries:
+        if old.extended or new.extended:
+            os.setxattr(path, ACL_NAME, _list_of(new), follow_symlinks=False)
+        else:
+            os.chmod(path, new.mode)
+    _check_kept(path, new)
 
 
 def give_access(fd: int, access: Access) -> None:
     """Give a new file, which nobody can see yet, its owner, group and mode or list.
 
+    A default access control list of its folder has given it a list of its own
+    (acl(5), OBJECT CREATION), and chmod(2) would widen that: it goes first.
     Raises OSError.
     """
     os.fchown(fd, access.uid, access.gid)
     if access.extended:
         os.setxattr(fd, ACL_NAME, _list_of(access))
     else:
+        _remove_list(fd)
         os.fchmod(fd, access.mode)
+    _check_kept(fd, access)
+
+
+def _remove_list(fd: int) -> None:
+    try:
+        os.removexattr(fd, ACL_NAME)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+
+
+def _check_kept(path: str | int, planned: Access) -> None:
+    """Raise OSError where a file is not as planned: some file systems keep no modes."""
+    found = read_access(path)
+    if found != planned:
+        is_now = found.text if found else "no regular file"
+        raise OSError(f"is not as it was written: planned {planned.text}, found {is_now}")
 
 
 def _list_of(access: Access) -> bytes:

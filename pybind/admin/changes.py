@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..paths import CONFIG_DIR
-from .access import Access, give_access, write_access
+from .access import Access, from_mode, give_access, write_access
 from .errors import Failed, NeedsRoot
 from .rulefiles import FOLDERS, LEFT_OVER
 
@@ -142,8 +142,7 @@ def _stage(change: Change) -> None:
         if isinstance(change.new, Access):
             give_access(file.fileno(), change.new)
         else:
-            os.fchown(file.fileno(), 0, 0)
-            os.fchmod(file.fileno(), 0o644)
+            give_access(file.fileno(), from_mode(0o644))
         os.fsync(file.fileno())
 
 

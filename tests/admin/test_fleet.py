@@ -190,3 +190,14 @@ def _exported():
     with contextlib.redirect_stdout(out):
         assert cli.main(["export"]) == 0
     return out.getvalue()
+
+
+def test_prune_of_group_and_entry():
+    """A flag file loses its group and an entry in one run, and a second run finds nothing."""
+    path = flag("byport/92", gid=33, mode=0o755)
+    subprocess.run(["setfacl", "-m", f"u:{UID}:x", path], check=True)
+    wanted = '[[grant]]\neveryone = true\nports = ["92"]\n'
+    done("apply", "-", "--prune", input=wanted)
+    assert done("apply", "-", "--prune", "--check", input=wanted) == "nothing to change\n"
+    assert path.stat().st_gid == 0
+    assert f"user:{UID}".encode() not in subprocess.check_output(["getfacl", "-pn", path])

@@ -332,3 +332,24 @@ def test_json_of_a_plan():
     assert answer["applied"] is False
     assert [change["file"] for change in answer["changes"]] == ["/etc/pybind/byport/80"]
     json.dumps(answer)
+
+
+@pytest.mark.parametrize("folder", ["byport", "byaddr", "byuser", "bygroup"])
+def test_inherited_lists(folder):
+    """A default list of a folder changes no file: what was planned is what is there."""
+    subprocess.run(["setfacl", "-d", "-m", "u:13:rwx,g:14:rwx,m::rwx", CONFIG / folder], check=True)
+    old_flag("byport/80", mode=0o750)
+    old_flag("byport/81", uid=UID, mode=0o750)
+    old_flag("byaddr/127.0.0.1,82", mode=0o750)
+    (AUTHBIND / f"byuid/{UID}").write_text("127.0.0.1,25\n")
+    ctl.done("import", "authbind", "--apply")
+    ctl.done("grant", "@2000", "25")
+    for name, (_, _, mode, entries, _) in ctl.snapshot().items():
+        if name == "byport/81":
+            assert b"\r\0\0\0" not in entries
+            continue
+        assert entries == b"", name
+        assert mode & 0o7777 == (0o644 if name.startswith(("byuser", "bygroup")) else 0o750)
+    for port in (80, 81):
+        assert not granted(port, 13)
+    assert not granted("127.0.0.1:82", 13)

@@ -101,6 +101,24 @@ enum pb_fault {
 #undef X
 };
 
+/* What -v says of a bind that fails for one of these reasons.  The library (report.c) and
+ * the supervisor (words.py) say it in the same form, which is
+ *     pybind: bind of port PORT/PROTOCOL (IPv4): TEXT
+ * PORT, PROTOCOL, ADDRESS: PORT/PROTOCOL follows the text.  NO_GRANT: the uid, a blank
+ * and PORT/PROTOCOL follow.  BUSY: the port follows. */
+#define PB_WORDS(X) \
+    X(PORT, 1, "not among the ports of --port; to serve it, add: --port ") \
+    X(PROTOCOL, 2, "--port names this port for another protocol; to serve it, add: --port ") \
+    X(ADDRESS, 3, "--port names this port for another address; to serve it, add: --port ") \
+    X(NO_GRANT, 4, "no permission file grants it; to grant it: sudo pybindctl grant ") \
+    X(BUSY, 5, "granted, and the port is in use; to see by whom: sudo ss -Hltunp sport = :") \
+    X(NO_NEW_PRIVS, 6, "this process has set no_new_privs, so a helper gains nothing; " \
+                       "to serve it all the same: pybind --mode supervise") \
+    X(SECCOMP, 7, "a seccomp filter keeps this process from starting the helper; " \
+                  "to serve it all the same: pybind --mode supervise") \
+    X(USER_NAMESPACE, 8, "this process is in a user namespace, where no grant counts; " \
+                         "to serve it, started outside: pybind --mode supervise")
+
 #define PB_FLAG_CAPABLE 1u    /* the helper has CAP_NET_BIND_SERVICE */
 #define PB_FLAG_V4_HALF 2u    /* the refusal is about 0.0.0.0, the other half of :: */
 #define PB_FLAG_TRUNCATED 4u  /* more than PB_TRACE_MAX steps: the last are missing */

@@ -92,6 +92,25 @@ FAULT_TEXTS = {
     9: "protocol is neither tcp nor udp",
 }
 
+WORD_PORT = 1
+WORD_PROTOCOL = 2
+WORD_ADDRESS = 3
+WORD_NO_GRANT = 4
+WORD_BUSY = 5
+WORD_NO_NEW_PRIVS = 6
+WORD_SECCOMP = 7
+WORD_USER_NAMESPACE = 8
+WORD_TEXTS = {
+    1: "not among the ports of --port; to serve it, add: --port ",
+    2: "--port names this port for another protocol; to serve it, add: --port ",
+    3: "--port names this port for another address; to serve it, add: --port ",
+    4: "no permission file grants it; to grant it: sudo pybindctl grant ",
+    5: "granted, and the port is in use; to see by whom: sudo ss -Hltunp sport = :",
+    6: "this process has set no_new_privs, so a helper gains nothing; to serve it all the same: pybind --mode supervise",
+    7: "a seccomp filter keeps this process from starting the helper; to serve it all the same: pybind --mode supervise",
+    8: "this process is in a user namespace, where no grant counts; to serve it, started outside: pybind --mode supervise",
+}
+
 STEP_ABSENT = 0
 STEP_GRANTS = 1
 STEP_NO_MATCH = 2

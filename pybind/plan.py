@@ -112,13 +112,22 @@ def limits(request: Request, environ: tuple[bytes, ...]) -> bytes | None:
     return b"|".join(lists) if lists else None
 
 
-def limits_allow(text: bytes | None, address: Address) -> bool:
-    """Tell whether `address` is among what is served (limits.c does it in the program)."""
-    if text is None:
-        return True
+def limits_exclude(text: bytes | None, address: Address) -> str | None:
+    """Return why `address` is not among what is served: "port", "protocol" or "address".
+
+    None where it is served. text: as limits() returns it. In a program that the
+    library serves, limits.c does the same.
+    """
     protocol = "udp" if address.udp else "tcp"
     want = encode_limit(Listed("", address.port, address.addr, 0, protocol))
-    return _all_cover(text, want)
+    for entries in text.split(b"|") if text is not None else ():
+        if _any_covers(entries, want):
+            continue
+        same_port = [entry for entry in entries.split(b",") if entry[:4] == want[:4]]
+        if not same_port:
+            return "port"
+        return "address" if any(_same_protocol(e, want) for e in same_port) else "protocol"
+    return None
 
 
 def encode_limit(listed: Listed) -> bytes:
@@ -147,21 +156,18 @@ def outer_limit_excludes(listed: Listed, environ: tuple[bytes, ...]) -> bool:
     """
     outer = _value(environ, b"PYBIND_PORTS=")
     want = encode_limit(listed)
-    return outer is not None and not _all_cover(outer, want)
+    return outer is not None and not all(_any_covers(e, want) for e in outer.split(b"|"))
 
 
-def _all_cover(text: bytes, want: bytes) -> bool:
-    return all(
-        any(_covers(entry, want) for entry in entries.split(b",")) for entries in text.split(b"|")
+def _any_covers(entries: bytes, want: bytes) -> bool:
+    return any(
+        entry[:4] == want[:4] and _same_protocol(entry, want) and entry[5:] in (b"*", want[5:])
+        for entry in entries.split(b",")
     )
 
 
-def _covers(entry: bytes, want: bytes) -> bool:
-    return (
-        entry[:4] == want[:4]
-        and entry[4:5] in (b"b", want[4:5])
-        and (entry[5:] == b"*" or entry[5:] == want[5:])
-    )
+def _same_protocol(entry: bytes, want: bytes) -> bool:
+    return entry[4:5] in (b"b", want[4:5])
 
 
 def _value(environ: tuple[bytes, ...], name: bytes) -> bytes | None:

@@ -25,8 +25,14 @@ def constants(text):
 def tables(text):
     """Yield (macro, [(name, value, text), ...]) of the X-macro tables."""
     for macro, body in re.findall(r"^#define PB_([A-Z]+)\(X\) \\\n((?:.*\\\n)*.*)", text, re.M):
-        rows = re.findall(r'X\(([A-Z_0-9]+), (\d+), "(.*?)"\)', body)
-        yield macro, [(name, int(value), words) for name, value, words in rows]
+        rows = re.findall(r'X\(([A-Z_0-9]+), (\d+), ((?:"[^"]*"[\s\\]*)+)\)', body)
+        yield (
+            macro,
+            [
+                (name, int(value), "".join(re.findall('"([^"]*)"', words)))
+                for name, value, words in rows
+            ],
+        )
 
 
 def structures(text, numbers):

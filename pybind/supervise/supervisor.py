@@ -19,12 +19,11 @@ import socket
 import struct
 from typing import NamedTuple
 
-from .. import _wire, explain, helper
+from .. import _wire, helper
 from ..errors import HelperUnusable
 from ..model import Address
-from ..plan import limits_allow
-from ..proof import Verdict
-from . import kernel
+from ..plan import limits_exclude
+from . import kernel, words
 from .messages import EXITED, RESUMED, STARTED, STOPPED, Report, is_stopped
 from .request import decode, restricts_itself
 from .sandboxes import Sandboxes
@@ -35,6 +34,11 @@ _WAITING_MAX = 256  # further notifications stay with the kernel
 _OTHER_FDS = 24  # what else may be open
 _SYSCTL = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _COLLECT_EVERY = 4096
+_NOT_LISTED = {
+    "port": _wire.WORD_PORT,
+    "protocol": _wire.WORD_PROTOCOL,
+    "address": _wire.WORD_ADDRESS,
+}
 
 
 class _Pending(NamedTuple):
@@ -235,13 +239,15 @@ class Supervisor:
         try:
             address = address_of(socket_fd, wanted)
             # Only now it is sure that memory and socket were the waiting thread's.
-            if limits_allow(self._limits, address) and kernel.is_waiting(
-                self._listener_fd, note.id
-            ):
-                pending = _Pending(note.id, address, socket_fd)
-                socket_fd = -1
-                return pending
-            return None
+            if not kernel.is_waiting(self._listener_fd, note.id):
+                return None
+            excluded = limits_exclude(self._limits, address)
+            if excluded is not None:
+                self._say(words.of_word(address, _NOT_LISTED[excluded]))
+                return None
+            pending = _Pending(note.id, address, socket_fd)
+            socket_fd = -1
+            return pending
         finally:
             if socket_fd >= 0:
                 os.close(socket_fd)
@@ -293,12 +299,8 @@ class Supervisor:
         os.close(pending.socket_fd)
         refused = reply is not None and reply.reason != _wire.REASON_KERNEL and error != 0
         self._respond(pending.cookie, None if refused else error)
-        if self._verbose_fd < 0:
-            return
-        if reply is not None and error:
-            lines = tuple(explain.refusal(Verdict(pending.address, error, reply)))
-        elif reply is not None:
-            lines = (f"{explain.what(pending.address)}: bound ({explain.granted_by(reply)})",)
+        if reply is not None:
+            lines = (words.of_reply(pending.address, reply),)
         self._say(*lines)
 
     def _say(self, *lines: str) -> None:

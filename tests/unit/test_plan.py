@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The environment that the program is given."""
 
+import socket
+
 import pytest
 
 from pybind import plan
 from pybind.errors import UsageError
-from pybind.model import Request, Target
+from pybind.model import Address, Request, Target
 from pybind.request import parse_listed, parse_named
 
 LIBRARY = b"/lib/libpybind.so"
@@ -65,6 +67,25 @@ def test_outer_limit():
     }
     assert [text for text, out in excluded.items() if out] == ["443", "81"]
     assert not plan.outer_limit_excludes(parse_listed("81"), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "excluded"),
+    [
+        (None, None),
+        (b"0050b*", None),
+        (b"0050t47f000001", None),
+        (b"0051b*", "port"),
+        (b"0051b*,0050u*", "protocol"),
+        (b"0050t47f000002,0050u*", "address"),
+        (b"0050b*|0051b*", "port"),
+        (b"0050u47f000002", "protocol"),
+    ],
+)
+def test_why_a_bind_is_not_among_the_listed(text, excluded):
+    """Port, protocol and address are told apart; every nested list has to serve it."""
+    address = Address(socket.AF_INET, bytes([127, 0, 0, 1]), 0, 80, udp=False)
+    assert plan.limits_exclude(text, address) == excluded
 
 
 def given(*ports, argv=(b"prog",), **options):

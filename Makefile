@@ -63,6 +63,7 @@ HEADERS     = helpers/protocol.h $(wildcard helpers/helper/*.h helpers/preload/*
 MODULES     = $(wildcard pybind/*.py)
 MAN1        = man/pybind.1
 MAN5        = man/pybind.5
+MAN7        = man/pybind-troubleshooting.7
 MAN8        = man/pybindctl.8 man/pybind-helper.8
 
 AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
@@ -110,7 +111,7 @@ install: all
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
 	  $(PREFIX)/sbin $(SHARE)/pybind/supervise $(SHARE)/pybind/admin \
-	  $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8)
+	  $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
 	@# In one step, so that servers that run meanwhile are not refused. A descriptor kept
 	@# on an old helper must not stay a way to its capability.
@@ -132,6 +133,7 @@ endif
 	umask 022; $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(SHARE)/pybind
 	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 $(MAN5) $(DESTDIR)$(MANDIR)/man5/
+	$(INSTALL) -m 0644 $(MAN7) $(DESTDIR)$(MANDIR)/man7/
 	$(INSTALL) -m 0644 $(MAN8) $(DESTDIR)$(MANDIR)/man8/
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for name in $(EXAMPLES); do mode=0644; [ ! -x examples/$$name ] || mode=0755; \
@@ -162,7 +164,8 @@ uninstall:
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
 	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
-	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
+	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(MAN7))) \
+	  $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
 	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock
 	rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null || true
 

@@ -23,8 +23,7 @@ listed ones are, and each is proved before PROGRAM starts.
 Exit status: PROGRAM's own; 125 pybind refused, 126 PROGRAM cannot be executed,
 127 there is no such PROGRAM.
 
-If a bind fails all the same: -v, pybindctl doctor, and TROUBLESHOOTING in
-pybind(1)."""
+If a bind fails all the same: -v, pybindctl doctor, pybind-troubleshooting(7)."""
 
 
 class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic since 8.2

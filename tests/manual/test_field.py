@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What meets pybind in the field, and the answers of TROUBLESHOOTING in pybind(1).
+"""What meets pybind in the field, and the answers of pybind-troubleshooting(7).
 
 Tracers, containers, su and sudo, security modules: what each does to a program
 that has its grant, what pybind says, and that the way out works.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upgrades and removals under running servers, as pybind(1) tells them."""
+"""Upgrades and removals under running servers, as pybind-troubleshooting(7) tells them."""
 
 import contextlib
 import subprocess

@@ -17,6 +17,7 @@ from pybind import _wire, commandline, errors, explain, paths  # noqa: E402
 from pybind.admin import cli as admin  # noqa: E402
 from pybind.admin import errors as admin_errors  # noqa: E402
 
+MESSAGES_PAGE = "pybind-troubleshooting.7"
 PAGES = ["pybind.1", "pybind.5", "pybindctl.8", "pybind-helper.8"]
 SECTIONS = ["EXAMPLES", "DIAGNOSTICS", "BUGS", "SECURITY CONSIDERATIONS"]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -87,7 +88,7 @@ def test_sections(name):
 def test_every_page_is_installed():
     """No page is left out of `make install` or of the list of pages."""
     pages = (ROOT / "docs/README.md").read_text()
-    for name in PAGES:
+    for name in (*PAGES, MESSAGES_PAGE):
         assert f"man/{name}" in MAKEFILE
         stem, _, number = name.rpartition(".")
         assert f"{stem}({number})" in pages
@@ -207,7 +208,7 @@ def test_exit_codes(name, codes):
 
 def test_every_reason_is_explained():
     """Each reason of the helper has its entry under DIAGNOSTICS, and there are no others."""
-    reasons = section("pybind.1", "DIAGNOSTICS").partition(".Ss Other messages")[0]
+    reasons = section(MESSAGES_PAGE, "DIAGNOSTICS").partition(".Ss Other messages")[0]
     stated = re.findall(r'^\.It Sy "(.*)"$', reasons, re.M)
     texts = {n: text for n, text in _wire.REASON_TEXTS.items() if n != _wire.REASON_GRANTED}
     assert sorted(stated) == sorted(texts.values())
@@ -220,7 +221,7 @@ def test_every_fault_is_explained():
     assert stated == [texts[number] for number in sorted(texts)]
 
 
-@pytest.mark.parametrize("name", ["pybind.1", "pybindctl.8"])
+@pytest.mark.parametrize("name", [MESSAGES_PAGE, "pybindctl.8"])
 def test_messages_are_the_codes(name):
     """What DIAGNOSTICS has in bold stands in a message of the code."""
     texts = [text for line in items(name, "DIAGNOSTICS", "(?=.*Sy)") for text in bold(line)]
@@ -230,10 +231,8 @@ def test_messages_are_the_codes(name):
 
 
 def quoted():
-    """Return the output that TROUBLESHOOTING quotes, each as one line."""
-    blocks = re.findall(
-        r"^\.Bd -ragged.*?\n(.*?)^\.Ed", section("pybind.1", "TROUBLESHOOTING"), re.M | re.S
-    )
+    """Return the output that pybind-troubleshooting(7) quotes, each as one line."""
+    blocks = re.findall(r"^\.Bd -ragged.*?\n(.*?)^\.Ed", page(MESSAGES_PAGE), re.M | re.S)
     return [" ".join(block.split()) for block in blocks]
 
 

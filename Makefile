@@ -60,7 +60,7 @@ STARTER_FLAGS = $(COMMON) -Wno-vla -static -Wl,-z,relro,-z,noexecstack,--build-i
 HELPER_SRC  = $(wildcard helpers/helper/*.c)
 LIBRARY_SRC = $(wildcard helpers/preload/*.c)
 HEADERS     = helpers/protocol.h $(wildcard helpers/helper/*.h helpers/preload/*.h)
-MODULES     = $(wildcard pybind/*.py)
+MODULES     = $(shell find pybind -name '*.py')
 MAN1        = man/pybind.1
 MAN5        = man/pybind.5
 MAN7        = man/pybind-troubleshooting.7
@@ -110,7 +110,7 @@ pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
 install: all
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
-	  $(PREFIX)/sbin $(SHARE)/pybind/supervise $(SHARE)/pybind/admin \
+	  $(PREFIX)/sbin $(addprefix $(SHARE)/,$(sort $(dir $(MODULES)))) \
 	  $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
 	@# In one step, so that servers that run meanwhile are not refused. A descriptor kept
@@ -124,9 +124,7 @@ endif
 	$(INSTALL) -m 0755 $(BUILD)/libpybind.so $(DESTDIR)$(LIBRARY)
 	$(INSTALL) -m 0755 $(BUILD)/pybind $(DESTDIR)$(PREFIX)/bin/pybind
 	$(INSTALL) -m 0644 tools/start.py $(DESTDIR)$(SHARE)/start.py
-	$(INSTALL) -m 0644 $(MODULES) $(DESTDIR)$(SHARE)/pybind/
-	$(INSTALL) -m 0644 $(wildcard pybind/supervise/*.py) $(DESTDIR)$(SHARE)/pybind/supervise/
-	$(INSTALL) -m 0644 $(wildcard pybind/admin/*.py) $(DESTDIR)$(SHARE)/pybind/admin/
+	for name in $(MODULES); do $(INSTALL) -m 0644 $$name $(DESTDIR)$(SHARE)/$$name || exit 1; done
 	$(INSTALL) -m 0644 tools/startctl.py $(DESTDIR)$(SHARE)/startctl.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindctl
 	$(INSTALL) -m 0644 $(BUILD)/paths.py $(DESTDIR)$(SHARE)/pybind/paths.py
@@ -138,9 +136,9 @@ endif
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for name in $(EXAMPLES); do mode=0644; [ ! -x examples/$$name ] || mode=0755; \
 	  $(INSTALL) -D -m $$mode examples/$$name $(DESTDIR)$(DOCDIR)/examples/$$name || exit 1; done
-	@# Modules that this version has no more.
-	cd $(DESTDIR)$(SHARE)/pybind && for name in *.py */*.py; do \
-	  [ -e $(CURDIR)/pybind/$$name ] || rm -f $$name; done
+	@# Modules and folders that this version has no more.
+	cd $(DESTDIR)$(SHARE) && find pybind -depth \( -name '*.py' -o -type d ! -name __pycache__ \) | \
+	  while IFS= read -r name; do [ -e '$(CURDIR)'/"$$name" ] || rm -rf "$$name"; done
 ifneq ($(DESTDIR),)
 	@echo "staged: run 'setcap cap_net_bind_service=p $(HELPER)' after unpacking"
 endif

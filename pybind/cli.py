@@ -127,9 +127,9 @@ def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
     """Tell whether anything is to be served that only the helper could bind; raises Refused."""
     nested = plan.is_nested(environ, fsencode(LIBRARY))
     if request.listed:
-        from . import proving
+        from . import listed
 
-        return proving.ports_need_helper(request, environ) or nested
+        return listed.ports_need_helper(request, environ) or nested
     if diagnose.binds_alone() or diagnose.first_unprivileged_port() == 0:
         return nested
     # No port is named: at least the helper must be whole. Port 0 is never granted.

@@ -12,7 +12,7 @@ from . import __version__
 from .errors import UsageError
 from .model import Listed, Request
 from .options import CHOICE, COUNT, COUNT_MAX, FLAG, OPTIONS, PORTS, TEXT, Option, request_of
-from .request import parse_named
+from .ports import parse_named
 
 _HELP = """Run PROGRAM, an ordinary program, as an ordinary user on a privileged port that an
 administrator granted: pybindctl grant USER PORT, or a file as in pybind(5).

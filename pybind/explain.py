@@ -16,9 +16,9 @@ import stat
 
 from . import _wire, diagnose
 from ._lean import socket
+from .binding import Verdict, holders
 from .model import MAPPED, Address, Reply
 from .paths import CONFIG_DIR, HELPER
-from .proof import Verdict, holders
 
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
 _CONFIG_REASONS = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from . import explain, output, proof, proving
+from . import binding, explain, listed, output
 from ._lean import socket
 from .errors import Refused
 from .model import Address, Listed, Request
@@ -23,8 +23,8 @@ def open_all(request: Request, environ: tuple[bytes, ...]) -> list[socket.socket
     With --check nothing is bound for good, and the list is empty. Raises
     Refused, HelperUnusable; then nobody has been able to connect to any of them.
     """
-    proving.check_outer_limit(request, environ)
-    opened = [_bind(listed, request) for listed in request.listed]
+    listed.check_outer_limit(request, environ)
+    opened = [_bind(port, request) for port in request.listed]
     if request.check:
         return []
     for sock, address in opened:
@@ -33,26 +33,26 @@ def open_all(request: Request, environ: tuple[bytes, ...]) -> list[socket.socket
         try:
             sock.listen(request.backlog or BACKLOG)
         except OSError as error:  # somebody else bound it before, too, and listens since
-            verdict = proof.Verdict(address, error.errno or errno.EIO, None)
+            verdict = binding.Verdict(address, error.errno or errno.EIO, None)
             raise Refused(*explain.refusal(verdict)) from None
     return [sock for sock, _ in opened]
 
 
-def _addresses(listed: Listed) -> list[Address]:
+def _addresses(port: Listed) -> list[Address]:
     """Return what to try in turn: without an address one socket for both families first."""
-    found = proof.addresses(listed)
-    return found if listed.addr is not None else found[::-1]
+    found = binding.addresses(port)
+    return found if port.addr is not None else found[::-1]
 
 
-def _bind(listed: Listed, request: Request) -> tuple[socket.socket, Address]:
+def _bind(port: Listed, request: Request) -> tuple[socket.socket, Address]:
     """Return the socket and what it is bound to; raises Refused."""
-    *earlier, last = _addresses(listed)
+    *earlier, last = _addresses(port)
     refused = None
     for address in (*earlier, last):
-        sock = proof.new_socket(address, dual=bool(earlier))
+        sock = binding.new_socket(address, dual=bool(earlier))
         if sock is None:
             continue
-        verdict = proof.settle(sock, address, check_only=request.check)
+        verdict = binding.settle(sock, address, check_only=request.check)
         if verdict.granted:
             _tell(verdict, refused, request)
             return sock, address
@@ -61,17 +61,17 @@ def _bind(listed: Listed, request: Request) -> tuple[socket.socket, Address]:
             raise Refused(*explain.refusal(verdict))
         if verdict.error != errno.EADDRNOTAVAIL:  # else there is no IPv6, and none was asked for
             refused = verdict
-    raise proving.no_such_family(last)
+    raise listed.no_such_family(last)
 
 
-def _tell(verdict: proof.Verdict, refused: proof.Verdict | None, request: Request) -> None:
+def _tell(verdict: binding.Verdict, refused: binding.Verdict | None, request: Request) -> None:
     """Say what was granted, or is busy; raises Refused where that counts."""
     if verdict.busy and not request.check:
         raise Refused(*explain.refusal(verdict))
     if refused is not None:
         lines = (*explain.refusal(refused), "the socket is for IPv4 alone")
         output.note(*lines, quiet=request.quiet)
-    if request.check and proving.in_the_way(verdict, request):
-        proving.note_busy(verdict, request)
+    if request.check and listed.in_the_way(verdict, request):
+        listed.note_busy(verdict, request)
     else:
-        proving.tell_granted(verdict, request)
+        listed.tell_granted(verdict, request)

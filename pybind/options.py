@@ -132,7 +132,7 @@ def _plain(option: Option, texts: list[str]) -> bool:
 
 def _convert(option: Option, texts: list[str]) -> object:
     if option.kind == PORTS:
-        from .request import parse_named  # here and below: only for what names a port
+        from .ports import parse_named  # here and below: only for what names a port
 
         return tuple(parse_named(text) for text in texts)
     if option.kind == COUNT:
@@ -158,7 +158,7 @@ def request_of(values: dict[str, object], argv: tuple[str, ...]) -> Request:
             "see: pybind --help",
         )
     if request.listed or request.gives_sockets or request.backlog is not None:
-        from .request import check_sockets
+        from .ports import check_sockets
 
         ways = {"--mode": "mode" in given, "--depth": "depth" in given, "--deep": deep}
         request = check_sockets(request, [way for way, is_given in ways.items() if is_given])

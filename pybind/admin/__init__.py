@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl: for administrators. One file for each group of commands.
+"""pybindctl: for administrators. `commands/` has a file for each command.
 
-Decisions always come from the helper's check request (ask.py); nothing here
-is a second implementation of the rules.
+`check` and `explain` say what the helper answers. `list`, `lint`, `status` and
+`export` read the permission files themselves, for they tell about all users at
+once; a property test holds what they say to the helper's answers.
 """

@@ -15,18 +15,18 @@ from .errors import STATUS_NO, STATUS_USAGE, AdminError
 # Command -> the module that has it as a click command of that name (with '_'
 # for '-' and at the end where it is a word of Python's).
 COMMANDS = {
-    "grant": "grants",
-    "revoke": "grants",
-    "list": "listing",
-    "lint": "linting",
-    "check": "asking",
-    "explain": "asking",
-    "apply": "fleet",
-    "export": "fleet",
-    "status": "holding",
+    "grant": "grant",
+    "revoke": "grant",
+    "list": "list",
+    "lint": "lint",
+    "check": "check",
+    "explain": "check",
+    "apply": "apply",
+    "export": "apply",
+    "status": "status",
     "doctor": "doctor",
     "setup": "doctor",
-    "import": "importing",
+    "import": "import_",
     "completion": "completion",
 }
 
@@ -40,7 +40,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f".{COMMANDS[cmd_name]}", __package__)
+        module = importlib.import_module(f".commands.{COMMANDS[cmd_name]}", __package__)
         command: click.Command = getattr(module, cmd_name + "_command")
         return command
 

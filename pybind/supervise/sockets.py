@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 
 from ..model import Address
-from .request import Wanted
+from .wanted import Wanted
 
 
 @contextlib.contextmanager

@@ -25,9 +25,9 @@ from ..model import Address
 from ..plan import limits_exclude
 from . import kernel, words
 from .messages import EXITED, RESUMED, STARTED, STOPPED, Report, is_stopped
-from .request import decode, restricts_itself
 from .sandboxes import Sandboxes
 from .sockets import address_of, is_bound
+from .wanted import decode, restricts_itself
 
 _HELPERS_MAX = 64  # at once; each takes four descriptors with what it is started by
 _WAITING_MAX = 256  # further notifications stay with the kernel

@@ -14,7 +14,8 @@ import tempfile
 import support
 from support import CONFIG, FOLDERS, PATIENCE_S
 
-from pybind.admin import access, changes, cli
+from pybind.admin import cli
+from pybind.permissions import access, writing
 
 PYBINDCTL = support.PREFIX + "/sbin/pybindctl"
 CALLS = ("open", "mkdir", "link", "rename", "unlink", "fchown", "fchmod", "fsync", "chmod",
@@ -111,7 +112,7 @@ def killed(at, what, arguments):
     with tempfile.TemporaryFile("w+") as err, tempfile.TemporaryFile("w+") as out:
         pid = os.fork()
         if pid == 0:
-            changes.os = access.os = counting = Counting(at, what)
+            writing.os = access.os = counting = Counting(at, what)
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
                 status = cli.main(list(arguments))
             print(counting.seen, file=out, flush=True)

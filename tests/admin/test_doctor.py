@@ -214,9 +214,9 @@ def test_missing_modules(module, level):
     if module == "click":
         # pybindctl itself needs click: ask the function.
         sys.path.insert(0, str(support.REPOSITORY))
-        from pybind.admin import findings
+        from pybind.admin.doctor import installation
 
-        found = {f.topic: f for f in findings._modules(["click"])}
+        found = {f.topic: f for f in installation._modules(["click"])}
         assert found["python module click"].level == "broken"
         return
     shutil.copy(site, package)
@@ -296,21 +296,21 @@ def test_unprivileged_ports(start, level, words):
 def test_kernel_versions(release, level, monkeypatch):
     """5.14 is needed, 5.19 for the supervised mode."""
     sys.path.insert(0, str(support.REPOSITORY))
-    from pybind.admin import surroundings
+    from pybind.admin.doctor import kernel
 
     uname = os.uname()
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*uname[:2], release, *uname[3:])))
-    assert surroundings._version().level == level
+    assert kernel._version().level == level
 
 
 @pytest.mark.parametrize(("scope", "level"), [("0", "ok"), ("1", "ok"), ("2", "warning")])
 def test_yama(scope, level, monkeypatch):
     """Where no process may look into another, the supervised mode is not had."""
     sys.path.insert(0, str(support.REPOSITORY))
-    from pybind.admin import surroundings
+    from pybind.admin.doctor import kernel
 
-    monkeypatch.setattr(surroundings, "_read", lambda _: scope)
-    assert surroundings._yama().level == level
+    monkeypatch.setattr(kernel, "_read", lambda _: scope)
+    assert kernel._yama().level == level
 
 
 @pytest.fixture

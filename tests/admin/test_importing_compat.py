@@ -28,10 +28,11 @@ import generate
 import reference
 import worker
 
-from pybind.admin import authbind, authbind_answers, authbind_lines, cli
-from pybind.admin.authbind_lines import LIBRARY_PORT_MAX
-from pybind.admin.rulelines import Broken, parse_line
+from pybind.admin import cli
+from pybind.admin.importers import authbind, authbind_answers, authbind_lines
+from pybind.admin.importers.authbind_lines import LIBRARY_PORT_MAX
 from pybind.model import Address
+from pybind.permissions.rule import Broken, parse_line
 
 CONFIGURATIONS = 200
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))

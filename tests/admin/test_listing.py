@@ -16,9 +16,11 @@ from ctl import PYBINDCTL, as_json, done, pybindctl
 from support import CONFIG, UID, flag, rules
 
 from pybind import _wire
-from pybind.admin import ask, linting, listing
-from pybind.admin.rulefiles import FOLDERS, Flag, Owner, parse_name
+from pybind.admin import ask
+from pybind.admin.commands import lint
+from pybind.admin.commands import list as listing
 from pybind.model import Address
+from pybind.permissions.names import FOLDERS, Flag, Owner, parse_name
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "compat"))
 import generate
@@ -159,7 +161,7 @@ def test_lint_calls_broken_what_the_helper_does():
     for number in range(CONFIGURATIONS):
         configuration = generate.configuration(SEED, number)
         write(configuration.files)
-        found, _ = linting.everything()
+        found, _ = lint.everything()
         broken = {finding.file for finding in found if finding.level == "broken"}
         unsearchable = {finding.file for finding in found if finding.code == "folder-search"}
         asked = questions(configuration)
@@ -207,7 +209,7 @@ def test_lint_calls_broken_exactly_what_the_helper_does():
             folders = {f: generate.Entry("directory", 0o755) for f in ("", *FOLDERS)}
             write({**folders, name: entry})
             reply = alone(name)
-            found, _ = linting.everything()
+            found, _ = lint.everything()
             broken = [finding for finding in found if finding.level == "broken"]
             case = (SEED, number, name, entry, reply, broken)
             refuses = reply.reason in FILE_REASONS
@@ -216,7 +218,7 @@ def test_lint_calls_broken_exactly_what_the_helper_does():
             if reply.reason == _wire.REASON_RULES_BROKEN:
                 assert broken[0].line == reply.line, case
                 assert _wire.FAULT_TEXTS[reply.fault] in broken[0].text, case
-            single, _ = linting.these([f"{CONFIG}/{name}"])
+            single, _ = lint.these([f"{CONFIG}/{name}"])
             assert single == [f for f in found if not f.file.endswith(".target")], case
             seen[refuses] += 1
     assert min(seen.values()) > CONFIGURATIONS // 4, seen

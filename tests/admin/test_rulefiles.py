@@ -12,8 +12,9 @@ from support import UID, rules
 from pybind import _wire
 from pybind.admin.ask import ask_as
 from pybind.admin.errors import AdminError, Invalid
-from pybind.admin.regions import covered, intersect, subtract
-from pybind.admin.rulefiles import (
+from pybind.errors import UsageError
+from pybind.model import Address
+from pybind.permissions.names import (
     ANY,
     Broken,
     Flag,
@@ -28,9 +29,8 @@ from pybind.admin.rulefiles import (
     read_rules,
     rule_text,
 )
-from pybind.admin.specs import parse_spec, pieces, spec_text
-from pybind.errors import UsageError
-from pybind.model import Address
+from pybind.permissions.overlap import covered, intersect, subtract
+from pybind.permissions.spec import parse_spec, pieces, spec_text
 
 FEW = settings(
     max_examples=150,

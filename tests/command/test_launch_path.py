@@ -27,11 +27,11 @@ sys.exit(main(sys.argv[2:], "ooodd:-1:-1:-1"))
     ("options", "more"),
     [
         ([], set()),
-        (["--port", "80"], {"output", "proof", "proving", "request"}),
-        (["--port", "80/tcp", "--depth", "2", "-q"], {"output", "proof", "proving", "request"}),
+        (["--port", "80"], {"binding", "listed", "output", "ports"}),
+        (["--port", "80/tcp", "--depth", "2", "-q"], {"binding", "listed", "output", "ports"}),
         (
             ["--listen", "--port", "80"],
-            {"explain", "listening", "output", "proof", "proving", "request"},
+            {"binding", "explain", "listed", "listening", "output", "ports"},
         ),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from pybind import plan
 from pybind.errors import UsageError
 from pybind.model import Address, Request, Target
-from pybind.request import parse_listed, parse_named
+from pybind.ports import parse_listed, parse_named
 
 LIBRARY = b"/lib/libpybind.so"
 TARGET = Target(b"/bin/true", "program", None, False)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`pybindctl apply` and `export`: all grants of a host in one TOML file.
+
+    [[grant]]
+    user = "alice"                  # or group = "www", or everyone = true
+    ports = ["80", "443/tcp", "192.0.2.0/24:8000-8010"]
+
+Read with tomllib, which Python has from 3.11 on; before that the package
+tomli is needed (Debian: python3-tomli).
+"""  # fmt: skip
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import sys
+from typing import Any, NamedTuple
+
+import click
+
+from ...errors import PybindError
+from ...permissions import differences, editing
+from ...permissions.access import holders
+from ...permissions.names import Rule
+from ...permissions.spec import parse_spec, spec_text
+from ...permissions.state import State
+from ...permissions.who import EVERYONE, GROUP, USER, Who, everyone, group, group_of, user, user_of
+from ...permissions.writing import Change, commit, left_over, locked, need_root
+from .. import output
+from ..errors import STATUS_NO, AdminError, Invalid
+from . import grant
+
+_KEYS = ("user", "group", "everyone", "ports")
+
+
+class Wanted(NamedTuple):
+    """One [[grant]], understood."""
+
+    who: Who
+    rules: list[Rule]
+
+
+@click.command("apply")
+@click.argument("file", metavar="FILE")
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 if something would change.")
+@click.option("--diff", is_flag=True, help="Show what changes as a unified diff.")
+@click.option("--prune", is_flag=True, help="Take away every grant that is not in FILE.")
+@output.json_option
+def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool) -> int:
+    """Grant what a TOML file says (- reads it from standard input).
+
+    Everything is validated before the first write, a second run changes
+    nothing, an error undoes what was done, and after a kill the next run
+    completes it. Nothing is asked: the file is the answer. For its format see
+    pybindctl(8), or the output of pybindctl export.
+    """
+    if not check:
+        need_root()
+    wanted = _read(file)
+    changes = _planned(wanted, prune)
+    if (changes or left_over()) and not check:
+        with locked():
+            changes = _planned(wanted, prune)
+            commit(changes)
+    if as_json:
+        output.emit_json(
+            command="apply",
+            check=check,
+            changed=bool(changes),
+            changes=differences.as_json(changes),
+        )
+    else:
+        _report(changes, check, diff)
+    if check:
+        return STATUS_NO if changes else 0
+    return _verified(wanted) if changes else 0
+
+
+def _planned(wanted: list[Wanted], prune: bool) -> list[Change]:
+    state = State()
+    if prune:
+        rules: dict[tuple[str, int], list[Rule]] = {}
+        for entry in wanted:
+            rules.setdefault(entry.who[:2], []).extend(entry.rules)
+        editing.prune(state, lambda who: rules.get(who[:2], []))
+    for who, entries in wanted:
+        for rule in entries:
+            editing.grant(state, who, rule)
+    return state.changes()
+
+
+def _report(changes: list[Change], check: bool, diff: bool) -> None:
+    if diff:
+        for line in differences.unified(changes):
+            output.say(line)
+        return
+    for change in changes:
+        if check:
+            output.say(f"would change {change.path}")
+            continue
+        for line in differences.summary(change):
+            output.say(line)
+    if not changes:
+        output.say("nothing to change")
+
+
+def _verified(wanted: list[Wanted]) -> int:
+    status = 0
+    for who, rules in wanted:
+        answers, problem = grant.verify(who, rules)
+        refused = [answer for answer in answers if not answer.granted]
+        if refused or problem:
+            grant.say_refused(who, refused, problem)
+            status = STATUS_NO
+    return status
+
+
+def _read(file: str) -> list[Wanted]:
+    """Return the grants of a TOML file. Raises Invalid, with the entry that is wrong."""
+    toml = _toml()
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(file, "rb") as opened:
+                data = opened.read()
+        content = toml.loads(data.decode())
+    except UnicodeDecodeError:
+        raise Invalid(f"{file}: is not UTF-8, as TOML must be; nothing was changed") from None
+    except toml.TOMLDecodeError as error:
+        raise Invalid(f"{file}: {error}; nothing was changed") from None
+    unknown = sorted(set(content) - {"grant"})
+    if unknown:
+        raise Invalid(f"{file}: unknown key {unknown[0]!r}: there are only [[grant]] entries")
+    entries = content.get("grant", [])
+    if not isinstance(entries, list):
+        raise Invalid(f"{file}: grant is not a list of tables: write [[grant]]")
+    return [_entry(file, number, entry) for number, entry in enumerate(entries, 1)]
+
+
+def _entry(file: str, number: int, entry: Any) -> Wanted:
+    try:
+        return _understood(entry)
+    except (AdminError, PybindError) as error:
+        first, *more = error.lines
+        where = f"{file}: [[grant]] number {number}: "
+        raise Invalid(f"{where}{first}; nothing was changed", *more) from None
+
+
+def _understood(entry: Any) -> Wanted:
+    if not isinstance(entry, dict):
+        raise AdminError("is not a table: write [[grant]], then lines of KEY = VALUE")
+    unknown = sorted(set(entry) - set(_KEYS))
+    if unknown:
+        raise AdminError(f"unknown key {unknown[0]!r}: there are {', '.join(_KEYS)}")
+    ports = entry.get("ports")
+    if not isinstance(ports, list) or not ports:
+        raise AdminError('ports is missing, or no list of ports: write ports = ["80", "443/tcp"]')
+    return Wanted(_who(entry), [parse_spec(_word(port, "port")) for port in ports])
+
+
+def _who(entry: dict[str, Any]) -> Who:
+    given = [key for key in _KEYS[:3] if key in entry]
+    if len(given) != 1:
+        raise AdminError("needs exactly one of user, group and everyone")
+    if given == ["user"]:
+        return user(_word(entry["user"], "user"))
+    if given == ["group"]:
+        return group(_word(entry["group"], "group"))
+    if entry["everyone"] is not True:
+        raise AdminError("everyone can only be true: leave the entry out to grant nothing")
+    return everyone()
+
+
+def _word(value: Any, what: str) -> str:
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
+    raise AdminError(f"{what} {value!r} is neither text nor a number")
+
+
+def _toml() -> Any:
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("tomllib")
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("tomli")
+    raise AdminError(
+        "this Python cannot read TOML: that needs Python 3.11, or the package tomli",
+        "to install it (Debian): apt-get install python3-tomli",
+    )
+
+
+@click.command("export")
+@output.json_option
+def export_command(as_json: bool) -> int:
+    """Print all grants of this host as a file for pybindctl apply.
+
+    Entries without effect are left out: lines that a flag file overrides, and
+    flag files that grant nobody.
+    """
+    found = _granted(State())
+    if as_json:
+        output.emit_json(
+            command="export",
+            grants=[{**_key(who), "ports": ports} for who, ports in found.items()],
+        )
+        return 0
+    output.say("# pybindctl export; to be read by: pybindctl apply FILE")
+    for who, ports in found.items():
+        ((key, value),) = _key(who).items()
+        output.say(f"\n[[grant]]\n{key} = {json.dumps(value, ensure_ascii=False)}")
+        words = [json.dumps(port) for port in ports]
+        line = f"ports = [{', '.join(words)}]"
+        if len(line) > 100:
+            line = "ports = [\n" + "".join(f"    {word},\n" for word in words) + "]"
+        output.say(line)
+    return 0
+
+
+def _granted(state: State) -> dict[Who, list[str]]:
+    """Return everybody's effective grants, as SPECs: everyone, then users, then groups."""
+    found: dict[Who, list[Rule]] = {}
+    for placed in state.flags(1, 65535):
+        for who in holders(placed.access) if placed.effective else ():
+            found.setdefault(who, []).extend(placed.effective)
+    flags = editing.overriding(state)
+    for owner in state.owners():
+        name = user_of if owner.folder == "byuser" else group_of
+        rules = editing.rule_grants(state, owner.name, flags)
+        if rules:
+            found.setdefault(name(owner.ident), []).extend(rules)
+    order = (EVERYONE, USER, GROUP)
+    return {
+        who: list(dict.fromkeys(spec_text(rule) for rule in found[who]))
+        for who in sorted(found, key=lambda who: (order.index(who.kind), who.ident))
+    }
+
+
+def _key(who: Who) -> dict[str, object]:
+    """Return who as the key and value of a [[grant]]; a name of digits would be read as one."""
+    if who.kind == EVERYONE:
+        return {"everyone": True}
+    return {who.kind: who.ident if who.name.isdecimal() else who.name}

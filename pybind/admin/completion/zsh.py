@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes the completion scripts for zsh and fish (see commands/completion.py)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..commands.completion import Command, Option
+
+_ZSH_ACTIONS = {
+    "user": "_users",
+    "who": "_pybind_who",
+    "port": "_ports",
+    "file": "_files",
+    "folder": "_files -/",
+    "program": "_command_names -e",
+    "any": " ",
+}
+
+
+def zsh(commands: Sequence[Command], runner: Command) -> str:
+    """Return the script for zsh."""
+    lines = [
+        "#compdef pybind pybindctl",
+        "# pybind and pybindctl in zsh: source <(pybindctl completion zsh), after compinit",
+        "",
+        "_pybind_who() {",
+        "    local -a groups=(@${(k)^$(cut -d: -f1 /etc/group)})",
+        "    _alternative 'users:user:_users' 'groups:group:compadd -a groups' \\",
+        "        'everyone:everyone:(everyone)'",
+        "}",
+        "",
+        "_pybind() {",
+        *_zsh_arguments([*map(_zsh_option, runner.options)], "-S"),
+        "        '(-):program:_command_names -e' \\",
+        "        '*::argument:_normal'",
+        "}",
+        "",
+    ]
+    for command in commands:
+        lines += _zsh_function(command, commands)
+    lines += ["compdef _pybind pybind", "compdef _pybindctl pybindctl"]
+    return "\n".join(lines)
+
+
+def _zsh_arguments(specs: Sequence[str], flags: str = "") -> list[str]:
+    head = f"    _arguments {flags}".rstrip() + " : \\"
+    return [head, *(f"        {spec} \\" for spec in specs)]
+
+
+def _zsh_text(text: str) -> str:
+    """Return help for an _arguments spec inside single quotes."""
+    for char in "\\[]:":
+        text = text.replace(char, "\\" + char)
+    return text.replace("'", "'\\''")
+
+
+def _zsh_action(kind: str) -> str:
+    if kind.startswith("choice:"):
+        return f"({kind.partition(':')[2].replace('|', ' ')})"
+    return _ZSH_ACTIONS[kind]
+
+
+def _zsh_option(option: Option) -> str:
+    value = f":value:{_zsh_action(option.kind)}" if option.kind else ""
+    names = "{" + ",".join(option.names) + "}" if len(option.names) > 1 else option.names[0]
+    return f"'*'{names}'[{_zsh_text(option.help)}]{value}'"
+
+
+def _zsh_function(command: Command, commands: Sequence[Command]) -> list[str]:
+    name = "_".join(("_pybindctl", *command.words))
+    lines = [f"{name}() {{"]
+    options = list(map(_zsh_option, command.options))
+    if not command.below:
+        for at, kind in enumerate(command.arguments):
+            many = command.repeats and at == len(command.arguments) - 1
+            options.append(f"'{'*' if many else at + 1}:argument:{_zsh_action(kind)}'")
+        lines += _zsh_arguments(options)
+        return [*lines, "        && return", "}", ""]
+    helps = {c.words[-1]: c.help for c in commands if c.words[:-1] == command.words and c.words}
+    choices = " ".join(f'{below}\\:"{_zsh_choice(helps[below])}"' for below in command.below)
+    lines.append("    local curcontext=$curcontext state line")
+    lines += _zsh_arguments([*options, f"'1:command:(({choices}))'"], "-C")
+    lines += ["        '*::argument:->rest' && return", "    case $line[1] in"]
+    lines += [f"    {below}) {name}_{below} ;;" for below in command.below]
+    return [*lines, "    esac", "}", ""]
+
+
+def _zsh_choice(text: str) -> str:
+    return (
+        _zsh_text(text).replace('"', "").replace("\\:", "\\\\:").replace("(", "").replace(")", "")
+    )
+
+
+_FISH_VALUES = {
+    "user": "(__fish_complete_users)",
+    "who": "everyone (__fish_complete_users) (__fish_print_groups | string replace -r '^' @)",
+    "port": "(string match -rg '^([a-z][a-z0-9-]*)\\s' </etc/services)",
+    "folder": "(__fish_complete_directories)",
+    "program": "(__fish_complete_command)",
+}
+
+
+def fish(commands: Sequence[Command], runner: Command) -> str:
+    """Return the script for fish."""
+    lines = ["# pybind and pybindctl in fish: pybindctl completion fish | source", ""]
+    lines += ["complete -c pybind " + _fish_option(option) for option in runner.options]
+    valued = " ".join(name for option in runner.options if option.kind for name in option.names)
+    lines.append(f"complete -c pybind -x -a '(__fish_complete_subcommand -- {valued})'")
+    lines += ["", "complete -c pybindctl -f"]
+    for command in commands:
+        lines += _fish_command(command, commands)
+    return "\n".join(lines)
+
+
+def _fish_quote(text: str) -> str:
+    text = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _fish_option(option: Option) -> str:
+    words = [
+        f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names
+    ]
+    if option.kind:
+        words.append("-r" if option.kind == "file" else "-x")
+        words.append(_fish_values(option.kind))
+    return " ".join([*filter(None, words), "-d", _fish_quote(option.help)])
+
+
+def _fish_values(kind: str) -> str:
+    if kind.startswith("choice:"):
+        return "-a " + _fish_quote(kind.partition(":")[2].replace("|", " "))
+    return "-a " + _fish_quote(_FISH_VALUES[kind]) if kind in _FISH_VALUES else ""
+
+
+def _fish_command(command: Command, commands: Sequence[Command]) -> Iterator[str]:
+    seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in command.words)
+    if command.below:
+        unseen = f"not __fish_seen_subcommand_from {' '.join(command.below)}"
+        seen = f"{seen}; and {unseen}" if seen else unseen
+    head = f"complete -c pybindctl -n {_fish_quote(seen)}"
+    for option in command.options:
+        yield f"{head} {_fish_option(option)}"
+    for other in commands:
+        if other.words and other.words[:-1] == command.words:
+            yield f"{head} -a {other.words[-1]} -d {_fish_quote(other.help)}"
+    for kind in dict.fromkeys(command.arguments):
+        if kind == "file":
+            yield f"{head} -F"
+        elif kind != "any":
+            yield f"{head} {_fish_values(kind)}"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `pybindctl doctor` looks at in the kernel and in this process."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+
+from ... import diagnose
+from ...errors import PybindError
+from ...model import Address
+from ..ask import ask_as
+from ..errors import AdminError
+from . import filecaps
+from .installation import BROKEN, NOBODY, OK, WARNING, Finding
+
+
+def kernel() -> list[Finding]:
+    """Look at the kernel: its version, seccomp, Yama, and which ports are privileged."""
+    found = [_version(), _seccomp(), _yama(), _first_port()]
+    return [finding for finding in found if finding is not None]
+
+
+def _version() -> Finding:
+    release = os.uname().release
+    match = re.match(r"(\d+)\.(\d+)", release)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    if version < (5, 14):
+        text = f"Linux {release}: pybind needs 5.14 (SO_NETNS_COOKIE); it refuses every bind"
+        return Finding(BROKEN, "kernel", text, ("install a newer kernel",))
+    if version < (5, 19):
+        text = f"Linux {release}: the supervised mode (Go and static programs) needs 5.19"
+        return Finding(WARNING, "kernel", text, ("install a newer kernel",))
+    return Finding(OK, "kernel", f"Linux {release} (5.14 needed; 5.19 for the supervised mode)")
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _seccomp() -> Finding:
+    actions = (_read("/proc/sys/kernel/seccomp/actions_avail") or "").split()
+    if "user_notif" in actions:
+        return Finding(OK, "seccomp", "the kernel has user notifications")
+    text = "the kernel has no seccomp user notifications: no supervised mode here"
+    return Finding(WARNING, "seccomp", text, ("use a kernel with CONFIG_SECCOMP_FILTER",))
+
+
+def _yama() -> Finding:
+    scope = _read("/proc/sys/kernel/yama/ptrace_scope")
+    if scope is None:
+        return Finding(OK, "yama", "not in this kernel: nothing restricts the supervised mode")
+    if scope in ("0", "1"):
+        return Finding(OK, "yama", f"ptrace_scope is {scope}")
+    text = f"ptrace_scope is {scope}: the supervised mode cannot take a program's socket"
+    repair = "sysctl kernel.yama.ptrace_scope=1" + (" (at the next boot)" if scope == "3" else "")
+    return Finding(WARNING, "yama", text, (repair,))
+
+
+def _first_port() -> Finding | None:
+    topic, name = "privileged ports", "net.ipv4.ip_unprivileged_port_start"
+    start = int(_read("/proc/sys/net/ipv4/ip_unprivileged_port_start") or 1024)
+    if start == 0:
+        text = f"{name} is 0: every user may bind every port, nothing needs a grant"
+    elif start < 1024:
+        text = f"{name} is {start}: every user may bind ports from {start} on without a grant"
+    else:
+        return Finding(OK, topic, f"{name} is {start}: ports below {start} need a grant")
+    repair = f"sysctl -w {name}=1024  (and see /etc/sysctl.d)"
+    return Finding(WARNING, topic, text, (repair,))
+
+
+def process() -> list[Finding]:
+    """Look at what this process hands on to every program that is started from it."""
+    status = diagnose.own_status()
+    found = []
+    if status.get("NoNewPrivs") == "1":
+        text = "set here: no program started from this shell or unit can gain a capability"
+        found.append(Finding(BROKEN, "no_new_privs", text, ("start pybind outside of it",)))
+    else:
+        found.append(Finding(OK, "no_new_privs", "not set here"))
+    if int(status.get("CapBnd", "0"), 16) >> filecaps.NET_BIND_SERVICE & 1:
+        found.append(Finding(OK, "bounding set", "has CAP_NET_BIND_SERVICE"))
+    else:
+        text = "lacks CAP_NET_BIND_SERVICE here: the helper cannot gain it"
+        repair = "docker: --cap-add NET_BIND_SERVICE; systemd: CapabilityBoundingSet="
+        found.append(Finding(BROKEN, "bounding set", text, (repair,)))
+    if diagnose.in_user_namespace():
+        text, repair = diagnose.user_namespace()
+        found.append(Finding(BROKEN, "user namespace", text, (repair,)))
+    else:
+        found.append(Finding(OK, "user namespace", "the first one"))
+    if status.get("TracerPid", "0") != "0":
+        text = f"process {status['TracerPid']} traces this one: nothing gains a capability"
+        found.append(Finding(BROKEN, "tracer", text, ("run it without strace or gdb",)))
+    return found
+
+
+def proof() -> Finding:
+    """Ask the helper, as an ordinary user, whether it can gain its capability."""
+    topic, uid = "proof", NOBODY if os.geteuid() == 0 else os.getuid()
+    nothing = Address(socket.AF_INET, bytes(4), 0, 0, False)  # port 0 is never granted
+    try:
+        if os.geteuid() == 0:
+            reply = ask_as(NOBODY, NOBODY, (), [nothing])[0]
+        else:
+            reply = ask_as(uid, os.getgid(), os.getgroups(), [nothing])[0]
+    except (PybindError, AdminError) as error:
+        return Finding(BROKEN, topic, "; ".join(error.lines))
+    if not reply.capable:
+        text = f"the helper, started by uid {uid}, does not gain its capability"
+        return Finding(BROKEN, topic, text, diagnose.lost_capability())
+    return Finding(OK, topic, f"the helper, started by uid {uid}, gains its capability")

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What authbind would answer: its steps, walked in its own folder as the user in question.
+
+Whether a file is executable is the kernel's answer, by access(2), as for
+authbind's helper; so groups, lists and links count as they do there. Needs root.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ...model import Address
+from ...permissions.rule import Rule, address_name
+from ...permissions.who import Who, credentials
+from .. import child
+from .lists import Old, Question
+
+# The name of a byuid file -> what its lines grant, and why a line is not carried over or "".
+Meanings = dict[str, list[tuple[Rule, str]]]
+_HALF = 512  # from here on authbind wants the '!'
+
+
+def ask(root: str, meanings: Meanings, questions: list[Question]) -> list[Old]:
+    """Return authbind's answers. Raises Failed."""
+    by_who: dict[Who, list[int]] = {}
+    for at, question in enumerate(questions):
+        by_who.setdefault(question.who, []).append(at)
+    answers = [Old(False)] * len(questions)
+    for who, indexes in by_who.items():
+        addresses = [questions[at].address for at in indexes]
+        for at, answer in zip(indexes, ask_as(root, meanings, credentials(who), addresses)):
+            answers[at] = answer
+    return answers
+
+
+def ask_as(
+    root: str,
+    meanings: Meanings,
+    identity: tuple[int, int, tuple[int, ...]],
+    addresses: list[Address],
+) -> list[Old]:
+    """Return authbind's answers to a process of this uid, gid and groups."""
+    uid, gid, groups = identity
+
+    def work() -> list[Old]:
+        return [_answer(uid, meanings, address) for address in addresses]
+
+    # In the folder before the rights are given away: authbind's helper does it as root.
+    return [Old(*fields) for fields in child.answer_as(uid, gid, groups, work, folder=root)]
+
+
+def _answer(uid: int, meanings: Meanings, address: Address) -> Old:
+    mark = "!" if address.port >= _HALF else ""
+    for name in _flag_names(mark, address):
+        if os.access(name, os.X_OK):
+            return Old(True)
+        try:
+            os.stat(name)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            pass
+        return Old(False)
+    found = [why for rule, why in meanings.get(f"{mark}{uid}", []) if _covers(rule, address)]
+    return Old(bool(found), "" if "" in found else next(iter(found), ""))
+
+
+def _flag_names(mark: str, address: Address) -> list[str]:
+    text = socket.inet_ntop(address.family, address.addr)
+    spelled = [f"{text},"]
+    if address.family == socket.AF_INET:
+        spelled.insert(0, f"{text}:")
+    else:
+        spelled.append(address_name(address.addr, short=False) + ",")
+    names = [f"byport/{mark}{address.port}"]
+    return names + [f"byaddr/{mark}{word}{address.port}" for word in spelled]
+
+
+def _covers(rule: Rule, address: Address) -> bool:
+    return (
+        rule.family == address.family
+        and rule.port_min <= address.port <= rule.port_max
+        and rule.addr_min <= address.addr <= rule.addr_max
+    )

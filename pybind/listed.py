@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settles before the start whether the listed ports can be had: proof and words together."""
+
+from __future__ import annotations
+
+from . import binding, output, plan
+from .errors import Refused
+from .model import Address, Listed, Request
+
+
+def ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
+    """Prove, or with --check ask about, what is listed; raises Refused.
+
+    Returns whether anything is left that only the helper could bind.
+    """
+    check_outer_limit(request, environ)
+    needs = [_listed_needs_helper(listed, request) for listed in request.listed]
+    return any(needs)
+
+
+def check_outer_limit(request: Request, environ: tuple[bytes, ...]) -> None:
+    """Raise Refused for a port that a pybind around this one does not serve."""
+    for listed in request.listed:
+        if plan.outer_limit_excludes(listed, environ):
+            raise Refused(
+                f"port {listed.text} is not among the ports of the pybind that started this one",
+                "list it there too: nested, each --port only narrows",
+            )
+
+
+def no_such_family(address: Address) -> Refused:
+    """Return the refusal of an address that this host's kernel has no protocol for."""
+    from . import explain  # here and below: only where there is something to say
+
+    return Refused(f"{explain.what(address)}: this host has no such address family")
+
+
+def tell_granted(verdict: binding.Verdict, request: Request) -> None:
+    """Say what granted, where --check or --verbose asked for it."""
+    if not request.check and not request.verbose:
+        return
+    from . import explain
+
+    text = f"{explain.what(verdict.address)}: granted ({explain.granted_by(verdict.reply)})"
+    if request.check:
+        output.answer(text)
+    else:
+        output.say(text)
+
+
+def note_busy(verdict: binding.Verdict, request: Request) -> None:
+    """Say of a granted port that somebody holds it, where --check only asks."""
+    from . import explain
+
+    what = explain.what(verdict.address)
+    output.note(f"{what} is granted but busy now", quiet=request.quiet)
+
+
+def in_the_way(verdict: binding.Verdict, request: Request) -> bool:
+    """Tell whether somebody else's socket keeps the program from the port."""
+    address = verdict.address
+    if request.check and not verdict.busy:
+        return bool(binding.holders(address))
+    return verdict.busy and not (address.udp and binding.held_by_caller(address))
+
+
+def _listed_needs_helper(listed: Listed, request: Request) -> bool:
+    needed = False
+    for index, address in enumerate(binding.addresses(listed)):
+        verdict = binding.ask(address) if request.check else binding.prove(address)
+        if verdict is None:
+            if index == 0 and listed.addr is not None:
+                raise no_such_family(address)
+            continue
+        needed = needed or not verdict.plain
+        if verdict.granted and not in_the_way(verdict, request):
+            tell_granted(verdict, request)
+        else:
+            _tell_refused(verdict, request, required=index == 0)
+    return needed
+
+
+def _tell_refused(verdict: binding.Verdict, request: Request, *, required: bool) -> None:
+    """Note what the program can do without; raises Refused for the rest."""
+    from . import explain
+
+    if verdict.granted and request.check:
+        note_busy(verdict, request)
+    elif verdict.granted or required:
+        raise Refused(*explain.refusal(verdict))
+    else:
+        output.note(*explain.refusal(verdict), quiet=request.quiet)

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Owner, mode and access control list of a flag file: acl(5) without setfacl.
+
+What is written here changes the execute permission of one user, group or of
+all others, and nobody else's. Who is granted what is the helper's to say.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from typing import NamedTuple
+
+from .who import EVERYONE, GROUP, USER, Who, credentials, everyone, group_of, user_of
+
+# linux/posix_acl_xattr.h: a little-endian version, then entries sorted by tag and id.
+_VERSION, _ENTRY, _NO_ID = struct.pack("<I", 2), struct.Struct("<HHI"), 0xFFFFFFFF
+_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
+_NAMED = {_USER: "user", _GROUP: "group"}
+_X = 1
+_R = 4
+ACL_NAME = "system.posix_acl_access"
+
+
+class Access(NamedTuple):
+    """Who may use a flag file.
+
+    uid, gid: its owner and group. entries: (tag, id, permissions) sorted as in
+    acl(5); three of them where there is only a mode.
+    """
+
+    uid: int
+    gid: int
+    entries: tuple[tuple[int, int, int], ...]
+
+    @property
+    def mode(self) -> int:
+        """Return the permission bits that stat(2) shows: the mask stands for the group."""
+        found = self._found()
+        middle = found.get((_MASK, _NO_ID), found[_GROUP_OBJ, _NO_ID])
+        return found[_USER_OBJ, _NO_ID] << 6 | middle << 3 | found[_OTHER, _NO_ID]
+
+    @property
+    def extended(self) -> bool:
+        """Tell whether there is more than a mode."""
+        return len(self.entries) > 3
+
+    @property
+    def text(self) -> str:
+        """Return it for people: 0750 root's group 33, user:1000:--x."""
+        words = [f"mode {self.mode:04o} owner {self.uid} group {self.gid}"]
+        for tag, ident, perm in self.entries:
+            if tag in _NAMED:
+                bits = "".join(c if perm & b else "-" for c, b in (("r", 4), ("w", 2), ("x", 1)))
+                words.append(f"{_NAMED[tag]}:{ident}:{bits}")
+        return " ".join(words)
+
+    def _found(self) -> dict[tuple[int, int], int]:
+        return {(tag, ident): perm for tag, ident, perm in self.entries}
+
+    def effective(self) -> dict[tuple[int, int], int]:
+        """Return (tag, id) -> permissions, the mask applied."""
+        found = self._found()
+        mask = found.get((_MASK, _NO_ID), 7)
+        masked = (_USER, _GROUP_OBJ, _GROUP)
+        return {key: perm & mask if key[0] in masked else perm for key, perm in found.items()}
+
+
+def from_mode(mode: int, uid: int = 0, gid: int = 0) -> Access:
+    """Return the access of a file that has only a mode."""
+    bits = ((_USER_OBJ, mode >> 6), (_GROUP_OBJ, mode >> 3), (_OTHER, mode))
+    return Access(uid, gid, tuple((tag, _NO_ID, perm & 7) for tag, perm in bits))
+
+
+def read_access(path: str | int) -> Access | None:
+    """Return a flag file's access; None where the file is of no kind that can grant.
+
+    path: also a descriptor that is open for reading or writing. Raises OSError.
+    """
+    opened = isinstance(path, int)
+    status = os.stat(path, follow_symlinks=opened)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    try:
+        data = os.getxattr(path, ACL_NAME, follow_symlinks=opened)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+        return from_mode(status.st_mode, status.st_uid, status.st_gid)
+    entries = tuple(
+        (tag, ident, perm) for tag, perm, ident in _ENTRY.iter_unpack(data[len(_VERSION) :])
+    )
+    return Access(status.st_uid, status.st_gid, entries)
+
+
+def write_access(path: str, old: Access, new: Access) -> None:
+    """Change a flag file's mode, list or group. Raises OSError.
+
+    One system call, or two where the group changes and entries too: between
+    them the file lets in nobody whom neither old nor new lets in.
+    """
+    if old.gid != new.gid:
+        os.chown(path, -1, new.gid, follow_symlinks=False)
+    if old.entries != new.entries:
+        if old.extended or new.extended:
+            os.setxattr(path, ACL_NAME, _list_of(new), follow_symlinks=False)
+        else:
+            os.chmod(path, new.mode)
+    _check_kept(path, new)
+
+
+def give_access(fd: int, access: Access) -> None:
+    """Give a new file, which nobody can see yet, its owner, group and mode or list.
+
+    A default access control list of its folder has given it a list of its own
+    (acl(5), OBJECT CREATION), and chmod(2) would widen that: it goes first.
+    Raises OSError.
+    """
+    os.fchown(fd, access.uid, access.gid)
+    if access.extended:
+        os.setxattr(fd, ACL_NAME, _list_of(access))
+    else:
+        _remove_list(fd)
+        os.fchmod(fd, access.mode)
+    _check_kept(fd, access)
+
+
+def _remove_list(fd: int) -> None:
+    try:
+        os.removexattr(fd, ACL_NAME)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+
+
+def _check_kept(path: str | int, planned: Access) -> None:
+    """Raise OSError where a file is not as planned: some file systems keep no modes."""
+    found = read_access(path)
+    if found != planned:
+        is_now = found.text if found else "no regular file"
+        raise OSError(f"is not as it was written: planned {planned.text}, found {is_now}")
+
+
+def _list_of(access: Access) -> bytes:
+    return _VERSION + b"".join(_ENTRY.pack(tag, perm, at) for tag, at, perm in access.entries)
+
+
+def allows(access: Access, who: Who) -> bool:
+    """Tell whether `who` needs no entry: he has one, or has what all others have."""
+    found = access.effective()
+    own = _own_key(access, who)
+    if own in found:
+        return bool(found[own] & _X)
+    if who.kind == USER:
+        _, gid, more = credentials(who)
+        groups = {gid, *more}
+        matching = [
+            perm
+            for (tag, ident), perm in found.items()
+            if (tag == _GROUP and ident in groups) or (tag == _GROUP_OBJ and access.gid in groups)
+        ]
+        if matching and not any(perm & _X for perm in matching):
+            return False
+    return bool(found[_OTHER, _NO_ID] & _X)
+
+
+def holds(access: Access, who: Who) -> bool:
+    """Tell whether `who` himself has execute permission: not as one of a group or of all.
+
+    Root has none as the owner of a file: that is how files are made.
+    """
+    own = _own_key(access, who)
+    if own[0] in (_USER_OBJ, _GROUP_OBJ) and who.ident == 0:
+        return False
+    return bool(access.effective().get(own, 0) & _X)
+
+
+def only_everyones(access: Access) -> bool:
+    """Tell whether the file is as a grant to everyone makes it, and goes with that grant."""
+    return access == from_mode(0o755)
+
+
+def owned_by(access: Access, who: Who) -> bool:
+    """Tell whether `who` owns the file, and so could change its mode."""
+    return who.kind == USER and who.ident == access.uid
+
+
+def holders(access: Access) -> list[Who]:
+    """Return all but root for whom holds() is true."""
+    found = access.effective()
+    whos = [everyone()] if found[_OTHER, _NO_ID] & _X else []
+    users = [access.uid, *(ident for tag, ident in found if tag == _USER)]
+    groups = [access.gid, *(ident for tag, ident in found if tag == _GROUP)]
+    for who in (*map(user_of, users), *map(group_of, groups)):
+        if holds(access, who) and who not in whos:
+            whos.append(who)
+    return whos
+
+
+def with_grant(access: Access, who: Who) -> Access:
+    """Return the access with execute permission for `who`, and for nobody else."""
+    found = access.effective()  # what the mask held back stays away when the mask grows
+    key = _own_key(access, who)
+    found[key] = found.get(key, 0) | _X
+    return _made(access, found)
+
+
+def without_grant(access: Access, who: Who) -> Access | None:
+    """Return the access without what `who` himself was granted; None for no file at all.
+
+    A named entry goes as a whole: one without x would refuse what others have.
+    For the same reason the file's group changes where all others have it.
+    """
+    found = access.effective()
+    key = _own_key(access, who)
+    if key[0] in _NAMED:
+        del found[key]
+    elif who.kind == EVERYONE and only_everyones(access):
+        return None  # left there, it would refuse what rule files grant
+    elif key[0] == _GROUP_OBJ and found[_OTHER, _NO_ID] & _X:
+        return access._replace(gid=0)
+    else:
+        found[key] &= ~_X
+    return _made(access, found)
+
+
+def _own_key(access: Access, who: Who) -> tuple[int, int]:
+    if who.kind == EVERYONE:
+        return _OTHER, _NO_ID
+    if who.kind == GROUP:
+        return (_GROUP_OBJ, _NO_ID) if who.ident == access.gid else (_GROUP, who.ident)
+    return (_USER_OBJ, _NO_ID) if who.ident == access.uid else (_USER, who.ident)
+
+
+def _made(access: Access, found: dict[tuple[int, int], int]) -> Access:
+    """Return `found` as an Access, its mask made anew as setfacl makes it."""
+    found.pop((_MASK, _NO_ID), None)
+    if any(tag in _NAMED for tag, _ in found):
+        mask = 0
+        for (tag, _), perm in found.items():
+            mask |= perm if tag in (_USER, _GROUP_OBJ, _GROUP) else 0
+        # With an empty mask the kernel does not look at the list at all, and an
+        # entry that refuses one user would give way to what all others have.
+        found[_MASK, _NO_ID] = mask or _R
+    return access._replace(entries=tuple((*key, perm) for key, perm in sorted(found.items())))

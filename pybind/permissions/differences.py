@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shows changes to people and to programs: one line each, a unified diff, JSON."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from .access import Access
+from .writing import Change
+
+
+def summary(change: Change) -> list[str]:
+    """Return what a change did: the file, and each line that came (+) or went (-)."""
+    if isinstance(change.new, Access) and change.old is None:
+        return [f"made {change.path} ({change.new.text})"]
+    if isinstance(change.old, Access) and change.new is None:
+        return [f"removed {change.path}"]
+    verb = "made" if change.old is None else "removed" if change.new is None else "changed"
+    lines = difflib.unified_diff(_lines(change.old), _lines(change.new), n=0, lineterm="")
+    shown = [f"  {line[0]} {line[1:]}" for line in list(lines)[2:] if line[0] in "+-"]
+    return [f"{verb} {change.path}", *shown]
+
+
+def unified(changes: list[Change]) -> Iterator[str]:
+    """Yield the lines of one diff; a flag file's owner, mode and list stand for its contents."""
+    for change in changes:
+        old = change.path if change.old is not None else "/dev/null"
+        new = change.path if change.new is not None else "/dev/null"
+        yield from difflib.unified_diff(
+            _lines(change.old), _lines(change.new), old, new, lineterm=""
+        )
+
+
+def as_json(changes: list[Change]) -> list[dict[str, object]]:
+    """Return the changes for --json."""
+    return [
+        {"file": change.path, "before": _lines(change.old), "after": _lines(change.new)}
+        for change in changes
+    ]
+
+
+def _lines(content: bytes | Access | None) -> list[str]:
+    if content is None:
+        return []
+    if isinstance(content, Access):
+        return [content.text]
+    return content.decode("utf-8", "backslashreplace").splitlines()

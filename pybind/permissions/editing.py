@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a grant or a revocation changes in the permission files: edits a State.
+
+Everything that cannot be expressed is refused here, before anything is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from collections.abc import Callable, Iterable
+
+from ..admin.errors import Failed
+from ..model import MAPPED
+from ..paths import CONFIG_DIR
+from .access import Access, allows, from_mode, holders, holds, owned_by, with_grant, without_grant
+from .names import Flag, Rule, flag_name
+from .overlap import covered, meets, subtract_all
+from .spec import pieces, spec_text
+from .state import Placed, State, in_file, order
+from .who import EVERYONE, Who, everyone, group_of, rules_name, user_of
+
+FLAGS_MAX = 128  # flag files that one range for everyone may become
+_MAPPED_RULE = Rule(int(socket.AF_INET6), MAPPED + bytes(4), MAPPED + b"\xff" * 4, 0, 65535, None)
+
+
+def grant(state: State, who: Who, rule: Rule) -> None:
+    """Let `who` have `rule`. Raises Failed with the reason and a command; Invalid."""
+    for piece in pieces(rule):
+        if who.kind == EVERYONE:
+            _grant_everyone(state, piece)
+            continue
+        rest = _open_flags(state, who, piece, _flags(state, who, piece))
+        name = rules_name(who, "/!" in flag_name(piece))
+        rules = state.rules(name)
+        if not (rest == [piece] and piece in rules) and not covered(rest, rules):
+            state.add_rule(name, piece)
+
+
+def _flags(state: State, who: Who, rule: Rule) -> list[Placed]:
+    """Return the flag files that matter to `who`.
+
+    To a user or group those of everyone's do not: theirs must last when these go.
+    """
+    return state.flags(rule.port_min, rule.port_max, lasting=who.kind != EVERYONE)
+
+
+def _open_flags(state: State, who: Who, rule: Rule, flags: list[Placed]) -> list[Rule]:
+    """Let `who` pass where a flag file decides; returns what is left to other files."""
+    rest = [rule]
+    for flag, access, effective in flags:
+        if not meets(effective, rule):
+            continue
+        if covered(effective, [rule]):
+            if not holds(access, who):
+                state.set_access(flag, with_grant(access, who))
+        elif not allows(access, who):
+            raise _shadowed(who, rule, flag)
+        rest = subtract_all(rest, [flag.rule])
+    return rest
+
+
+def _shadowed(who: Who, rule: Rule, flag: Flag) -> Failed:
+    whole = spec_text(flag.rule)
+    return Failed(
+        f"{spec_text(rule)} cannot be granted to {who.text} alone: "
+        f"{CONFIG_DIR}/{flag.name} decides about all of {whole}",
+        f"to grant all of that: pybindctl grant {who.text} '{whole}'",
+    )
+
+
+def _grant_everyone(state: State, rule: Rule) -> None:
+    if rule.addr_min != rule.addr_max:
+        raise Failed(
+            f"{spec_text(rule)} cannot be granted to everyone: a flag file is for one address",
+            f"grant it to a group: pybindctl grant @GROUP '{spec_text(rule)}'",
+        )
+    count = rule.port_max - rule.port_min + 1
+    if count > FLAGS_MAX:
+        raise Failed(
+            f"{spec_text(rule)} cannot be granted to everyone: that would be {count} flag files "
+            f"(at most {FLAGS_MAX})",
+            f"grant it to a group, as one line: pybindctl grant @GROUP '{spec_text(rule)}'",
+            "or let the kernel give all ports below N away: "
+            "sysctl net.ipv4.ip_unprivileged_port_start=N",
+        )
+    for port in range(rule.port_min, rule.port_max + 1):
+        single = rule._replace(port_min=port, port_max=port)
+        flags = state.flags(port, port)
+        if covered([single], [part for at in flags if _is_open(at) for part in at.effective]):
+            continue
+        new = Flag(flag_name(single), single)
+        # A file that comes after the new one does not matter: the new one decides.
+        before = [at for at in flags if order(at.flag) <= order(new)]
+        rest = _open_flags(state, everyone(), single, before)
+        if rest:
+            state.set_access(new, from_mode(0o755))
+
+
+def _is_open(placed: Placed) -> bool:
+    return holds(placed.access, everyone())
+
+
+def revoke(state: State, who: Who, rule: Rule) -> None:
+    """Take `rule` from `who`: only what is granted to him himself, not to his groups.
+
+    Raises Failed, with the reason and a command, for what no file can express.
+    """
+    for piece in pieces(rule):
+        for flag in [placed.flag for placed in _flags(state, who, piece)]:
+            _close_flag(state, who, piece, flag)
+        if who.kind != EVERYONE:
+            name = rules_name(who, "/!" in flag_name(piece))
+            state.cut_rules(name, functools.partial(_common, piece))
+
+
+def _common(cut: Rule, line: Rule) -> list[Rule]:
+    return [cut] if meets([line], cut) else []
+
+
+def _close_flag(state: State, who: Who, rule: Rule, flag: Flag) -> None:
+    # Looked up anew: an earlier file that went leaves more to this one.
+    placed = next(at for at in _flags(state, who, flag.rule) if at.flag == flag)
+    if not meets([flag.rule], rule) or not holds(placed.access, who):
+        return
+    whole = covered([flag.rule], [rule]) or (
+        bool(placed.effective) and covered(placed.effective, [rule])
+    )
+    if whole:
+        if owned_by(placed.access, who):
+            raise _owned(who, flag)
+        state.set_access(flag, without_grant(placed.access, who))
+    elif meets(placed.effective, rule):
+        raise _indivisible(who, rule, placed)
+
+
+def _owned(who: Who, flag: Flag) -> Failed:
+    path = f"{CONFIG_DIR}/{flag.name}"
+    return Failed(
+        f"{path} belongs to {who.text}, who could make it executable again",
+        f"take it away: chown root '{path}'",
+    )
+
+
+def _indivisible(who: Who, rule: Rule, placed: Placed) -> Failed:
+    whole = spec_text(placed.flag.rule)
+    lines = [
+        f"{spec_text(rule)} cannot be revoked alone: {CONFIG_DIR}/{placed.flag.name} grants "
+        f"{who.text} all of {whole}"
+    ]
+    command = f"to revoke all of that: pybindctl revoke {who.text} '{whole}'"
+    rest = subtract_all(placed.effective, [rule])
+    alone = who.kind != EVERYONE or holders(placed.access) == [who]
+    if alone and who.kind == EVERYONE and all(part.addr_min == part.addr_max for part in rest):
+        command += "".join(f" && pybindctl grant everyone '{spec_text(part)}'" for part in rest)
+        command = command.replace("to revoke all of that", "revoke all and grant the rest")
+    return Failed(*lines, command)
+
+
+def overriding(state: State) -> dict[int, list[Rule]]:
+    """Return port -> what flag files decide there, so that no rule file is asked."""
+    found: dict[int, list[Rule]] = {}
+    for flag, _, _ in state.flags(1, 65535, lasting=True):
+        found.setdefault(flag.rule.port_min, []).append(flag.rule)
+    return found
+
+
+def rule_grants(state: State, name: str, flags: dict[int, list[Rule]]) -> list[Rule]:
+    """Return what a rule file grants. flags: from overriding()."""
+    return [part for rule in state.rules(name) for part in _in_effect(rule, flags)]
+
+
+def _in_effect(rule: Rule, flags: dict[int, list[Rule]]) -> list[Rule]:
+    if rule.port_max - rule.port_min < len(flags):
+        ports: Iterable[int] = range(rule.port_min, rule.port_max + 1)
+    else:
+        ports = (port for port in flags if rule.port_min <= port <= rule.port_max)
+    cuts = [cut for port in ports for cut in flags.get(port, ())]
+    if rule.addr_min.startswith(MAPPED) or rule.addr_max.startswith(MAPPED):
+        cuts.append(_MAPPED_RULE)  # judged as IPv4, so no IPv6 rule grants it
+    return subtract_all([rule], cuts)
+
+
+def prune(state: State, wanted: Callable[[Who], list[Rule]]) -> None:
+    """Take away all that is granted and not wanted: flag files first, they override the rest.
+
+    What a flag file grants goes as a whole: a grant of the wanted part comes after.
+    """
+    for flag in [placed.flag for placed in state.flags(1, 65535)]:
+        port = flag.rule.port_min
+        placed = next(at for at in state.flags(port, port) if at.flag == flag)
+        access: Access | None = placed.access
+        for who in holders(placed.access) if placed.effective else ():
+            if access is not None and not covered(placed.effective, wanted(who)):
+                if owned_by(placed.access, who):
+                    raise _owned(who, flag)
+                access = without_grant(access, who)
+        if access != placed.access:
+            state.set_access(flag, access)
+    flags = overriding(state)
+    for owner in state.owners():
+        who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
+        keep = wanted(who)
+        state.cut_rules(
+            owner.name, functools.partial(_excess, owner.name, flags, keep, frozenset(keep))
+        )
+
+
+def _excess(
+    name: str,
+    flags: dict[int, list[Rule]],
+    keep: list[Rule],
+    exactly: frozenset[Rule],
+    rule: Rule,
+) -> list[Rule]:
+    """Return what a line grants beyond `keep`. exactly: `keep`, where most are found at once."""
+    parts = [live for part in in_file(name, rule) for live in _in_effect(part, flags)]
+    return subtract_all([part for part in parts if part not in exactly], keep)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SPEC: `pybind --port`'s [ADDR:]PORT[/PROTO], and ranges and prefixes -> Rule.
+
+Such as 80, http, 443/tcp, 8000-8010, any:80, 127.0.0.1:80, [::1]:443/tcp,
+192.0.2.0/24:443, [2001:db8::]/32:443, 192.0.2.5-192.0.2.9:80,
+[2001:db8::5]-[2001:db8::9]:80.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from ..admin.errors import AdminError
+from ..model import MAPPED, Address
+from ..ports import parse_listed
+from .names import ANY, RESERVED_MAX, RESERVED_MIN, Broken, Rule, addresses_text, parse_line
+
+_SPEC = re.compile(
+    r"(?:(?P<low>\[[^\]]*\]|[^:\[\]/-]*)(?:/(?P<length>[^:]*)|-(?P<high>\[[^\]]*\]|[^:]*))?:)?"
+    r"(?P<ports>[^:/\[\]]*)(?P<protocol>/.*)?",
+    re.S,
+)
+_FORMS = "80, http, 443/tcp, 8000-8010, 127.0.0.1:80, [::1]:443, 192.0.2.0/24:443"
+
+
+def parse_spec(text: str) -> Rule:
+    """Return what one SPEC covers, as a rule for rule.rule_text().
+
+    Raises AdminError or pybind.errors.UsageError, with the part that is wrong.
+    """
+    match = _SPEC.fullmatch(text)
+    if match is None:
+        raise AdminError(f"bad port {text!r}: write one such as {_FORMS}")
+    ports = re.fullmatch("([0-9]+)-([0-9]+)", match["ports"])
+    words = [ports[1], ports[2]] if ports else [match["ports"]]
+    address, protocol = match["low"], match["protocol"] or ""
+    prefix = f"{address}:" if address is not None else ""
+    # The grammar and the messages for each single part are those of `pybind --port`.
+    first = parse_listed(f"{prefix}{words[0]}{protocol}")
+    last = parse_listed(f"{words[-1]}{protocol}")
+    if first.port > last.port:
+        raise AdminError(
+            f"bad port {text!r}: the range runs backwards; write {last.port}-{first.port}"
+        )
+    family, low, high = _addresses(text, match, first.addr)
+    if first.scope_id:
+        raise AdminError(
+            f"bad port {text!r}: a rule holds on every interface; leave out %"
+            + address.partition("%")[2].rstrip("]")
+        )
+    return Rule(family, low, high, first.port, last.port, first.protocol)
+
+
+def _addresses(text: str, match: re.Match[str], addr: bytes | None) -> tuple[int, bytes, bytes]:
+    length, last = match["length"], match["high"]
+    if addr is None:
+        if length is not None or last is not None:
+            raise AdminError(f"bad port {text!r}: a prefix or range needs an address before it")
+        return ANY, b"", b""
+    if addr.startswith(MAPPED):
+        return _mapped(text, addr, length, last)
+    family = int(socket.AF_INET if len(addr) == 4 else socket.AF_INET6)
+    word = socket.inet_ntop(family, addr)
+    if length is not None:
+        word += f"/{length}"
+    if last is not None:
+        high = parse_listed(f"{last}:1").addr
+        if high is None:
+            raise AdminError(f"bad port {text!r}: {last!r} is no address")
+        word += "-" + socket.inet_ntop(socket.AF_INET if len(high) == 4 else socket.AF_INET6, high)
+    rule = parse_line(f"{word},1".encode())
+    if not isinstance(rule, Rule):
+        why = rule.text if isinstance(rule, Broken) else "not an address"
+        raise AdminError(f"bad port {text!r}: {why}", *_host_bits(word, length))
+    return rule.family, rule.addr_min, rule.addr_max
+
+
+def _host_bits(word: str, length: str | None) -> tuple[str, ...]:
+    """Return the hint with the prefix that was probably meant, if there is one."""
+    address = word.partition("/")[0]
+    if length is None or not re.fullmatch("[0-9]{1,3}", length):
+        return ()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    addr = socket.inet_pton(family, address)
+    bits = len(addr) * 8
+    if int(length) > bits:
+        return ()
+    mask = (1 << bits) - (1 << (bits - int(length)))
+    network = (int.from_bytes(addr, "big") & mask).to_bytes(len(addr), "big")
+    if network == addr:
+        return ()
+    name = socket.inet_ntop(family, network)
+    return (f"the prefix is {f'[{name}]' if ':' in name else name}/{length}",)
+
+
+def _mapped(
+    text: str, addr: bytes, length: str | None, last: str | None
+) -> tuple[int, bytes, bytes]:
+    """Return the IPv4 address inside: as that the helper judges a mapped one."""
+    if length is not None or last is not None:
+        raise AdminError(f"bad port {text!r}: write a prefix or range of mapped addresses as IPv4")
+    return int(socket.AF_INET), addr[12:], addr[12:]
+
+
+def spec_text(rule: Rule) -> str:
+    """Return a rule as a SPEC that parse_spec() reads back: 192.0.2.0/24:443/tcp."""
+    tail = f"{rule.port_min}"
+    if rule.port_max != rule.port_min:
+        tail += f"-{rule.port_max}"
+    if rule.protocol:
+        tail += f"/{rule.protocol}"
+    if rule.family == ANY:
+        return tail
+    where = addresses_text(rule)
+    if rule.family == socket.AF_INET6:
+        where = re.sub(r"[0-9a-f:.]*:[0-9a-f:.]*", r"[\g<0>]", where)
+    return f"{where}:{tail}"
+
+
+def pieces(rule: Rule) -> list[Rule]:
+    """Split a rule at 511/512 and 1023/1024, where the names of the files change."""
+    borders = ((1, RESERVED_MIN - 1), (RESERVED_MIN, RESERVED_MAX), (RESERVED_MAX + 1, 65535))
+    found = []
+    for low, high in borders:
+        port_min, port_max = max(low, rule.port_min), min(high, rule.port_max)
+        if port_min <= port_max:
+            found.append(rule._replace(port_min=port_min, port_max=port_max))
+    return found
+
+
+def samples(rule: Rule) -> list[Address]:
+    """Return addresses whose check tells whether a rule holds: its corners.
+
+    Corners: first and last port and address, each protocol; ANY: 0.0.0.0 and ::.
+    The first of ::/0 is not a corner: who binds :: needs 0.0.0.0 too.
+    """
+    corners = [(rule.family, rule.addr_min), (rule.family, rule.addr_max)]
+    if rule.family == ANY:
+        corners = [(socket.AF_INET, bytes(4)), (socket.AF_INET6, bytes(16))]
+    elif rule.addr_min == bytes(16) != rule.addr_max:
+        corners[0] = (rule.family, bytes(15) + b"\1")
+    protocols = [rule.protocol] if rule.protocol else ["tcp", "udp"]
+    return [
+        Address(int(family), addr, 0, port, protocol == "udp")
+        for port in dict.fromkeys((rule.port_min, rule.port_max))
+        for family, addr in dict.fromkeys(corners)
+        for protocol in protocols
+    ]

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The permission files as they are and as they shall be: read, edited in memory, compared.
+
+Nothing is written here: State.changes() is what changes.commit() carries out.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from ..admin.errors import Failed
+from ..paths import CONFIG_DIR
+from .access import Access, only_everyones, read_access
+from .names import (
+    FILE_SIZE_MAX,
+    FOLDERS,
+    LINE_LEN_MAX,
+    Flag,
+    Owner,
+    Rule,
+    check_rules,
+    flag_name,
+    is_reserved,
+    parse,
+    parse_name,
+    read_rules,
+    rule_text,
+)
+from .overlap import subtract_all
+from .spec import pieces
+from .writing import Change
+
+
+class Placed(NamedTuple):
+    """A flag file and what it decides: its rule without what earlier files take from it."""
+
+    flag: Flag
+    access: Access
+    effective: list[Rule]
+
+
+class State:
+    """The files, read when they are first looked at. Raises Invalid, Failed, OSError."""
+
+    def __init__(self) -> None:
+        self._old_rules: dict[str, bytes | None] = {}
+        self._rules: dict[str, bytes | None] = {}
+        self._parsed: dict[str, list[Rule]] = {}
+        self._old_access: dict[str, Access] = {}
+        self._access: dict[str, Access] = {}
+        self._flags: dict[int, list[Flag]] = {}
+        for folder in FOLDERS[:2]:
+            for name in _names(folder):
+                entry = parse_name(folder, name)
+                if isinstance(entry, Flag):
+                    self._flags.setdefault(entry.rule.port_min, []).append(entry)
+
+    def owners(self) -> list[Owner]:
+        """Return the users and groups that have a rule file."""
+        entries = (parse_name(folder, name) for folder in FOLDERS[2:] for name in _names(folder))
+        return [entry for entry in entries if isinstance(entry, Owner)]
+
+    def flags(self, port_min: int, port_max: int, lasting: bool = False) -> list[Placed]:
+        """Return the flag files for these ports, each port's in the helper's order.
+
+        lasting: without those that a grant to everyone made and that go with it.
+        """
+        count = port_max - port_min + 1
+        ports = range(port_min, port_max + 1) if count < len(self._flags) else sorted(self._flags)
+        return [
+            placed
+            for port in ports
+            if port_min <= port <= port_max and port in self._flags
+            for placed in self._place(self._flags[port], lasting)
+        ]
+
+    def _place(self, flags: list[Flag], lasting: bool) -> Iterator[Placed]:
+        earlier: list[Rule] = []
+        for flag in sorted(flags, key=order):
+            access = self._access_of(flag.name)
+            if lasting and only_everyones(access):
+                continue
+            yield Placed(flag, access, subtract_all([flag.rule], earlier))
+            earlier.append(flag.rule)
+
+    def _access_of(self, name: str) -> Access:
+        if name not in self._access:
+            path = f"{CONFIG_DIR}/{name}"
+            access = read_access(path)
+            if access is None:
+                raise Failed(
+                    f"{path}: is no regular file, and so refuses its port to everybody",
+                    f"put it aside: mv '{path}' '{path}.old'",
+                )
+            self._access[name] = self._old_access[name] = access
+        return self._access[name]
+
+    def set_access(self, flag: Flag, access: Access | None) -> None:
+        """Change a flag file, make it (with a mode of root's), or remove it (None)."""
+        of_port = self._flags.setdefault(flag.rule.port_min, [])
+        if access is None:
+            del self._access[flag.name]
+            of_port.remove(flag)
+            if not of_port:
+                del self._flags[flag.rule.port_min]
+            return
+        if flag not in of_port:
+            of_port.append(flag)
+        self._access[flag.name] = access
+
+    def rules(self, name: str) -> list[Rule]:
+        """Return what the rule file covers that its name is for, line by line."""
+        if name not in self._parsed:
+            lines = parse(self.contents(name))
+            rules = [line.what for line in lines if isinstance(line.what, Rule)]
+            self._parsed[name] = [part for rule in rules for part in in_file(name, rule)]
+        return self._parsed[name]
+
+    def contents(self, name: str) -> bytes:
+        """Return the contents of a rule file, empty where there is none."""
+        if name not in self._rules:
+            self._rules[name] = self._old_rules[name] = read_rules(name)
+        return self._rules[name] or b""
+
+    def add_rule(self, name: str, rule: Rule) -> None:
+        """Append a line to a rule file."""
+        data = self.contents(name)
+        if data and not data.endswith(b"\n"):
+            data += b"\n"
+        data += rule_text(rule).encode() + b"\n"
+        if len(data) > FILE_SIZE_MAX:
+            check_rules(name, data)
+        self.rules(name).extend(in_file(name, rule))
+        self._rules[name] = data
+
+    def cut_rules(self, name: str, cuts: Callable[[Rule], list[Rule]]) -> None:
+        """Take cuts(rule) out of every rule of a file; lines without stay as they are."""
+        lines: list[bytes] = []
+        changed = False
+        for line in parse(self.contents(name)):
+            gone = cuts(line.what) if isinstance(line.what, Rule) else []
+            if gone and isinstance(line.what, Rule):
+                lines.extend(_cut_line(line.raw, subtract_all([line.what], gone)))
+                changed = True
+            else:
+                lines.append(line.raw)
+        if changed:
+            data = b"".join(line + b"\n" for line in lines)
+            check_rules(name, data)
+            self._rules[name] = data or None
+            self._parsed.pop(name, None)
+
+    def changes(self) -> list[Change]:
+        """Return what differs from the files as they were read: grants first."""
+        changes = [
+            Change(name, self._old_rules[name], new)
+            for name, new in sorted(self._rules.items())
+            if new != self._old_rules[name]
+        ]
+        for name in sorted({*self._old_access, *self._access}):
+            old, new = self._old_access.get(name), self._access.get(name)
+            if old != new:
+                changes.append(Change(name, old, new))
+        return changes
+
+
+def order(flag: Flag) -> tuple[bool, bool, bool]:
+    """Return a key that sorts the flag files of one port and address as the helper asks them."""
+    canonical = flag.name == flag_name(flag.rule)
+    first_form = canonical == (flag.rule.family != socket.AF_INET)  # IPv4: ADDRESS:PORT first
+    return flag.name.startswith("byaddr/"), flag.rule.protocol is None, not first_form
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(f"{CONFIG_DIR}/{folder}")
+    except FileNotFoundError:
+        return []
+
+
+def in_file(name: str, rule: Rule) -> list[Rule]:
+    """Return the parts of a rule that count in rule file `name`, with its '!' or without."""
+    reserved = "/!" in name
+    return [part for part in pieces(rule) if is_reserved(part.port_min) == reserved]
+
+
+def _cut_line(raw: bytes, rest: list[Rule]) -> list[bytes]:
+    """Return the lines for what is left of one. Its comment stays, alone if need be."""
+    body, mark, comment = raw.partition(b"#")
+    lines = [rule_text(part).encode() for part in rest]
+    if not mark:
+        return lines
+    blanks = body[len(body.rstrip(b" \t")) :]
+    if lines and len(lines[0] + blanks + mark + comment) <= LINE_LEN_MAX:
+        lines[0] += blanks + mark + comment
+        return lines
+    return [mark + comment, *lines]

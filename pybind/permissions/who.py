@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""WHO: a user, a @group or everyone; names become numbers here and nowhere else."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import re
+from typing import NamedTuple
+
+from ..admin import ask
+from ..admin.errors import AdminError
+
+USER, GROUP, EVERYONE = "user", "group", "everyone"
+NOBODY = 65534  # stands for "somebody without any grant of their own"
+_ID_MAX = 2**32 - 2
+
+
+class Who(NamedTuple):
+    """Whom a grant is for.
+
+    kind: USER, GROUP or EVERYONE. ident: uid or gid, NOBODY for EVERYONE.
+    name: as in passwd(5) or group(5), the number where there is no name.
+    """
+
+    kind: str
+    ident: int
+    name: str
+
+    @property
+    def text(self) -> str:
+        """Return it as WHO is typed: alice, @www-data, everyone."""
+        return f"@{self.name}" if self.kind == GROUP else self.name
+
+    @property
+    def described(self) -> str:
+        """Return it for messages: alice (uid 1000)."""
+        if self.kind == EVERYONE:
+            return self.name
+        return f"{self.text} ({'uid' if self.kind == USER else 'gid'} {self.ident})"
+
+
+def parse_who(text: str) -> Who:
+    """Return whom `text` names: a user or uid, @ and a group or gid, or everyone.
+
+    Raises AdminError, with what is unknown.
+    """
+    if text == EVERYONE:
+        return everyone()
+    if text.startswith("@"):
+        return group(text[1:])
+    return user(text)
+
+
+def everyone() -> Who:
+    """Return the Who for every user of this host."""
+    return Who(EVERYONE, NOBODY, EVERYONE)
+
+
+def user(text: str) -> Who:
+    """Return the Who of a user's name or number. Raises AdminError."""
+    if re.fullmatch("[0-9]+", text):
+        return user_of(_ident(text, "uid"))
+    try:
+        return Who(USER, pwd.getpwnam(text).pw_uid, text)
+    except (KeyError, ValueError):  # ValueError: a NUL or a character that no name has
+        pass
+    hint = "users: getent passwd"
+    try:
+        grp.getgrnam(text)
+        hint = f"there is a group of that name: write @{text}"
+    except (KeyError, ValueError):
+        pass
+    raise AdminError(f"no user {text!r} on this host", hint)
+
+
+def group(text: str) -> Who:
+    """Return the Who of a group's name or number. Raises AdminError."""
+    if re.fullmatch("[0-9]+", text):
+        return group_of(_ident(text, "gid"))
+    try:
+        return Who(GROUP, grp.getgrnam(text).gr_gid, text)
+    except (KeyError, ValueError):
+        raise AdminError(f"no group {text!r} on this host", "groups: getent group") from None
+
+
+def user_of(uid: int) -> Who:
+    """Return the Who of a uid; without a name in passwd(5) the number is the name."""
+    try:
+        return Who(USER, uid, pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return Who(USER, uid, str(uid))
+
+
+def group_of(gid: int) -> Who:
+    """Return the Who of a gid; without a name in group(5) the number is the name."""
+    try:
+        return Who(GROUP, gid, grp.getgrgid(gid).gr_name)
+    except KeyError:
+        return Who(GROUP, gid, str(gid))
+
+
+def _ident(text: str, what: str) -> int:
+    ident = int(text) if len(text) <= 10 else _ID_MAX + 1
+    if ident > _ID_MAX:
+        raise AdminError(f"{what} {text} is out of range (0 to {_ID_MAX})")
+    return ident
+
+
+def rules_name(who: Who, reserved: bool) -> str:
+    """Return the rule file of a user or group: byuser/1000, byuser/!1000, bygroup/33."""
+    folder = "byuser" if who.kind == USER else "bygroup"
+    return f"{folder}/{'!' if reserved else ''}{who.ident}"
+
+
+def credentials(who: Who) -> tuple[int, int, tuple[int, ...]]:
+    """Return uid, gid and supplementary groups of a process to ask the helper as.
+
+    A user: with the groups of a new login. A group: nobody, in that group only.
+    """
+    if who.kind == GROUP:
+        return NOBODY, who.ident, ()
+    if who.kind == EVERYONE:
+        return NOBODY, NOBODY, ()
+    identity = ask.identity_of(who.ident)
+    return identity.uid, identity.gid, identity.groups

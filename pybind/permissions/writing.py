@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes the permission files: all of a set of changes or none, each file whole.
+
+Every new content is written and synced beside its file before the first file
+is replaced; replacing is rename(2). After an error what was replaced is put
+back; after a kill every file is old or new, and the next run removes the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..admin.errors import Failed, NeedsRoot
+from ..paths import CONFIG_DIR
+from .access import Access, from_mode, give_access, write_access
+from .names import FOLDERS, LEFT_OVER
+
+_NEW, _OLD = LEFT_OVER
+_LOCK = f"{CONFIG_DIR}/.pybindctl.lock"
+
+
+class Change(NamedTuple):
+    """One file (name: below CONFIG_DIR) before and after; None: there is none.
+
+    bytes: the contents of a rule file. Access: of a flag file.
+    """
+
+    name: str
+    old: bytes | Access | None
+    new: bytes | Access | None
+
+    @property
+    def path(self) -> str:
+        """Return the whole path."""
+        return f"{CONFIG_DIR}/{self.name}"
+
+
+def need_root() -> None:
+    """Raise NeedsRoot for everybody else."""
+    if os.geteuid() != 0:
+        raise NeedsRoot(
+            "only root can change grants; nothing was changed", "as root: the same command"
+        )
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Hold the lock that makes one pybindctl at a time read and write; waits for it.
+
+    A file of its own that only root can open: anybody may flock(2) a folder
+    that he can read.
+    """
+    need_root()
+    with _as_failure(CONFIG_DIR):
+        fd = _lock()
+    try:
+        with _as_failure(CONFIG_DIR):
+            for path in left_over():
+                os.unlink(path)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(_LOCK)
+        os.close(fd)
+
+
+def _lock() -> int:
+    while True:
+        fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        # Whoever held it has unlinked it: then this is a lock on nothing.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(fd), os.stat(_LOCK)):
+                return fd
+        os.close(fd)
+
+
+def left_over() -> list[str]:
+    """Return what a run that was killed left beside the permission files."""
+    found = []
+    for folder in FOLDERS:
+        with contextlib.suppress(OSError):
+            found += [
+                f"{CONFIG_DIR}/{folder}/{name}"
+                for name in os.listdir(f"{CONFIG_DIR}/{folder}")
+                if name.startswith(".") and name.endswith(LEFT_OVER)
+            ]
+    return found
+
+
+def commit(changes: list[Change]) -> None:
+    """Carry out all changes, or none. Raises Failed with the reason; needs locked()."""
+    undo: list[Change] = []
+    current = CONFIG_DIR
+    try:
+        for change in changes:
+            current = change.path
+            _stage(change)
+        for change in changes:
+            current = change.path
+            undo.append(change)
+            _replace(change)
+        _sync_folders(changes)
+    except BaseException as error:
+        _undo(undo)
+        for change in changes:
+            _discard(change)
+        if isinstance(error, OSError):
+            raise _failed(current, error) from error
+        raise
+    for change in changes:
+        _discard(change)
+
+
+def _beside(change: Change, suffix: str) -> str:
+    folder, _, name = change.path.rpartition("/")
+    return f"{folder}/.{name}{suffix}"
+
+
+def _is_in_place(change: Change) -> bool:
+    """Tell whether only a mode or list changes: one system call, nothing to rename."""
+    return isinstance(change.old, Access) and isinstance(change.new, Access)
+
+
+def _stage(change: Change) -> None:
+    if change.new is None or _is_in_place(change):
+        return
+    folder = os.path.dirname(change.path)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o755)
+        os.chmod(folder, 0o755)  # whatever the umask
+    data = change.new if isinstance(change.new, bytes) else b""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(_beside(change, _NEW), flags, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        if isinstance(change.new, Access):
+            give_access(file.fileno(), change.new)
+        else:
+            give_access(file.fileno(), from_mode(0o644))
+        os.fsync(file.fileno())
+
+
+def _replace(change: Change) -> None:
+    if isinstance(change.old, Access) and isinstance(change.new, Access):
+        write_access(change.path, change.old, change.new)
+        return
+    if change.old is not None:
+        os.link(change.path, _beside(change, _OLD), follow_symlinks=False)
+    if change.new is None:
+        os.unlink(change.path)
+    else:
+        os.rename(_beside(change, _NEW), change.path)
+
+
+def _undo(done: list[Change]) -> None:
+    for change in reversed(done):
+        with contextlib.suppress(OSError):
+            if isinstance(change.old, Access) and isinstance(change.new, Access):
+                write_access(change.path, change.new, change.old)
+            elif change.old is not None:
+                os.rename(_beside(change, _OLD), change.path)
+            elif not os.path.lexists(_beside(change, _NEW)):  # else it was not renamed yet
+                os.unlink(change.path)
+    with contextlib.suppress(OSError):
+        _sync_folders(done)
+
+
+def _discard(change: Change) -> None:
+    for suffix in LEFT_OVER:
+        with contextlib.suppress(OSError):
+            os.unlink(_beside(change, suffix))
+
+
+def _sync_folders(changes: list[Change]) -> None:
+    for folder in sorted({os.path.dirname(change.path) for change in changes}):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def _as_failure(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _failed(path, error) from error
+
+
+def _failed(path: str, error: OSError) -> Failed:
+    why = os.strerror(error.errno) if error.errno else str(error)
+    hints = {
+        errno.ENOSPC: f"make room: df -h {CONFIG_DIR}; df -i {CONFIG_DIR}",
+        errno.EDQUOT: f"make room: df -h {CONFIG_DIR}",
+        errno.EROFS: f"make it writable: mount -o remount,rw $(findmnt -nT {CONFIG_DIR} -o TARGET)",
+        errno.ENOENT: f"to make the folders: install -d -m 0755 {CONFIG_DIR} "
+        + " ".join(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS),
+        errno.EOPNOTSUPP: "its file system keeps no access control lists (mount option acl)",
+        errno.EPERM: f"is it immutable? lsattr -d '{path}'",
+    }
+    hint = hints.get(error.errno or 0)
+    return Failed(f"{path}: {why}; nothing was changed", *([hint] if hint else []))

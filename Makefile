@@ -57,6 +57,14 @@ LIBRARY_FLAGS = $(COMMON) $(NO_OUTLINE) -U_FORTIFY_SOURCE -fPIC -ffreestanding -
                -DLIBRARY_PATH='"$(LIBRARY)"'
 STARTER_FLAGS = $(COMMON) -Wno-vla -static -Wl,-z,relro,-z,noexecstack,--build-id -DPYTHON='"$(PYTHON)"'
 
+# What pybindd(8) loads into the kernel. Everything else is built without it.
+BPF_CLANG   ?= clang
+BPF_FLAGS    = -target bpf -O2 -g -Wall -Wextra -Wno-unused-parameter $(WERROR) -I/usr/include/$(MULTIARCH) \
+               -fdebug-compilation-dir=.
+BPF_BUILDS  := $(shell printf '\043include <linux/bpf.h>\n\043include <bpf/bpf_core_read.h>\n' | \
+                 $(BPF_CLANG) -target bpf -I/usr/include/$(MULTIARCH) -E -x c - >/dev/null 2>&1 && echo yes)
+BPF          = $(if $(BPF_BUILDS),$(BUILD)/pybind.bpf.o,no-bpf)
+
 HELPER_SRC  = $(wildcard helpers/helper/*.c)
 LIBRARY_SRC = $(wildcard helpers/preload/*.c)
 HEADERS     = helpers/protocol.h $(wildcard helpers/helper/*.h helpers/preload/*.h)
@@ -70,7 +78,7 @@ AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
 AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
 
 all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/authbind $(BUILD)/pybindctl \
-     $(BUILD)/paths.py pybind/_wire.py
+     $(BUILD)/paths.py pybind/_wire.py $(BPF)
 
 # Paths are compiled in: other paths are another build.
 $(BUILD)/settings: FORCE
@@ -85,6 +93,13 @@ $(BUILD)/pybind-helper: $(HELPER_SRC) $(HEADERS) $(BUILD)/settings
 
 $(BUILD)/libpybind.so: $(LIBRARY_SRC) $(HEADERS) $(BUILD)/settings
 	$(CC) $(LIBRARY_FLAGS) -o $@ $(LIBRARY_SRC)
+
+$(BUILD)/pybind.bpf.o: $(wildcard helpers/kernel/*) $(BUILD)/settings
+	$(BPF_CLANG) $(BPF_FLAGS) -c -o $@ helpers/kernel/pybind.bpf.c
+
+no-bpf:
+	@echo "pybindd will not be able to run: the kernel's part of it needs clang and the headers of" >&2
+	@echo "libbpf to be built (apt-get install clang libbpf-dev). Everything else is built." >&2
 
 $(BUILD)/pybind: helpers/starter.c $(BUILD)/settings
 	$(HELPER_CC) $(STARTER_FLAGS) -DNAME='"pybind"' -DFAILED=125 -DSTART_PY='"$(SHARE)/start.py"' \
@@ -233,4 +248,4 @@ clean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all install install-authbind-compat uninstall demo test prove prove-short test-programs bench deb rpm test-deb lint clean FORCE
+.PHONY: all no-bpf install install-authbind-compat uninstall demo test prove prove-short test-programs bench deb rpm test-deb lint clean FORCE

@@ -10,3 +10,8 @@ REINSTALL = "make install  (in pybind's source folder; after pip: pybindctl setu
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"
 STARTERS = (PREFIX + "/bin/pybind", PREFIX + "/bin/authbind")
 LIBRARY = PREFIX + "/lib/pybind/libpybind.so"
+
+BPF_OBJECT = PREFIX + "/lib/pybind/pybind.bpf.o"  # what pybindd loads into the kernel
+PYBINDD_SOCKET = "/run/pybindd.sock"  # root's; pybindd.py speaks to it
+PYBINDD_STATUS = "/run/pybindd.json"  # for everybody to read
+PYBINDD_LOCK = "/run/pybindd.lock"

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
+ *
+ * Who binds: the credentials of the calling thread at this moment, as the
+ * kernel has them (task->cred: for io_uring those of its personality).
+ */
+#ifndef PYBIND_CALLER_H
+#define PYBIND_CALLER_H
+
+#define CAP_NET_BIND_SERVICE 10
+#define GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel, which keeps the list sorted */
+#define GROUP_STEPS 17   /* halvings of that many */
+#define NAMESPACES_MAX 33
+
+struct caller {
+    __u64 groups; /* address of the first of them in the kernel */
+    __u32 group_count;
+    __u32 uid, gid;
+    __u32 owner;   /* of the outermost user namespace that is not pybindd's, else the uid */
+    __u8 foreign;  /* in a user namespace other than pybindd's */
+    __u8 capable;  /* the kernel will not ask us */
+    __u8 two_fold; /* real and effective ids differ */
+};
+
+static __always_inline bool has_capability(const struct cred *cred)
+{
+    __u64 set = 0;
+
+    if (bpf_core_read(&set, sizeof set, &cred->cap_effective) != 0)
+        return false;
+    if (bpf_core_type_exists(struct kernel_cap_struct))
+        set = *(__u32 *)&set;
+    return set & 1ull << CAP_NET_BIND_SERVICE;
+}
+
+/* Whom the log's limit counts a foreign namespace for: a user with many
+ * subordinate ids must not have as many shares. */
+struct outermost {
+    __u64 namespace;
+    __u32 userns_inum, owner;
+};
+
+static long outermost_step(__u32 i, struct outermost *o)
+{
+    struct user_namespace *namespace = (void *)o->namespace, *parent = NULL;
+    __u32 inum = 0;
+    kuid_t owner = {0};
+
+    if (!READ(inum, namespace->ns.inum) || inum == o->userns_inum ||
+        !READ(owner, namespace->owner) || !READ(parent, namespace->parent) || !parent)
+        return 1;
+    o->owner = owner.val;
+    o->namespace = (__u64)parent;
+    return 0;
+}
+
+/* False: something could not be read, and then nothing may be granted. */
+__noinline int caller_read(struct caller *c, __u32 userns_inum)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    __u64 ids = bpf_get_current_uid_gid();
+    const struct cred *cred = NULL;
+    struct user_namespace *userns = NULL;
+    struct group_info *groups = NULL;
+    kuid_t uid = {0}, euid = {0};
+    kgid_t gid = {0}, egid = {0};
+    __u32 flags = 0, inum = 0;
+    int count = 0;
+
+    if (!c || !task || !READ(flags, task->flags) || flags & PF_KTHREAD ||
+        !READ(cred, task->cred) || !cred || !READ(uid, cred->uid) || !READ(euid, cred->euid) ||
+        !READ(gid, cred->gid) || !READ(egid, cred->egid) || !READ(userns, cred->user_ns) ||
+        !userns || !READ(inum, userns->ns.inum) || inum == 0 || !READ(groups, cred->group_info) ||
+        !groups || !READ(count, groups->ngroups) || count < 0 || count > GROUPS_MAX)
+        return false;
+    if (uid.val != (__u32)ids || gid.val != ids >> 32)
+        return false; /* two ways to ask, one answer */
+    c->uid = uid.val;
+    c->gid = gid.val;
+    c->two_fold = uid.val != euid.val || gid.val != egid.val;
+    c->group_count = count;
+    c->groups = (__u64)groups + bpf_core_field_offset(struct group_info, gid);
+    c->foreign = inum != userns_inum;
+    c->capable = !c->foreign && has_capability(cred);
+    c->owner = c->uid;
+    if (c->foreign) {
+        struct outermost o = {.namespace = (__u64)userns, .userns_inum = userns_inum};
+        bpf_loop(NAMESPACES_MAX, outermost_step, &o, 0);
+        c->owner = o.owner;
+    }
+    return true;
+}
+
+static __always_inline bool caller_group(__u64 groups, __u32 i, __u32 *gid)
+{
+    return bpf_probe_read_kernel(gid, sizeof *gid, (void *)(groups + i * sizeof *gid)) == 0;
+}
+
+enum membership { OUTSIDE, MEMBER, UNKNOWN };
+
+/* As the kernel's groups_search(): by halves, in a list that it keeps sorted. */
+__noinline int caller_in_group(struct caller *c, __u32 gid)
+{
+    if (!c)
+        return UNKNOWN;
+    if (c->gid == gid)
+        return MEMBER;
+    __u32 low = 0, high = c->group_count;
+    for (int step = 0; step < GROUP_STEPS && low < high; step++) {
+        __u32 middle = (low + high) / 2, found = 0;
+        if (!caller_group(c->groups, middle, &found))
+            return UNKNOWN;
+        if (found == gid)
+            return MEMBER;
+        if (found < gid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return OUTSIDE;
+}
+
+#endif

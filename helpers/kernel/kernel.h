@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
+ *
+ * The kernel's own structs, with the few members that are looked at.  Where a
+ * member lies in the running kernel is found when the programs are loaded, from
+ * the kernel's BTF (CO-RE): one object file serves every kernel.
+ */
+#ifndef PYBIND_KERNEL_H
+#define PYBIND_KERNEL_H
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+    unsigned int val;
+} kuid_t;
+
+typedef struct {
+    unsigned int val;
+} kgid_t;
+
+struct ns_common {
+    unsigned int inum;
+};
+
+struct user_namespace {
+    struct user_namespace *parent;
+    kuid_t owner;
+    struct ns_common ns;
+};
+
+struct group_info {
+    int ngroups;
+    kgid_t gid[1];
+};
+
+/* Two words before Linux 6.3, one number since. */
+struct kernel_cap_struct {
+    __u32 cap[2];
+};
+
+struct cred {
+    kuid_t uid, euid;
+    kgid_t gid, egid;
+    struct kernel_cap_struct cap_effective;
+    struct user_namespace *user_ns;
+    struct group_info *group_info;
+};
+
+struct task_struct {
+    unsigned int flags;
+    const struct cred *cred;
+};
+
+struct netns_ipv4 {
+    int sysctl_ip_prot_sock;
+};
+
+struct net {
+    struct netns_ipv4 ipv4;
+};
+
+typedef struct {
+    struct net *net;
+} possible_net_t;
+
+struct sock_common {
+    possible_net_t skc_net;
+};
+
+struct sock {
+    struct sock_common __sk_common;
+};
+
+/* What the context of a bind program is in the kernel. */
+struct bpf_sock_addr_kern {
+    struct sock *sk;
+};
+
+#pragma clang attribute pop
+
+#define PF_KTHREAD 0x00200000
+
+/* A read of the kernel's memory that fails leaves zeros, and zeros look like
+ * root: whoever reads must look at the result. */
+#define READ(into, from) (bpf_core_read(&(into), sizeof(into), &(from)) == 0)
+
+/* One load, of what pybindd may be storing at this moment. */
+#define READ_ONCE(from) (*(volatile typeof(from) *)&(from))
+
+#endif

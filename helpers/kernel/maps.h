@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
+ *
+ * The maps, and what is kept between the steps of one bind.
+ */
+#ifndef PYBIND_MAPS_H
+#define PYBIND_MAPS_H
+
+#define INNER(kind, key_type, value_type, flags) \
+    struct { \
+        __uint(type, kind); \
+        __uint(max_entries, 1); \
+        __uint(map_flags, flags); \
+        __uint(key_size, sizeof(key_type)); \
+        __uint(value_size, sizeof(value_type)); \
+    }
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __type(key, __u32);
+    __type(value, struct control);
+} control SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, SLOTS);
+    __type(key, __u32);
+    __array(values, INNER(BPF_MAP_TYPE_HASH, struct name, struct file, 0));
+} names SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, SLOTS);
+    __type(key, __u32);
+    __array(values, INNER(BPF_MAP_TYPE_ARRAY, __u32, union detail, BPF_F_INNER_MAP));
+} details SEC(".maps");
+
+/* What was granted to a socket and not bound yet: post_bind must find exactly
+ * this.  Once there it stays with the socket; port 0 says that nothing is open. */
+struct note {
+    __u64 addr_high, addr_low;
+    __u32 file;
+    __u16 port;
+    __u8 family;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct note);
+} notes SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 1 << 20);
+} records SEC(".maps");
+
+/* How much of the log each user has used in this second. */
+struct whose {
+    __u32 uid;
+    __u32 granted;
+};
+
+struct budget {
+    __u64 since_ns;
+    __u64 used, lost;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct whose);
+    __type(value, struct budget);
+} budgets SEC(".maps");
+
+#endif

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a running pybindd says of itself, and waiting until a change is in force.
+
+Two ways to ask, both in /run, where only root can put anything:
+
+- PYBINDD_STATUS, a file of JSON that everybody can read. pybindd writes it anew
+  with each table and removes it when it ends; after a kill it stays behind, so
+  the process that it names has to be looked for.
+- PYBINDD_SOCKET, a stream socket that only root can connect to. One line is
+  sent, `sync` or `status`; the answer is one JSON object, then the end.
+
+The fields of both answers:
+
+    pid, started       the process, and its start time in clock ticks (proc(5), field 22)
+    version            of pybind
+    since              when it began to serve, ISO 8601 with offset
+    cgroup             the control group that it is attached to
+    in_force           true while the kernel grants by the table
+    why_not            null, or why nothing is granted (an unsafe folder, a table that failed)
+    table              how many tables there have been: grows with each change
+    changed            when the table that counts was put in force, ISO 8601
+    flag_files, rule_files, lines    what the table holds
+    left               [{"name": "byport/80", "why": "has 2 hard links"}, ...]: at most 100
+                       files that the table does not judge; the helper does
+    left_count         how many there are
+    unlogged           records that the log's limits kept back
+
+`sync` answers when everything that was written before it was sent is in force,
+or with in_force false and why_not. The log is syslog's (facility authpriv, tag
+pybindd), one line for each grant and refusal:
+
+    granted uid=1000 tcp 0.0.0.0:80 by=byport/80 pid=4711 comm="java"
+    refused uid=1000 udp [::1]:53 by=byuser/1000 pid=4711 comm="named" why="..."
+
+`by` is - where no file decided. A process in a user namespace of its own has
+`userns=other` behind its uid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from .paths import PYBINDD_SOCKET, PYBINDD_STATUS
+
+PATIENCE_S = 10.0
+_START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name
+
+
+class NotAnswering(Exception):
+    """pybindd runs and did not answer; args[0] says what was tried and what came of it."""
+
+
+def status() -> dict[str, Any] | None:
+    """Return what the running pybindd says of itself; None where none runs.
+
+    Needs no privilege. Raises OSError where the file cannot be read.
+    """
+    try:
+        with open(PYBINDD_STATUS, "rb") as file:
+            said: dict[str, Any] = json.load(file)
+    except (FileNotFoundError, ValueError):
+        return None
+    return said if start_time(said.get("pid", 0)) == said.get("started") else None
+
+
+def start_time(pid: int) -> int | None:
+    """Return a process's start time in clock ticks since boot; None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[_START_TIME])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def sync(patience_s: float = PATIENCE_S) -> dict[str, Any] | None:
+    """Wait until everything that was written so far is in force; root only.
+
+    Returns the answer, whose in_force the caller has to look at; None where no
+    pybindd runs. Raises NotAnswering.
+    """
+    return _ask(b"sync\n", patience_s)
+
+
+def _ask(line: bytes, patience_s: float) -> dict[str, Any] | None:
+    chunks = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(patience_s)
+        try:
+            connection.connect(PYBINDD_SOCKET)
+            connection.sendall(line)
+            while chunk := connection.recv(1 << 16):
+                chunks.append(chunk)
+            answer: dict[str, Any] = json.loads(b"".join(chunks))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except OSError as error:
+            what = os.strerror(error.errno) if error.errno else str(error)
+            raise NotAnswering(f"{PYBINDD_SOCKET}: {what}") from None
+        except ValueError:
+            raise NotAnswering(f"{PYBINDD_SOCKET}: the answer is no JSON") from None
+    return answer

@@ -7,8 +7,10 @@ execve()": what applies to every program of this process comes first.
 
 from __future__ import annotations
 
+from errno import EACCES, EAGAIN, ENOENT, ENOMEM
+
 from ._lean import os
-from .paths import HELPER
+from .paths import HELPER, REINSTALL
 
 CAP_NET_BIND_SERVICE = 10
 _WHOLE_RANGE = ["0", "0", "4294967295"]
@@ -57,6 +59,38 @@ def _about_the_file() -> tuple[str, ...]:
     return (
         "the helper did not gain CAP_NET_BIND_SERVICE, and none of the known causes is seen here",
         f"as root, compare: getcap {HELPER}",
+    )
+
+
+def cannot_start(error: int) -> tuple[str, ...]:
+    """Return lines: why execve(2) of the helper failed with an errno, and the repair."""
+    text = f"cannot start {HELPER}: {os.strerror(error)}"
+    if error == ENOENT:
+        return text, "to install it: sudo " + REINSTALL
+    if error in (EAGAIN, ENOMEM):
+        return (
+            text,
+            "the processes of this user are as many as the limit allows, or no memory is left: "
+            "ulimit -u",
+        )
+    if error != EACCES:
+        return (text,)
+    try:
+        noexec = os.statvfs(HELPER).f_flag & os.ST_NOEXEC
+    except OSError:
+        noexec = 0
+    if noexec:
+        mount = mount_point(HELPER)
+        return (
+            f"{text}; its file system is mounted noexec ({mount})",
+            f"repair: sudo mount -o remount,bind,exec {mount}",
+        )
+    if not os.access(HELPER, os.X_OK):
+        return f"{text}; its mode, or that of a folder above it", "repair: sudo pybindctl setup"
+    return (
+        f"{text}; a sandbox or a security module forbids it (systemd: NoExecPaths=; SELinux, "
+        "AppArmor)",
+        "to see what: journalctl -k -g DENIED (AppArmor), sudo ausearch -m avc -ts recent (SELinux)",
     )
 
 

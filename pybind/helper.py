@@ -7,13 +7,14 @@ the helper said.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 
 from . import _wire
 from ._lean import os, signal, socket, struct
 from .errors import HelperUnusable
 from .model import Address, Reply, Step
-from .paths import HELPER, REINSTALL
+from .paths import HELPER
 
 _HEAD_FORMAT = "=IHH"  # magic, version, reason: the bytes that no version changes
 _HEAD_SIZE = struct.calcsize(_HEAD_FORMAT)
@@ -69,11 +70,20 @@ def start_bind(address: Address, socket_fd: int) -> tuple[int, socket.socket]:
 
 def finish(ours: socket.socket) -> Reply:
     """Read the reply of a helper; blocks while it lives. Raises HelperUnusable."""
-    return _decode(ours.recv(_CHECK_SIZE + 1))
+    try:
+        data = ours.recv(_CHECK_SIZE + 1)
+    except ConnectionError:  # it ended without having read the request
+        data = b""
+    return _decode(data)
 
 
 def _start(request: bytes, socket_fd: int | None) -> tuple[int, socket.socket]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise _no_descriptor() from None
+        raise
     try:
         ours.send(request)
         return _spawn(theirs.fileno(), socket_fd), ours
@@ -102,20 +112,21 @@ def _ask(request: bytes, socket_fd: int | None) -> Reply:
 
 
 def _spawn(reply_fd: int, socket_fd: int | None) -> int:
-    wanted = [(reply_fd, _wire.REPLY_FD)]
+    # A libc opens /dev/null in the place of a missing 0, 1 or 2 of a program with
+    # capabilities, before main(): there may be none, or one that hangs.
+    wanted: list[tuple[int, tuple[int, ...]]] = [(reply_fd, (_wire.REPLY_FD, 1, 2))]
     if socket_fd is not None:
-        wanted.append((socket_fd, _wire.SOCKET_FD))
+        wanted.append((socket_fd, (_wire.SOCKET_FD,)))
     actions, spare = [], []
     try:
-        for fd, place in wanted:
+        for fd, places in wanted:
             spare.append(_move_up(fd))
-            actions.append((os.POSIX_SPAWN_DUP2, spare[-1], place))
+            actions += [(os.POSIX_SPAWN_DUP2, spare[-1], place) for place in places]
         return os.posix_spawn(HELPER, ["pybind-helper"], {}, file_actions=actions)
     except OSError as error:
-        raise HelperUnusable(
-            f"cannot start {HELPER}: {os.strerror(error.errno)}",
-            "to install it, as root: " + REINSTALL,
-        ) from error
+        from . import diagnose  # only where there is something to say
+
+        raise HelperUnusable(*diagnose.cannot_start(error.errno)) from error
     finally:
         for fd in spare:
             os.close(fd)
@@ -125,11 +136,15 @@ def _move_up(fd: int) -> int:
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)
     except OSError:
-        limit = os.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
-        raise HelperUnusable(
-            f"no descriptor is left to start the helper with; the limit is {limit}",
-            f"allow more: ulimit -n {max(64, 2 * limit)}",
-        ) from None
+        raise _no_descriptor() from None
+
+
+def _no_descriptor() -> HelperUnusable:
+    limit = os.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
+    return HelperUnusable(
+        f"no descriptor is left to start the helper with; the limit is {limit}",
+        f"allow more: ulimit -n {max(64, 2 * limit)}",
+    )
 
 
 def _decode(data: bytes) -> Reply:

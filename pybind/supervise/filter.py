@@ -27,7 +27,7 @@ def load_library() -> Any:  # an untyped extension module
     except ImportError:
         raise Refused(
             "the supervised mode needs libseccomp's Python module",
-            "as root: apt-get install python3-seccomp",
+            "repair: sudo apt-get install python3-seccomp",
         ) from None
     return seccomp
 

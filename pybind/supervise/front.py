@@ -26,7 +26,8 @@ def run(orders: Orders, supervisor_pid: int) -> NoReturn:
         info = signal.sigwaitinfo(every)
         if info.si_signo != signal.SIGCHLD:
             # si_code (sigaction(2)): 0 and below for a process, above for the kernel.
-            if info.si_code <= 0:
+            # What the program sent to all processes, or to its group, is not for itself.
+            if info.si_code <= 0 and info.si_pid != program_pid:
                 orders.forward(info.si_signo)
             continue
         messages = orders.receive()

@@ -8,6 +8,7 @@ function raises OSError with the kernel's errno.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import platform
@@ -125,7 +126,10 @@ def get_fd(pidfd: int, fd: int) -> int:
 
 
 def read_memory(tid: int, at: int, length: int) -> bytes:
-    """Return up to `length` bytes of a thread's memory, read once."""
+    """Return `length` bytes of a thread's memory, read once.
+
+    EFAULT: not all of them are there, as bind(2) would say.
+    """
 
     class Iovec(ctypes.Structure):
         _fields_ = (("base", ctypes.c_void_p), ("len", ctypes.c_size_t))
@@ -136,5 +140,6 @@ def read_memory(tid: int, at: int, length: int) -> bytes:
     read = _libc.process_vm_readv
     read.restype = ctypes.c_ssize_t
     args = (tid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
-    got = _check(read(*args), "process_vm_readv")
-    return buffer.raw[:got]
+    if _check(read(*args), "process_vm_readv") != length:  # a page in the middle is missing
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT), "process_vm_readv")
+    return buffer.raw

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.util
 import os
 
@@ -12,6 +14,7 @@ from ..model import Request, Target
 from . import filter as bpf
 from . import kernel
 
+_SHELL = "/bin/sh"
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _YAMA_ADMIN_ONLY = 2  # Documentation/admin-guide/LSM/Yama.rst
 
@@ -36,6 +39,8 @@ def check(request: Request, found: Target) -> None:
     if not kernel.supported_machine():
         raise Refused(f"the supervised mode does not know this machine ({os.uname().machine})")
     _check_yama()
+    _check_proc()
+    probe()
     status = own_status()
     if status.get("NoNewPrivs") == "1" and status.get("Seccomp") == "2":
         raise Refused(*already_there())
@@ -43,8 +48,58 @@ def check(request: Request, found: Target) -> None:
     if importlib.util.find_spec("prctl") is None:
         raise Refused(
             "the supervised mode needs the Python module prctl",
-            "as root: apt-get install python3-prctl",
+            "repair: sudo apt-get install python3-prctl",
         )
+
+
+def _check_proc() -> None:
+    """Refuse a /proc of another pid namespace: its numbers are other processes'."""
+    if os.readlink("/proc/self") != str(os.getpid()):
+        raise Refused(
+            "/proc is that of another pid namespace, and the supervised mode needs the one of here",
+            "mount it in the namespace: mount -t proc proc /proc, or unshare --mount-proc",
+        )
+
+
+def probe() -> None:
+    """Take a descriptor of a child, and look into its memory, as the supervisor has to.
+
+    Raises Refused, with what helps, where the kernel or a filter forbids either.
+    """
+    ends = os.pipe()
+    try:
+        # Not a fork of this process, which may not be looked into after a change of ids.
+        actions = [(os.POSIX_SPAWN_DUP2, ends[0], 0), (os.POSIX_SPAWN_CLOSE, ends[1])]
+        child = os.posix_spawn(_SHELL, [_SHELL, "-c", "read end"], {}, file_actions=actions)
+    finally:
+        os.close(ends[0])
+    try:
+        _look_into(child)
+    finally:
+        os.close(ends[1])
+        with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored
+            os.waitpid(child, 0)
+
+
+def _look_into(child: int) -> None:
+    call = "pidfd_getfd"
+    try:
+        pidfd = os.pidfd_open(child)
+        try:
+            os.close(kernel.get_fd(pidfd, 0))
+        finally:
+            os.close(pidfd)
+        call = "process_vm_readv"
+        kernel.read_memory(child, 0, 1)
+    except OSError as error:
+        if error.errno == errno.EFAULT:  # allowed, and nothing lies at address 0
+            return
+        raise Refused(
+            f"the supervised mode cannot look into the program: {call}(2) is denied here "
+            f"({error.strerror}), most often by the seccomp profile of a container",
+            "docker, podman: --cap-add SYS_PTRACE",
+            "or, for a program that takes open sockets: pybind --listen ...",
+        ) from None
 
 
 def _check_yama() -> None:
@@ -57,7 +112,7 @@ def _check_yama() -> None:
         raise Refused(
             f"{YAMA} is {scope}: no process of a user may look into another, so the supervised "
             "mode cannot take the program's socket",
-            "as root: sysctl kernel.yama.ptrace_scope=1 (where it is 3: at the next boot)",
+            "repair: sudo sysctl kernel.yama.ptrace_scope=1 (where it is 3: at the next boot)",
         )
 
 

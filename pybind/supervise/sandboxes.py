@@ -24,13 +24,18 @@ class Sandboxes:
         self._inside: set[int] = set()  # process ids of those that are older
 
     def enter(self, tid: int) -> None:
-        """Note that a thread, which waits for its call to go on, restricts itself."""
+        """Note that a thread, which waits for its call to go on, restricts itself.
+
+        Raises OSError where its process cannot be told.
+        """
+        pid = process_of(tid)
         if self._first is None:
             self._first = time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S
-        try:
-            self._inside.add(process_of(tid))
-        except OSError:
-            self._first = 0  # nobody is older than that
+        self._inside.add(pid)
+
+    def distrust_all(self) -> None:
+        """Note that somebody restricts itself of whom nothing is known."""
+        self._first = 0  # nobody is older than that
 
     def may_hold(self, tid: int) -> bool:
         """Tell whether a thread's process may be in a domain; raises OSError for one that died."""

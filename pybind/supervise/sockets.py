@@ -30,9 +30,16 @@ def address_of(socket_fd: int, wanted: Wanted) -> Address:
 
 
 def is_bound(socket_fd: int, address: Address) -> bool:
-    """Tell whether the socket has that name, when its helper died unheard."""
-    with _borrowed(socket_fd) as sock:
-        name = sock.getsockname()
-    return bool(
-        name[1] == address.port and socket.inet_pton(address.family, name[0]) == address.addr
-    )
+    """Tell whether the socket has that name, when its helper died unheard.
+
+    The socket may be of any family: an AF_UNIX one has a name without a port.
+    """
+    try:
+        with _borrowed(socket_fd) as sock:
+            if sock.family != address.family:
+                return False
+            host, port, *_ = sock.getsockname()
+        host = host.partition("%")[0]  # a link-local address has its interface behind it
+        return bool(port == address.port and socket.inet_pton(address.family, host) == address.addr)
+    except OSError:
+        return False

@@ -14,6 +14,7 @@ import errno
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from typing import NoReturn
 
 import prctl
@@ -78,9 +79,11 @@ def run(plan: Plan, notes: str, limits: bytes | None, verbose: bool) -> NoReturn
     theirs.close()
     os.close(front_pidfd)
     os.close(failed)
+    orders = Orders(ours)
     _raise_failure(failure, supervisor_pid)
+    # The program runs: from here on nothing may fail.
     _let_go({ours.fileno()})
-    front.run(Orders(ours), supervisor_pid)
+    front.run(orders, supervisor_pid)
 
 
 def _raise_failure(failure: int, supervisor_pid: int) -> None:
@@ -103,57 +106,83 @@ def _supervise(
     limits: bytes | None,
     verbose_fd: int,
 ) -> None:
-    prctl.set_child_subreaper(1)
-    ours, theirs = socket.socketpair()
-    world.supervisor_pid = os.getpid()
-    pid = os.fork()
+    """Be the supervisor: everything that can fail is done before the program starts."""
+    with _told(failed):
+        prctl.set_child_subreaper(1)
+        ours, theirs = socket.socketpair()
+        world.supervisor_pid = os.getpid()
+        pid = os.fork()
     if pid == 0:
         ours.close()
         _become_program(plan, world, program, theirs, failed)
     theirs.close()
-    os.close(failed)
     # Out of the terminal's reach: it must outlive what ends the job.
     os.setsid()
     try:
-        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
-    except OSError:
-        fds = []
-    if not fds:
+        with _told(failed):
+            listener = _receive_listener(ours)
+            if listener < 0:
+                os.waitpid(pid, 0)
+                return
+            _let_go({report.fileno(), report.pidfd, listener, verbose_fd, ours.fileno(), failed})
+            supervisor = Supervisor(listener, pid, report, limits, verbose_fd)
+            ours.send(_READY)
+    finally:
         ours.close()
-        os.waitpid(pid, 0)
-        return
-    ours.send(_READY)
-    ours.close()
-    _let_go({report.fileno(), report.pidfd, fds[0], verbose_fd})
-    Supervisor(fds[0], pid, report, limits, verbose_fd).run()
+        os.close(failed)
+    supervisor.run()
+
+
+@contextlib.contextmanager
+def _told(failed: int) -> Iterator[None]:
+    """Tell the front of an exception, and end this process with it."""
+    try:
+        yield
+    except PybindError as error:
+        _tell(failed, error.status, *error.lines)
+        os._exit(STATUS_REFUSED)
+    except OSError as error:
+        _tell(failed, STATUS_REFUSED, f"{error.filename or 'system call'}: {error.strerror}")
+        os._exit(STATUS_REFUSED)
+    except (RuntimeError, MemoryError) as error:  # the first: no thread can be had
+        _tell(
+            failed,
+            STATUS_REFUSED,
+            f"cannot start the supervisor: {error or 'no memory is left'}",
+            "its limits are those that the program has: ulimit -u, ulimit -v",
+        )
+        os._exit(STATUS_REFUSED)
+
+
+def _receive_listener(channel: socket.socket) -> int:
+    """Return the listener (owned), or -1 where the program could not make one."""
+    try:
+        _, fds, _, _ = socket.recv_fds(channel, 1, 1)
+    except ConnectionError:
+        return -1
+    return fds[0] if fds else -1
 
 
 def _become_program(
     plan: Plan, world: _World, program: bytes, channel: socket.socket, failed: int
 ) -> NoReturn:
     """Load the filter, hand over its listener, and exec; every failure is told."""
-    try:
-        try:
-            prctl.set_pdeathsig(signal.SIGKILL)
-            if os.getppid() != world.supervisor_pid:  # it died before that took effect
-                os._exit(STATUS_REFUSED)
-            prctl.set_no_new_privs(1)
-            listener = _install(program)
-            _hand_over(channel, listener)
-            os.close(listener)
-            # Not before the supervisor is in its own session: Ctrl-C would end it.
-            if channel.recv(1) != _READY:
-                os._exit(STATUS_REFUSED)
-            channel.close()
-            environ = rewrite_pids(plan.environ, world.front_pid)
-            world.restore()
-            launch.execute(plan._replace(environ=environ), world.notes)
-        except PybindError as error:
-            _tell(failed, error.status, *error.lines)
-        except OSError as error:
-            _tell(failed, STATUS_REFUSED, f"{error.filename or 'system call'}: {error.strerror}")
-    finally:
-        os._exit(STATUS_REFUSED)
+    with contextlib.suppress(BaseException), _told(failed):
+        prctl.set_pdeathsig(signal.SIGKILL)
+        if os.getppid() != world.supervisor_pid:  # it died before that took effect
+            os._exit(STATUS_REFUSED)
+        prctl.set_no_new_privs(1)
+        listener = _install(program)
+        _hand_over(channel, listener)
+        os.close(listener)
+        # Not before the supervisor is in its own session: Ctrl-C would end it.
+        if channel.recv(1) != _READY:
+            os._exit(STATUS_REFUSED)
+        channel.close()
+        environ = rewrite_pids(plan.environ, world.front_pid)
+        world.restore()
+        launch.execute(plan._replace(environ=environ), world.notes)
+    os._exit(STATUS_REFUSED)
 
 
 def _tell(failed: int, status: int, *lines: str) -> None:
@@ -205,15 +234,27 @@ def rewrite_pids(environ: tuple[bytes, ...], front_pid: int) -> tuple[bytes, ...
 
 
 def _let_go(keep: set[int]) -> None:
-    """Hold nothing of the program's: descriptors, working directory."""
-    os.chdir("/")
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd not in keep and fd > 2:
-            with contextlib.suppress(OSError):
+    """Hold nothing of the program's: descriptors, working directory. Never fails.
+
+    /dev/null is not opened in the place of 0 to 2: it may be missing, or be something
+    that hangs. The root folder is what this process holds anyway.
+    """
+    with contextlib.suppress(OSError):
+        os.chdir("/")
+    with contextlib.suppress(OSError):
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            if fd not in keep and fd > 2:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+    try:
+        nothing = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        nothing = -1
+    for fd in {0, 1, 2} - keep - {nothing}:
+        with contextlib.suppress(OSError):
+            if nothing < 0:
                 os.close(fd)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    for fd in range(3):
-        if fd != null:
-            os.dup2(null, fd)
-    if null > 2:
-        os.close(null)
+            else:
+                os.dup2(nothing, fd)
+    if nothing > 2:
+        os.close(nothing)

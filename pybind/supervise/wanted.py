@@ -57,7 +57,7 @@ def decode(note: Notification, read: Callable[[int, int], bytes]) -> Wanted | No
         fd, at, length = args[0] & _INT_MASK, args[1], args[2] & _INT_MASK
     if not _SOCKADDR_IN_LEN <= length <= 128:  # sizeof(struct sockaddr_storage): else EINVAL
         return None
-    data = read(at, min(length, _SOCKADDR_IN6_LEN))
+    data = read(at, length)  # all of it, as the kernel does before it looks at the family
     (family,) = struct.unpack_from("=H", data)
     (port,) = struct.unpack_from("!H", data, 2)
     if port == 0:

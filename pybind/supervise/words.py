@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What -v says of one bind, in the form and the words of helpers/preload/report.c.
 
-The texts stand in helpers/protocol.h, so that the two modes say the same.
+The texts that both modes need stand in helpers/protocol.h. Every function returns
+lines without the name of the command.
 """
 
 from __future__ import annotations
@@ -10,23 +11,19 @@ import errno
 import os
 import socket
 
-from .. import _wire
+from .. import _wire, explain
+from ..binding import Verdict
+from ..errors import HelperUnusable
 from ..model import Address, Reply
 from ..paths import CONFIG_DIR
 
 
-def line(address: Address, text: str) -> str:
-    """Return the line about a bind of `address`, without the name of the command."""
-    family = "IPv4" if address.family == socket.AF_INET else "IPv6"
-    return f"bind of port {_spec(address)} ({family}): {text}"
-
-
-def of_reply(address: Address, reply: Reply) -> str:
-    """Return the line about a bind that the helper answered."""
+def of_reply(address: Address, reply: Reply) -> tuple[str, ...]:
+    """Return the lines about a bind that the helper answered."""
     if reply.reason == _wire.REASON_NO_RULE:
-        return of_word(address, _wire.WORD_NO_GRANT)
+        return (of_word(address, _wire.WORD_NO_GRANT),)
     if reply.reason == _wire.REASON_KERNEL and reply.error == errno.EADDRINUSE:
-        return of_word(address, _wire.WORD_BUSY)
+        return (of_word(address, _wire.WORD_BUSY),)
     text = _wire.REASON_TEXTS.get(reply.reason, "unknown reason")
     if reply.name:
         text += f", {CONFIG_DIR}/{reply.name}"
@@ -36,8 +33,9 @@ def of_reply(address: Address, reply: Reply) -> str:
         text += " (the 0.0.0.0 half of ::)"
     error = reply.cause or (reply.error if reply.reason == _wire.REASON_KERNEL else 0)
     if error:
-        text += f", errno {error} ({os.strerror(error)})"
-    return line(address, text)
+        text += f", {_errno(error)}"
+    repair = explain.refusal(Verdict(address, reply.error, reply))[1:] if reply.error else []
+    return (_of_address(address, text), *repair)
 
 
 def of_word(address: Address, word: int) -> str:
@@ -49,8 +47,60 @@ def of_word(address: Address, word: int) -> str:
         text += f"{os.getuid()} {_spec(address)}"
     elif word == _wire.WORD_BUSY:
         text += str(address.port)
-    return line(address, text)
+    return _of_address(address, text)
+
+
+def without_helper(address: Address, failure: OSError | HelperUnusable) -> tuple[str, ...]:
+    """Return the lines about a bind for which no helper could be started, or none answered."""
+    if isinstance(failure, OSError):
+        return (_of_address(address, f"cannot ask the helper, {_errno(failure.errno)}"),)
+    return (_of_address(address, failure.lines[0]), *failure.lines[1:])
+
+
+def cannot_take(family: int, port: int, error: OSError) -> str:
+    """Return the line about a bind whose socket the supervisor cannot take."""
+    return _line(
+        str(port),
+        family,
+        f"the supervisor cannot take the program's socket, {_errno(error.errno)}: a program that "
+        "makes itself undumpable forbids it, or a seccomp filter that was set later",
+    )
+
+
+def cannot_read(tid: int, error: OSError) -> str:
+    """Return the line about a bind whose address the supervisor cannot read."""
+    return left_to_kernel(
+        tid,
+        f"the supervisor cannot read its memory, {_errno(error.errno)}; a program forbids it that "
+        "cannot be read itself (mode 0711) or makes itself undumpable",
+    )
+
+
+def in_landlock(tid: int) -> str:
+    """Return the line about a bind of a process that may be in a Landlock domain."""
+    return left_to_kernel(
+        tid,
+        "a process of the tree restricted itself by Landlock, and this one did so or may have "
+        "inherited it",
+    )
+
+
+def left_to_kernel(tid: int, why: str) -> str:
+    """Return the line about a bind of which nothing else is known."""
+    return f"a bind of process {tid} is left to the kernel: {why}"
+
+
+def _of_address(address: Address, text: str) -> str:
+    return _line(_spec(address), address.family, text)
+
+
+def _line(port: str, family: int, text: str) -> str:
+    return f"bind of port {port} ({'IPv4' if family == socket.AF_INET else 'IPv6'}): {text}"
 
 
 def _spec(address: Address) -> str:
     return f"{address.port}/{'udp' if address.udp else 'tcp'}"
+
+
+def _errno(number: int | None) -> str:
+    return f"errno {number} ({os.strerror(number or 0)})"

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Systems that this one is not: older kernels, other settings; by stand-ins.
 
-These import pybind's own modules, from the source folder.
+The first of these import pybind's own modules, from the source folder.
 """
 
 import errno
 import os
 import platform
 import struct
+import subprocess
 
 import pytest
+import supervising
+import support
 
 from pybind.errors import STATUS_REFUSED, Refused
 from pybind.model import SUPERVISE, Request, Target
@@ -154,3 +157,52 @@ def verdict(program, arch, nr, first=0):
 def test_filter_reports_bind_and_landlock_only(arch, nr, first, reported):
     """bind and landlock_restrict_self of every ABI, and socketcall(SYS_BIND); all else allowed."""
     assert verdict(bpf.build(), arch, nr, first) == (NOTIFY if reported else ALLOW)
+
+
+def filtered(calls, *program, uid=support.UID):
+    """Run PROGRAM as a user under a filter that answers calls with EPERM, as Docker's does."""
+    argv = ["/usr/bin/python3", supervising.SRC / "filtered.py", errno.EPERM, calls, uid, *program]
+    return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
+                          timeout=support.PATIENCE_S, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})  # fmt: skip
+
+
+@pytest.mark.parametrize("call", ["pidfd_getfd", "process_vm_readv"])
+def test_container_that_forbids_to_look_in(grant80, marked, call):
+    """A filter as Docker's default one: refused before the start, with what to type."""
+    path, was_started = marked
+    done = filtered(call, *supervising.under_pybind(path, mode="supervise"))
+    assert done.returncode == 125
+    assert f"{call}(2) is denied here" in done.stderr
+    assert "--cap-add SYS_PTRACE" in done.stderr
+    assert "pybind --listen" in done.stderr
+    assert not was_started()
+    # What is named besides is served there.
+    done = filtered(call, support.PYBIND, "--listen", "-p", "80", "--", path)
+    assert (done.returncode, was_started()) == (0, True), done.stderr
+
+
+def test_doctor_says_it_too():
+    """pybindctl doctor tries the same, and says the same."""
+    for uid in (support.UID, 0):
+        done = filtered("pidfd_getfd", f"{support.PREFIX}/sbin/pybindctl", "doctor", uid=uid)
+        assert "pidfd_getfd(2) is denied here" in done.stdout
+        assert "--cap-add SYS_PTRACE" in done.stdout
+
+
+def test_after_a_change_of_ids(grant80):
+    """The child that is looked into can be, also where root has become a user."""
+    argv = [support.PYBIND, "--user", "nobody", "--mode", "supervise", "-p", "80", "true"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_proc_of_another_pid_namespace(grant80):
+    """Where /proc numbers other processes nothing is started."""
+    unshare = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc"]
+    drop = ["/usr/bin/setpriv", "--reuid", str(support.UID), "--regid", str(support.GID),
+            "--clear-groups", "--inh-caps=-all", "env"]  # fmt: skip
+    argv = [*drop, *supervising.under_pybind("/bin/true", mode="supervise")]
+    done = subprocess.run([*unshare[:3], *argv], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 125
+    assert "/proc is that of another pid namespace" in done.stderr
+    assert subprocess.run([*unshare, *argv], cwd="/").returncode == 0

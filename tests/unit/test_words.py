@@ -20,13 +20,13 @@ def reply(reason, error=0, cause=0, line=0, v4_half=False, name=""):
 
 def test_granted():
     """The port, its protocol and family, and the file and line that grant."""
-    told = words.of_reply(TCP, reply(_wire.REASON_GRANTED, line=3, name="byuser/1000"))
+    told, *_ = words.of_reply(TCP, reply(_wire.REASON_GRANTED, line=3, name="byuser/1000"))
     assert told == f"bind of port 81/tcp (IPv4): granted, {CONFIG_DIR}/byuser/1000 line 3"
 
 
 def test_refused():
     """The reason, the file, which half of :: it is about, and the error behind it."""
-    told = words.of_reply(UDP, reply(_wire.REASON_FLAG_ERROR, cause=errno.EACCES, v4_half=True,
+    told , *_ = words.of_reply(UDP, reply(_wire.REASON_FLAG_ERROR, cause=errno.EACCES, v4_half=True,
                                      name="byport/53"))  # fmt: skip
     assert told == (
         "bind of port 53/udp (IPv6): permission file could not be examined, "
@@ -36,9 +36,9 @@ def test_refused():
 
 def test_what_is_to_be_typed():
     """No grant, a busy port and an unlisted one end in the command or option that helps."""
-    no_rule = words.of_reply(TCP, reply(_wire.REASON_NO_RULE, errno.EACCES))
+    no_rule, *_ = words.of_reply(TCP, reply(_wire.REASON_NO_RULE, errno.EACCES))
     assert no_rule.endswith(f": sudo pybindctl grant {os.getuid()} 81/tcp")
-    busy = words.of_reply(UDP, reply(_wire.REASON_KERNEL, errno.EADDRINUSE))
+    busy, *_ = words.of_reply(UDP, reply(_wire.REASON_KERNEL, errno.EADDRINUSE))
     assert busy.endswith("the port is in use; to see by whom: sudo ss -Hltunp sport = :53")
     for word in (_wire.WORD_PORT, _wire.WORD_PROTOCOL, _wire.WORD_ADDRESS):
         assert words.of_word(UDP, word).endswith(": --port 53/udp")
@@ -48,5 +48,5 @@ def test_what_is_to_be_typed():
 
 def test_another_error_of_the_kernel():
     """An error that is no busy port is named by number and text."""
-    told = words.of_reply(TCP, reply(_wire.REASON_KERNEL, errno.EADDRNOTAVAIL))
+    told, *_ = words.of_reply(TCP, reply(_wire.REASON_KERNEL, errno.EADDRNOTAVAIL))
     assert told.endswith("itself failed, errno 99 (Cannot assign requested address)")

@@ -10,6 +10,7 @@ import socket
 from ... import diagnose
 from ...errors import PybindError
 from ...model import Address
+from ...supervise import preflight
 from ..ask import ask_as
 from ..errors import AdminError
 from . import filecaps
@@ -18,7 +19,7 @@ from .installation import BROKEN, NOBODY, OK, WARNING, Finding
 
 def kernel() -> list[Finding]:
     """Look at the kernel: its version, seccomp, Yama, and which ports are privileged."""
-    found = [_version(), _seccomp(), _yama(), _first_port()]
+    found = [_version(), _seccomp(), _yama(), _looking(), _first_port()]
     return [finding for finding in found if finding is not None]
 
 
@@ -60,6 +61,16 @@ def _yama() -> Finding:
     text = f"ptrace_scope is {scope}: the supervised mode cannot take a program's socket"
     repair = "sysctl kernel.yama.ptrace_scope=1" + (" (at the next boot)" if scope == "3" else "")
     return Finding(WARNING, "yama", text, (repair,))
+
+
+def _looking() -> Finding:
+    """Try what the supervisor does with a program, on a child of our own."""
+    topic = "supervised mode"
+    try:
+        preflight.probe()
+    except PybindError as error:
+        return Finding(WARNING, topic, error.lines[0], tuple(error.lines[1:]))
+    return Finding(OK, topic, "a process may look into its child and take its sockets")
 
 
 def _first_port() -> Finding | None:

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must not stop a tree: an unread stderr, a helper that dies, odd addresses, no /dev."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+
+import supervising
+import support
+from supervising import started, under_pybind
+
+from pybind.model import Address
+from pybind.supervise import sockets
+
+PYTHON = "/usr/bin/python3"
+EVERY_UID = 12399  # of the test that signals all processes of its user
+SIGNALS = """
+import os, signal, sys
+count = 0
+def caught(*_):
+    global count
+    count += 1
+signal.signal(signal.SIGUSR1, caught)
+for target in (-1, 0):
+    count = 0
+    os.kill(target, signal.SIGUSR1)
+    print(count, flush=True)
+    sys.stdin.readline()
+    print(count, flush=True)
+"""
+UNIX = """
+import ctypes, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+print(0, flush=True)
+sys.stdin.readline()
+with socket.socket(socket.AF_UNIX) as sock:
+    address = b"\\2\\0" + (80).to_bytes(2, "big") + bytes([127, 90, 0, 1]) + bytes(8)
+    print(libc.bind(sock.fileno(), address, 16) and ctypes.get_errno(), flush=True)
+with socket.socket() as sock:
+    print(sock.connect_ex(("127.90.0.9", 9)), flush=True)
+"""
+UNDUMPABLE = """
+import ctypes, errno, socket
+print(ctypes.CDLL(None).prctl(4, 0, 0, 0, 0))
+try:
+    socket.socket().bind(("127.90.0.1", 80))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+
+
+def test_unread_stderr(grant80, agent):
+    """With -v and a full pipe that nobody reads, binds are answered and signals arrive."""
+    read, write = os.pipe()
+    argv = under_pybind(agent, options=["-v"])
+    process = support.as_user(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write)
+    with contextlib.closing(process.stdin), contextlib.closing(process.stdout):
+        try:
+            talk = supervising.Agent(
+                os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno())
+            )
+            assert talk.ask("bind tcp 127.90.0.1 80") == 0
+            # Another description of the same pipe: the program's stays as it is.
+            full = os.open(f"/proc/self/fd/{write}", os.O_WRONLY | os.O_NONBLOCK)
+            with contextlib.suppress(BlockingIOError):
+                while os.write(full, b"x" * 4096):
+                    pass
+            with contextlib.suppress(BlockingIOError):
+                while os.write(full, b"x"):
+                    pass
+            for _ in range(2000):  # more than are kept
+                assert talk.ask("bind tcp 127.90.0.1 80") == 0
+            assert talk.ask("bind tcp 127.90.0.1 81") == 13
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait(support.PATIENCE_S) == -signal.SIGTERM
+            talk.close()
+        finally:
+            process.kill()
+            process.wait()
+            for fd in (read, write, full):
+                os.close(fd)
+
+
+def test_dropped_lines_are_counted(grant80, agent):
+    """Who reads at last is told how much was dropped."""
+    read, write = os.pipe()
+    argv = under_pybind(agent, options=["-v"])
+    process = support.as_user(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write)
+    os.close(write)
+    try:
+        talk = supervising.Agent(os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno()))
+        for _ in range(3000):
+            assert talk.ask("bind tcp 127.90.0.1 80") == 0
+        with open(read, "rb", closefd=True) as file:
+            lines = iter(file.readline, b"")
+            for line in lines:
+                if talk.ask("bind tcp 127.90.0.1 80") == 0 and b"lines were dropped" in line:
+                    break
+            else:
+                raise AssertionError("nothing was said of dropped lines")
+            talk.close()
+            process.stdin.close()
+            file.read()
+        assert process.wait(support.PATIENCE_S) == 0
+    finally:
+        process.stdout.close()
+        process.kill()
+        process.wait()
+
+
+def test_helper_dies_under_an_unix_socket(grant80):
+    """An AF_UNIX socket with an IPv4 address, its helper dead: the call fails, no more."""
+    argv = under_pybind(PYTHON, "-c", UNIX, mode="supervise")
+    with started(argv) as (process, talk):
+        assert talk.hear() == 0
+        aside = pathlib.Path(support.HELPER).rename(support.HELPER + ".aside")
+        try:
+            subprocess.run(["cp", "/bin/false", support.HELPER], check=True)
+            assert talk.ask("go") == 22  # EINVAL, as without pybind
+            assert talk.hear() == 111  # it goes on
+        finally:
+            aside.rename(support.HELPER)
+        process.wait(support.PATIENCE_S)
+        assert process.returncode == 0
+
+
+def test_is_bound_of_every_family():
+    """A socket without a port, and one with an interface in its name, are no fault."""
+    address = Address(socket.AF_INET, socket.inet_aton("127.90.0.1"), 0, 8080, udp=False)
+    with socket.socket(socket.AF_UNIX) as sock:
+        assert not sockets.is_bound(sock.fileno(), address)
+        sock.bind("\0pybind-test")
+        assert not sockets.is_bound(sock.fileno(), address)
+    with socket.socket() as sock:
+        assert not sockets.is_bound(sock.fileno(), address)
+        sock.bind(("127.90.0.1", 8080))
+        assert sockets.is_bound(sock.fileno(), address)
+    subprocess.run(["ip", "address", "add", "fe80::90/64", "dev", "lo"], check=True)
+    try:
+        index = socket.if_nametoindex("lo")
+        local = Address(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, "fe80::90"), index,
+                        8080, udp=False)  # fmt: skip
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("fe80::90", 8080, 0, index))
+            assert sockets.is_bound(sock.fileno(), local)
+    finally:
+        subprocess.run(["ip", "address", "del", "fe80::90/64", "dev", "lo"], check=True)
+
+
+def test_address_at_the_end_of_a_page(grant80):
+    """Every length, with and without enough memory behind it, gets the kernel's errno."""
+    source = support.scratch_dir() / "edges.py"
+    source.write_text((supervising.SRC / "edges.py").read_text())
+    # Root may bind: what it gets is what the kernel says of the address.
+    plain = subprocess.run([PYTHON, source], capture_output=True, text=True, check=True)
+    served = support.run(under_pybind(PYTHON, source, mode="supervise"))
+    assert served.returncode == 0, served.stderr
+    assert served.stdout == plain.stdout
+    assert len(set(plain.stdout.split()[3::4])) >= 3  # 0, EFAULT, EINVAL
+
+
+def test_what_a_program_sends_to_all_does_not_come_back(grant80):
+    """kill(-1) passes the sender by, and kill(0) reaches it once, as without pybind."""
+    argv = under_pybind(PYTHON, "-c", SIGNALS, mode="supervise", ports=())
+    said = {}
+    for name, program in (("plain", [PYTHON, "-c", SIGNALS]), ("supervised", argv)):
+        with started(program, uid=EVERY_UID, start_new_session=True) as (_, talk):
+            said[name] = [talk.hear(), talk.ask(""), talk.hear(), talk.ask("")]
+    assert said["plain"] == [0, 0, 1, 1]
+    assert said["supervised"] == said["plain"]
+
+
+def test_undumpable_program_is_told(grant80):
+    """With -v the bind of a program that nobody may look into is not silent."""
+    done = support.run(under_pybind(PYTHON, "-c", UNDUMPABLE, mode="supervise", options=["-v"]))
+    assert done.stdout.split() == ["0", "EACCES"]
+    assert "is left to the kernel: the supervisor cannot read its memory, errno 1" in done.stderr
+
+
+def test_without_dev_null(grant80):
+    """An empty /dev: the program is started once, and served."""
+    folder = support.scratch_dir()
+    code = f"open('{folder}/mark', 'a').write('ran '); import socket; s = socket.socket(); s.bind(('', 80))"
+    argv = [*under_pybind(PYTHON, "-c", code, mode="supervise")]
+    script = 'mount -t tmpfs -o mode=0755 none /dev && exec setpriv --reuid 65534 --regid 65534 ' \
+             '--clear-groups --inh-caps=-all env "$@"'  # fmt: skip
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *argv], cwd="/",
+                          stdin=subprocess.PIPE, capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "mark").read_text() == "ran "
+
+
+def test_nothing_is_started_that_cannot_be_supervised(grant80, marked):
+    """Where the supervisor cannot be had the program is not started, and it is said why."""
+    path, was_started = marked
+    limited = ["/usr/bin/prlimit", "--nproc=1:1", "--"]
+    done = support.run([*limited, *under_pybind(path, mode="supervise", options=["-v"])])
+    assert done.returncode == 125
+    assert done.stderr.strip()
+    assert not was_started()

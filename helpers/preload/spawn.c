@@ -13,17 +13,21 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "arch.h"
 #include "preload.h"
 
 #define SIGSET_LEN 8     /* the kernel's sigset_t */
 #define HELPER_GONE_S 10 /* twice what the helper's own alarm allows */
-#define COPY_YIELDS 10000
+#define COPIES_GONE_NS 100000000 /* some time slices: a busy processor holds an intermediate up */
+#define SECOND_NS 1000000000
 
 /* struct timespec as these system calls of every machine know it: libc's has 64
  * bits for the seconds on some with 32. */
@@ -36,6 +40,7 @@ struct job {
     const struct pb_request *request;
     struct pb_reply *reply;
     int pair[2];
+    unsigned epoch;
     int holds_copies; /* an int: of one byte some machines' compilers call libatomic */
     enum spawn_result result;
     int helper_pid;
@@ -43,8 +48,10 @@ struct job {
 };
 
 /* Intermediates started, and those that hold no copy of the program's
- * descriptors any more. */
-static unsigned copies_made, copies_dropped;
+ * descriptors any more; a futex(2) word for who waits for them. */
+static unsigned copies_made, copies_dropped, copies_awaited;
+static unsigned copies_epoch; /* one more whenever those that are missing were given up */
+static int counted_pid;       /* the process whose intermediates these are */
 
 /* For spawn_had_copies(): to be taken before the bind. */
 unsigned spawn_mark(void)
@@ -52,28 +59,72 @@ unsigned spawn_mark(void)
     return __atomic_load_n(&copies_dropped, __ATOMIC_ACQUIRE);
 }
 
+/* Those that are missing will not be waited for again. */
+static void forget_copies(void)
+{
+    __atomic_add_fetch(&copies_epoch, 1, __ATOMIC_ACQ_REL);
+    __atomic_store_n(&copies_dropped, __atomic_load_n(&copies_made, __ATOMIC_ACQUIRE),
+                     __ATOMIC_RELEASE);
+}
+
+/* True in a child made by fork(2) while another thread's intermediate ran: the
+ * child has the counts and not the intermediate, which ends elsewhere. */
+static bool counts_are_anothers(void)
+{
+    return counted_pid != raw(SYS_getpid, 0);
+}
+
+static void count_copies(struct job *job)
+{
+    if (counts_are_anothers()) {
+        forget_copies();
+        counted_pid = (int)raw(SYS_getpid, 0);
+    }
+    job->epoch = __atomic_load_n(&copies_epoch, __ATOMIC_ACQUIRE);
+    __atomic_add_fetch(&copies_made, 1, __ATOMIC_ACQ_REL);
+}
+
 /* A thread that closes a listening socket and binds its port again may meet
  * the copy that an intermediate of another thread made in between.  own: the
  * intermediates that the caller itself started since the mark.  True when
- * there was another, and none is left: the caller tries again.  Bounded,
- * because a forked child inherits the counts but not the intermediates. */
+ * there was another, and it had the time to go: the caller tries again.  By
+ * the clock, because a yield can last as long as others want the processor. */
 bool spawn_had_copies(unsigned mark, unsigned own)
 {
-    if (__atomic_load_n(&copies_made, __ATOMIC_ACQUIRE) - mark == own)
+    unsigned made = __atomic_load_n(&copies_made, __ATOMIC_ACQUIRE), dropped;
+    struct duration until = {0};
+
+    if (made - mark == own)
         return false;
-    for (int i = 0; i < COPY_YIELDS; i++) {
-        unsigned dropped = spawn_mark();
-        if (__atomic_load_n(&copies_made, __ATOMIC_ACQUIRE) == dropped)
-            break;
-        raw(SYS_sched_yield, 0);
+    if (counts_are_anothers()) {
+        forget_copies();
+        return false;
     }
+    raw(SYS_clock_gettime, CLOCK_MONOTONIC, &until);
+    until.nanoseconds += COPIES_GONE_NS;
+    until.seconds += until.nanoseconds / SECOND_NS;
+    until.nanoseconds %= SECOND_NS;
+    __atomic_add_fetch(&copies_awaited, 1, __ATOMIC_ACQ_REL);
+    while ((int)((dropped = spawn_mark()) - made) < 0) {
+        long woken = raw(SYS_futex, &copies_dropped, FUTEX_WAIT_BITSET_PRIVATE, dropped, &until,
+                         NULL, FUTEX_BITSET_MATCH_ANY);
+        if (woken != 0 && woken != -EAGAIN && woken != -EINTR) {
+            forget_copies();
+            break;
+        }
+    }
+    __atomic_sub_fetch(&copies_awaited, 1, __ATOMIC_ACQ_REL);
     return true;
 }
 
 static void drop_copies(struct job *job)
 {
-    if (__atomic_exchange_n(&job->holds_copies, 0, __ATOMIC_ACQ_REL))
-        __atomic_add_fetch(&copies_dropped, 1, __ATOMIC_ACQ_REL);
+    if (!__atomic_exchange_n(&job->holds_copies, 0, __ATOMIC_ACQ_REL) ||
+        job->epoch != __atomic_load_n(&copies_epoch, __ATOMIC_ACQUIRE))
+        return;
+    __atomic_add_fetch(&copies_dropped, 1, __ATOMIC_ACQ_REL);
+    if (__atomic_load_n(&copies_awaited, __ATOMIC_ACQUIRE) != 0)
+        raw(SYS_futex, &copies_dropped, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 static _Noreturn void exit_now(void)
@@ -200,7 +251,7 @@ enum spawn_result spawn_helper(int fd, const struct pb_request *request, struct 
     /* A handler of the program must not run on memory shared with a child. */
     if (raw(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, SIGSET_LEN) != 0)
         return SPAWN_FAILED;
-    __atomic_add_fetch(&copies_made, 1, __ATOMIC_ACQ_REL);
+    count_copies(&job);
     long pid = vfork_call(CLONE_VM | CLONE_VFORK, NULL, intermediate, &job);
     drop_copies(&job);
     if (pid > 0) {

@@ -23,6 +23,7 @@ GROUPS = {
     "Messages and descriptors": range(31, 49),
     "Address policy and rule files": (49, 52, 53, 54, 55, 56),
     "Library and supervisor": (50, 51, 57, 58, 59, 60, 61, 62),
+    "Found by review": (63,),
 }
 CASES: Dict[int, Case] = {
     1: Case("A process of the same user looks into the helper: ptrace, memory, /proc, pidfd_getfd",
@@ -114,6 +115,8 @@ CASES: Dict[int, Case] = {
     62: Case("A program sandboxes itself (no_new_privs, Landlock, seccomp), then binds",
              "the sandbox is respected",
              "Supervised, what may be in a Landlock domain is left to the kernel."),
+    63: Case("A program forks while its thread binds; another user wants the processor; the child "
+             "binds a busy port", "EADDRINUSE at once"),
 }  # fmt: skip
 
 RELIABILITY: Dict[int, Case] = {

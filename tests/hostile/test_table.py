@@ -35,10 +35,8 @@ def shown():
 
 
 def test_every_case_has_a_test(shown):
-    """1 to 62 and R1 to R20, and no number that is none."""
-    assert (
-        sorted(CASES) == sorted(n for some in GROUPS.values() for n in some) == list(range(1, 63))
-    )
+    """Each number stands in one group, and no number that is none has a test."""
+    assert sorted(CASES) == sorted(number for some in GROUPS.values() for number in some)
     wanted = {str(number) for number in CASES} | {f"R{number}" for number in RELIABILITY}
     assert set(shown) == wanted
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * copies again|forked PORT: what a bind sees of the copies that the
+ * copies again|held|forked PORT: what a bind sees of the copies that the
  * process of another thread's bind holds. A test holds that process up before
  * it closes them.
  *
- * again: a listening socket of PORT is closed, and PORT bound again. forked: a
+ * again: a listening socket of PORT is closed, and PORT bound again. held: the
+ * same, and the copy is there for so long that the bind gives up. forked: a
  * child, which has the thread's counts but not the thread, binds a busy port.
  *
  * With PYBIND_VERBOSE=1 the process of a bind closes what is below descriptor 2,
@@ -63,7 +64,7 @@ static int listening(const struct sockaddr_in *wanted)
 int main(int argc, char **argv)
 {
     REQUIRE(argc == 3);
-    int is_fork = strcmp(argv[1], "forked") == 0;
+    int is_fork = strcmp(argv[1], "forked") == 0, is_held = strcmp(argv[1], "held") == 0;
     struct sockaddr_in wanted = loopback(2, atoi(argv[2]));
     int first = listening(&wanted), high = fcntl(first, F_DUPFD_CLOEXEC, 100), second;
     pthread_t thread;
@@ -82,7 +83,7 @@ int main(int argc, char **argv)
         REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == EADDRINUSE);
     } else {
         REQUIRE(close(first) == 0 && close(high) == 0);
-        REQUIRE(try_bind(second, &wanted) == 0);
+        REQUIRE(try_bind(second, &wanted) == (is_held ? EADDRINUSE : 0));
     }
     REQUIRE(pthread_join(thread, NULL) == 0);
     return 0;

@@ -77,12 +77,29 @@ MAN8        = man/pybindctl.8 man/pybind-helper.8
 AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
 AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
 
+# What root builds in another user's clone stays that user's: `sudo make demo`, then `make`.
+ifeq ($(shell id -u),0)
+OWNER       := $(shell stat -c '%u:%g' $(dir $(abspath $(BUILD))) 2>/dev/null)
+ifneq ($(filter-out 0:%,$(OWNER)),)
+AS_OWNER    := setpriv --reuid=$(firstword $(subst :, ,$(OWNER))) --regid=$(lastword $(subst :, ,$(OWNER))) \
+               --clear-groups --inh-caps=-all --
+AS_OWNER    := $(shell $(AS_OWNER) test -w $(dir $(abspath $(BUILD))) 2>/dev/null && echo '$(AS_OWNER)')
+endif
+endif
+ifneq ($(AS_OWNER),)
+BUILT       := $(addprefix $(BUILD)/,pybind-helper libpybind.so pybind authbind pybindctl paths.py settings \
+               newest-click init-systems) pybind/_wire.py
+$(BUILT): SHELL = $(shell command -v setpriv)
+$(BUILT): .SHELLFLAGS = $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
+endif
+
 all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/authbind $(BUILD)/pybindctl \
      $(BUILD)/paths.py pybind/_wire.py $(BPF)
 
 # Paths are compiled in: other paths are another build.
 $(BUILD)/settings: FORCE
 	@mkdir -p $(BUILD)
+	@[ -w $(BUILD) ] || { echo "$(BUILD) is another user's: sudo rm -r $(abspath $(BUILD))" >&2; exit 1; }
 	@case "$(PREFIX)$(SYSCONFDIR)" in *[\ :]*) \
 	  echo "PREFIX and SYSCONFDIR must not contain a blank or a colon (ld.so(8))" >&2; exit 1;; esac
 	@echo '$(PREFIX) $(SYSCONFDIR) $(PYTHON) $(HELPER_CC) $(CFLAGS)' | cmp -s - $@ || \
@@ -187,9 +204,9 @@ $(BUILD)/newest-click:
 	$(PYTHON) -m venv $(BUILD)/pip
 	$(BUILD)/pip/bin/pip -q install --target $@.new click && mv $@.new $@
 
-# For tests/examples: other systems that start servers. Root's, as `make test`.
+# For tests/examples: other systems that start servers.
 $(BUILD)/init-systems:
-	tools/unpack $@ openrc libeinfo1 librc1 runit
+	tools/unpack $@ openrc libeinfo1 'librc1t64|librc1' runit
 
 demo:
 	tools/need demo
@@ -199,8 +216,20 @@ demo:
 # TESTS='-k name' and the like go to pytest.
 test:
 	tools/need test
-	$(MAKE) all $(BUILD)/newest-click $(BUILD)/init-systems
+	$(MAKE) all $(BUILD)/init-systems
 	tools/test $(TESTS)
+
+# The only test that needs more than the distribution: click from the package index.
+test-newest-click:
+	tools/need test
+	$(MAKE) all $(BUILD)/newest-click
+	tools/sandbox tools/test-newest-click
+
+# demo and test as the README has them, in an empty Debian 12 and 13: half an hour or more.
+test-empty:
+	tools/need empty
+	tools/test-empty bookworm
+	tools/test-empty trixie
 
 # Real programs only; docs/programs.md is what they showed.
 test-programs:
@@ -217,12 +246,12 @@ bench:
 
 deb:
 	tools/need deb
-	tools/build-deb $(BUILD)/deb
+	$(AS_OWNER) tools/build-deb $(BUILD)/deb
 	@ls $(BUILD)/deb/*.deb
 
 rpm:
 	tools/need rpm
-	tools/build-rpm $(BUILD)/rpm
+	$(AS_OWNER) tools/build-rpm $(BUILD)/rpm
 
 # Installs, upgrades and removes the Debian package in fresh systems of two Debian releases.
 test-deb:
@@ -242,10 +271,11 @@ prove-short:
 
 lint:
 	tools/need lint
-	tools/run-lint
+	$(AS_OWNER) tools/run-lint
 
 clean:
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all no-bpf install install-authbind-compat uninstall demo test prove prove-short test-programs bench deb rpm test-deb lint clean FORCE
+.PHONY: all no-bpf install install-authbind-compat uninstall demo test test-newest-click test-empty prove prove-short test-programs \
+        bench deb rpm test-deb lint clean FORCE

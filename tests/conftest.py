@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+pytest_plugins = ["bound"]
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 

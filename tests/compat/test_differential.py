@@ -23,6 +23,7 @@ CASES_FOR_SHARES = 20000  # with fewer, a rare difference may not come up
 WORKERS = 2
 WORKER = pathlib.Path(__file__).with_name("worker.py")
 GIVE_UP_S = 300 + CASES // 50  # many times what it takes on an idle machine
+pytestmark = pytest.mark.bound(2 * GIVE_UP_S)
 COUNTERS = ("verdicts", "failure_counts", "held", "explained", "alone")
 
 

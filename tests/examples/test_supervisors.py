@@ -15,7 +15,7 @@ from placing import java
 # with it; the process namespace is the sandbox's, which ends what is left.
 OPENRC = r"""
 for dir in sbin bin lib; do
-    mount -t overlay -o "lowerdir=$1/$dir:/usr/$dir" overlay "/usr/$dir"
+    mount -t overlay -o "lowerdir=$1/usr/$dir:/usr/$dir" overlay "/usr/$dir"
 done
 cp "$1/etc/rc.conf" /etc/
 mkdir -p /run/openrc /etc/runlevels/default

@@ -65,7 +65,7 @@ def build_and_install(folder):
 
 def notices(killer, folder):
     """Run one test; tell whether it failed."""
-    environment = dict(os.environ, PYBIND_COMPAT_CASES=COMPAT_CASES)
+    environment = dict(os.environ, PYBIND_COMPAT_CASES=COMPAT_CASES, PYBIND_PATIENCE="30")
     if killer == FUZZ:
         command, where = [*PYTEST, "tests/fuzz"], folder  # compiles the mutant itself
     else:

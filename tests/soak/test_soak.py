@@ -70,6 +70,7 @@ def stop(process):
     support.wait_for(lambda: not supervising.processes(), "every process to end")
 
 
+@pytest.mark.bound(3 * GIVE_UP_S)
 @pytest.mark.parametrize("mode", BINDS)
 def test_soak(mode):
     """No wrong answer; no descriptor, memory, child or zombie more than before."""

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ends a test that hangs (tests/bound.py), tried on tests that do."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+import support
+
+HANGING = {
+    "in the test": "def test(): signal.pause()",
+    "in a wait for a child that is stopped": """
+def test():
+    child = subprocess.Popen(["sleep", "1000"])
+    child.send_signal(signal.SIGSTOP)
+    try:
+        os.waitpid(child.pid, 0)
+    finally:
+        child.kill()
+""",
+    "after it caught what ended it": """
+def test():
+    for _ in range(2):
+        try:
+            signal.pause()
+        except BaseException:
+            pass
+    signal.pause()
+""",
+    "in a fixture": """
+@pytest.fixture
+def hangs():
+    signal.pause()
+def test(hangs): pass
+""",
+    "in a fixture's clean-up": """
+@pytest.fixture
+def hangs():
+    yield
+    signal.pause()
+def test(hangs): pass
+""",
+    "with a bound of its own": """
+@pytest.mark.bound(0.25)
+def test(): signal.pause()
+""",
+}
+
+
+def pytest_of(text, **environ):
+    """Run pytest on a file with that text; returns what it printed."""
+    path = support.scratch_dir() / "test_it.py"
+    path.write_text(f"import os, signal, subprocess\nimport pytest\n{text}\ndef test_next(): pass\n")
+    tests = pathlib.Path(__file__).resolve().parents[1]
+    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "bound",
+               "--rootdir", path.parent, "-c", os.devnull, path]  # fmt: skip
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tests), **environ},
+                          capture_output=True, text=True, cwd="/", timeout=support.PATIENCE_S)  # fmt: skip
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("where", HANGING)
+def test_a_test_that_hangs_fails(where):
+    """With where it hung and what ran then, and the next test runs."""
+    environ = {} if "of its own" in where else {"PYBIND_BOUND": "0.5"}
+    printed = pytest_of(HANGING[where], **environ)
+    assert "not done within its bound of 0." in printed
+    assert "-m pytest" in printed.partition("the processes:")[2]
+    assert "1 passed" in printed or "2 passed, 1 error" in printed
+
+
+def test_a_test_in_time_passes():
+    """No timer is left for whatever it starts, nor for the next one."""
+    printed = pytest_of("def test(): assert signal.getitimer(signal.ITIMER_REAL)[0] > 0\n"
+                        "def test_child(): subprocess.run(['sleep', '0.7'], check=True)",
+                        PYBIND_BOUND="5")  # fmt: skip
+    assert "3 passed" in printed

@@ -89,8 +89,9 @@ endif
 ifneq ($(AS_OWNER),)
 BUILT       := $(addprefix $(BUILD)/,pybind-helper libpybind.so pybind authbind pybindctl paths.py settings \
                newest-click init-systems) pybind/_wire.py
-$(BUILT): SHELL = $(shell command -v setpriv)
-$(BUILT): .SHELLFLAGS = $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
+SETPRIV     := $(shell command -v setpriv)
+$(BUILT): SHELL := $(SETPRIV)
+$(BUILT): .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
 endif
 
 all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/authbind $(BUILD)/pybindctl \

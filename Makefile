@@ -87,11 +87,11 @@ AS_OWNER    := $(shell $(AS_OWNER) test -w $(dir $(abspath $(BUILD))) 2>/dev/nul
 endif
 endif
 ifneq ($(AS_OWNER),)
-BUILT       := $(addprefix $(BUILD)/,pybind-helper libpybind.so pybind authbind pybindctl paths.py settings \
-               newest-click init-systems) pybind/_wire.py
 SETPRIV     := $(shell command -v setpriv)
-$(BUILT): SHELL := $(SETPRIV)
-$(BUILT): .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
+$(BUILD)/%: SHELL := $(SETPRIV)
+$(BUILD)/%: .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
+pybind/_wire.py: SHELL := $(SETPRIV)
+pybind/_wire.py: .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
 endif
 
 all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/authbind $(BUILD)/pybindctl \

@@ -97,7 +97,8 @@ def alice():
     }.items():
         path = pathlib.Path("/etc") / name
         old = path.read_text().splitlines() if path.exists() else []
-        kept = [entry for entry in old if f":x:{ALICE}:" not in entry]
+        # Whoever has the number on this host, and whoever has the name.
+        kept = [e for e in old if f":x:{ALICE}:" not in e and not e.startswith("alice:")]
         path.write_text("\n".join([*kept, line, ""]))
     executable(home / "server", SERVER_PY)
     executable(home / "resolver", RESOLVER_PY)

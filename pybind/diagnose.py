@@ -47,7 +47,7 @@ def _about_the_file() -> tuple[str, ...]:
     if os.statvfs(HELPER).f_flag & os.ST_NOSUID:
         return (
             f"{HELPER} is on a file system mounted nosuid ({mount})",
-            f"as root: mount -o remount,suid {mount}",
+            "as root: " + remount(HELPER, "suid"),
         )
     try:
         os.getxattr(HELPER, "security.capability")
@@ -138,7 +138,31 @@ def mount_point(path: str) -> str:
     from posixpath import realpath  # imports os: only where there is a refusal
 
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        points = [line.split()[4] for line in file]
+        points = [_unescaped(line.split()[4]) for line in file]
     real = realpath(path)
     inside = [p for p in points if (real + "/").startswith(p.rstrip("/") + "/")]
     return max(inside, key=len, default="/")
+
+
+def remount(path: str, option: str) -> str:
+    """Return the command that gives the mount of `path` an option back: suid, exec or rw.
+
+    bind: the option of this mount alone (mount(8)). Without it the options of the file system are
+    sent along, which overlay refuses ("No changes allowed in reconfigure", since util-linux 2.39),
+    as in a container. Where the file system itself is read-only, there is no other way.
+    """
+    from shlex import quote  # only where there is a refusal
+
+    mount = mount_point(path)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line.split() for line in file]
+    # The mount on top is the last; its file system's own options stand at the end.
+    options = [words[-1].split(",") for words in lines if _unescaped(words[4]) == mount][-1:]
+    bind = "" if option == "rw" and options and "ro" in options[0] else "bind,"
+    return f"mount -o remount,{bind}{option} {quote(mount)}"
+
+
+def _unescaped(field: str) -> str:
+    """Return a path of mountinfo, which has a backslash and three octal digits for a blank."""
+    first, *rest = field.split("\\")
+    return first + "".join(chr(int(text[:3], 8)) + text[3:] for text in rest)

@@ -112,7 +112,7 @@ def _flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
         mount = diagnose.mount_point(path)
         return (
             f"its file system is mounted noexec, where no file is executable ({mount})",
-            f"as root: mount -o remount,exec {mount}",
+            "as root: " + diagnose.remount(path, "exec"),
         )
     repair = f"setfacl -m u:{uid}:x {quoted}"
     if os.path.lexists(path) and os.lstat(path).st_uid == uid:

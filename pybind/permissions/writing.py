@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .. import diagnose
 from ..admin.errors import Failed, NeedsRoot
 from ..paths import CONFIG_DIR
 from .access import Access, from_mode, give_access, write_access
@@ -199,7 +200,7 @@ def _failed(path: str, error: OSError) -> Failed:
     hints = {
         errno.ENOSPC: f"make room: df -h {CONFIG_DIR}; df -i {CONFIG_DIR}",
         errno.EDQUOT: f"make room: df -h {CONFIG_DIR}",
-        errno.EROFS: f"make it writable: mount -o remount,rw $(findmnt -nT {CONFIG_DIR} -o TARGET)",
+        errno.EROFS: "make it writable: " + diagnose.remount(CONFIG_DIR, "rw"),
         errno.ENOENT: f"to make the folders: install -d -m 0755 {CONFIG_DIR} "
         + " ".join(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS),
         errno.EOPNOTSUPP: "its file system keeps no access control lists (mount option acl)",

@@ -241,7 +241,10 @@ def test_nosuid_mount():
         subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
         text = as_root("explain", "80", *NOBODY).stdout
         assert "mounted nosuid" in text
-        assert f"as root: mount -o remount,suid {folder}" in text
+        command = f"mount -o remount,bind,suid {folder}"
+        assert f"as root: {command}" in text
+        repair(command)
+        assert granted("80")
     finally:
         subprocess.run(["umount", folder], check=True)
 

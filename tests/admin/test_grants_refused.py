@@ -80,10 +80,18 @@ def test_file_system_says_no(what):
             failed(1, "grant", WHO, "600", "443", "--yes", words=["No space", "df -h"])
             failed(1, "revoke", WHO, "631", "22", words=["No space"])
         else:
-            subprocess.run(["mount", "-o", "remount,ro", CONFIG], check=True)
-            failed(1, "grant", WHO, "443", words=["Read-only", "remount,rw"])
-            failed(1, "grant", "everyone", "443", "--yes", words=["Read-only"])
-            done("grant", WHO, "22")
+            for make, repair in (
+                ("remount,ro", "remount,rw"),
+                ("remount,bind,ro", "remount,bind,rw"),
+            ):
+                subprocess.run(["mount", "-o", make, CONFIG], check=True)
+                command = f"mount -o {repair} {CONFIG}"
+                failed(1, "grant", WHO, "443", words=["Read-only", command])
+                failed(1, "grant", "everyone", "443", "--yes", words=["Read-only"])
+                done("grant", WHO, "22")
+                subprocess.run(command, shell=True, check=True)
+                done("grant", WHO, "443")
+                done("revoke", WHO, "443")
     finally:
         subprocess.run(["umount", CONFIG], check=True)
 

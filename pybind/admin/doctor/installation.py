@@ -98,7 +98,7 @@ def _mount() -> Finding:
     ):
         if flags & flag:
             text = f"{HELPER} is on {mount}, mounted {name}, where {effect}"
-            repair = f"mount -o remount,{back} {shlex.quote(mount)}"
+            repair = diagnose.remount(HELPER, back)
             return Finding(BROKEN, "helper's mount", text, (repair, "and in /etc/fstab"))
     return Finding(OK, "helper's mount", f"{mount} is neither nosuid nor noexec")
 
@@ -224,7 +224,7 @@ def folders() -> list[Finding]:
     if noexec:
         mount = diagnose.mount_point(CONFIG_DIR)
         text = f"{mount} is mounted noexec: no flag file in byport or byaddr can grant anything"
-        repair = f"mount -o remount,exec {shlex.quote(mount)}"
+        repair = diagnose.remount(CONFIG_DIR, "exec")
         found.append(Finding(BROKEN, "folders' mount", text, (repair,)))
     return found
 

@@ -140,7 +140,7 @@ def on_noexec(folder: str) -> Finding:
     path = reading.path_of(folder)
     mount = diagnose.mount_point(path)
     text = f"its file system is mounted noexec ({mount}), where no file is executable: all refuse"
-    return Finding(BROKEN, "noexec", path, 0, text, f"mount -o remount,exec {shlex.quote(mount)}")
+    return Finding(BROKEN, "noexec", path, 0, text, diagnose.remount(path, "exec"))
 
 
 def folders() -> Iterator[Finding]:

@@ -206,7 +206,7 @@ $(BUILD)/newest-click:
 	$(BUILD)/pip/bin/pip -q install --target $@.new click && mv $@.new $@
 
 # For tests/examples: other systems that start servers.
-$(BUILD)/init-systems:
+$(BUILD)/init-systems: tools/unpack
 	tools/unpack $@ openrc libeinfo1 'librc1t64|librc1' runit
 
 demo:

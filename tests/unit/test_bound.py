@@ -73,7 +73,7 @@ def test_a_test_that_hangs_fails(where, tmp_path):
 
 def test_a_test_in_time_passes(tmp_path):
     """No timer is left for whatever it starts, nor for the next one."""
-    printed = pytest_of("def test(): assert signal.getitimer(signal.ITIMER_REAL)[0] > 0\n"
+    printed = pytest_of(tmp_path, "def test(): assert signal.getitimer(signal.ITIMER_REAL)[0] > 0\n"
                         "def test_child(): subprocess.run(['sleep', '0.7'], check=True)",
                         PYBIND_BOUND="5")  # fmt: skip
     assert "3 passed" in printed

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ._lean import NamedTuple
 
 MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: takes the IPv4 port
+ID_MAX = 0xFFFFFFFE  # of users and groups: to setresuid(2) the next number means "leave it"
 AUTO, PRELOAD, SUPERVISE = "auto", "preload", "supervise"  # --mode
 
 

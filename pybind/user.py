@@ -13,9 +13,8 @@ import pwd
 import re
 
 from .errors import UsageError
-from .model import Account
+from .model import ID_MAX, Account
 
-_ID_MAX = 0xFFFFFFFE  # one more is -1: setresuid(2) takes that for "leave it"
 _PLAIN_SHELL = "/bin/sh"  # what an empty field means in passwd(5)
 # They lead to the session and the mail of whoever started pybind.
 _SESSION = (b"XDG_RUNTIME_DIR=", b"DBUS_SESSION_BUS_ADDRESS=", b"MAIL=")
@@ -88,7 +87,7 @@ def _group(text: str, group: str) -> int:
 def _number(text: str, word: str) -> int | None:
     if not re.fullmatch("[0-9]+", word):
         return None
-    number = int(word) if len(word) < 12 else _ID_MAX + 1
-    if number > _ID_MAX:
-        raise UsageError(f"bad --user {text!r}: ids are 0 to {_ID_MAX}")
+    number = int(word) if len(word) < 12 else ID_MAX + 1
+    if number > ID_MAX:
+        raise UsageError(f"bad --user {text!r}: ids are 0 to {ID_MAX}")
     return number

@@ -9,32 +9,31 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .. import diagnose
 from ..errors import HelperUnusable, PybindError
-from .errors import Failed
+from ..permissions.errors import Failed
+from ..permissions.who import Identity
 
 
 def answer_as(
-    uid: int,
-    gid: int,
-    groups: Sequence[int],
+    identity: Identity,
     work: Callable[[], object],
     *,
     folder: str = "/",
     patience_s: float = 30,
 ) -> Any:
-    """Return what work() returns, by way of JSON, in a process of this user.
+    """Return what work() returns, by way of JSON, in a process of this identity.
 
     folder: its working directory, entered before the rights are given away.
-    Raises Failed; HelperUnusable for what work() raises of it.
+    Raises Failed; HelperUnusable where work() raises it.
     """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(writing, uid, gid, groups, work, folder)
+        _child(writing, identity, work, folder)
     os.close(writing)
     try:
         data = _read(reading, patience_s)
@@ -45,12 +44,12 @@ def answer_as(
         answer = json.loads(data)
     except ValueError:
         raise Failed(
-            f"the child that asks as uid {uid} ended without an answer: try again"
+            f"the child that asks as uid {identity.uid} ended without an answer: try again"
         ) from None
     if "unusable" in answer:
         raise HelperUnusable(*answer["unusable"])
     if "failed" in answer:
-        raise Failed(answer["failed"])
+        raise Failed(*answer["failed"])
     return answer["result"]
 
 
@@ -82,9 +81,7 @@ def _end(pid: int) -> None:
 
 def _child(
     writing: int,
-    uid: int,
-    gid: int,
-    groups: Sequence[int],
+    identity: Identity,
     work: Callable[[], object],
     folder: str,
 ) -> NoReturn:
@@ -93,23 +90,26 @@ def _child(
         answer: dict[str, object]
         try:
             os.chdir(folder)
-            _become(uid, gid, groups)
+            _become(identity)
             answer = {"result": work()}
-        except PybindError as error:
+        except HelperUnusable as error:
             answer = {"unusable": error.lines}
+        except PybindError as error:
+            answer = {"failed": error.lines}
         except OSError as error:
             where = f" in {error.filename}" if error.filename else ""
-            answer = {"failed": f"cannot ask as uid {uid}{where}: {error.strerror}"}
+            answer = {"failed": [f"cannot ask as uid {identity.uid}{where}: {error.strerror}"]}
         with open(writing, "wb") as pipe:
             pipe.write(json.dumps(answer).encode())
     finally:
         os._exit(0)
 
 
-def _become(uid: int, gid: int, groups: Sequence[int]) -> None:
-    os.setgroups(groups)
+def _become(identity: Identity) -> None:
+    uid, gid = identity.uid, identity.gid
+    os.setgroups(identity.groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     # Dropping the uid drops every capability, unless securebits(7) say otherwise.
     if uid != 0 and int(diagnose.own_status()["CapPrm"], 16):
-        raise PybindError(f"uid {uid} would keep root's capabilities here (see: capsh --print)")
+        raise HelperUnusable(f"uid {uid} would keep root's capabilities here (see: capsh --print)")

@@ -10,7 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import PybindError
-from .errors import STATUS_NO, STATUS_USAGE, AdminError
+from ..permissions.errors import STATUS_NO, STATUS_USAGE, AdminError
 
 # Command -> the module that has it as a click command of that name (with '_'
 # for '-' and at the end where it is a word of Python's).
@@ -68,12 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Abort:
         _say("not done")
         return STATUS_NO
-    except AdminError as error:
-        _say(*error.lines)
-        return error.status
     except PybindError as error:
         _say(*error.lines)
-        return STATUS_USAGE
+        return error.status if isinstance(error, AdminError) else STATUS_USAGE
     except OSError as error:
         _say(f"{error.filename or 'system call'}: {error.strerror}")
         return STATUS_NO

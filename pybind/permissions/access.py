@@ -13,7 +13,7 @@ import stat
 import struct
 from typing import NamedTuple
 
-from .who import EVERYONE, GROUP, USER, Who, credentials, everyone, group_of, user_of
+from .who import EVERYONE, GROUP, USER, Who, everyone, group_of, identity_for, user_of
 
 # linux/posix_acl_xattr.h: a little-endian version, then entries sorted by tag and id.
 _VERSION, _ENTRY, _NO_ID = struct.pack("<I", 2), struct.Struct("<HHI"), 0xFFFFFFFF
@@ -154,8 +154,8 @@ def allows(access: Access, who: Who) -> bool:
     if own in found:
         return bool(found[own] & _X)
     if who.kind == USER:
-        _, gid, more = credentials(who)
-        groups = {gid, *more}
+        identity = identity_for(who)
+        groups = {identity.gid, *identity.groups}
         matching = [
             perm
             for (tag, ident), perm in found.items()

@@ -10,10 +10,10 @@ import functools
 import socket
 from collections.abc import Callable, Iterable
 
-from ..admin.errors import Failed
 from ..model import MAPPED
 from ..paths import CONFIG_DIR
 from .access import Access, allows, from_mode, holders, holds, owned_by, with_grant, without_grant
+from .errors import Failed
 from .names import Flag, Rule, flag_name
 from .overlap import covered, meets, subtract_all
 from .spec import pieces, spec_text

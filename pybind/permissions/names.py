@@ -15,9 +15,9 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..admin.errors import Invalid
-from ..model import MAPPED
+from ..model import ID_MAX, MAPPED
 from ..paths import CONFIG_DIR
+from .errors import Invalid
 from .rule import (
     ANY,
     LINE_LEN_MAX,
@@ -60,7 +60,6 @@ FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
 FILE_SIZE_MAX = 1 << 20
 RESERVED_MIN, RESERVED_MAX = 512, 1023  # their files' names start with '!'
 LEFT_OVER = (".pybindctl-new", ".pybindctl-old")  # how names of ours end that a kill left
-_ID_MAX = 2**32 - 2
 _FLAG_NAME = re.compile(r"(!?)(?:([0-9a-f.:]+)([,:]))?([1-9][0-9]{0,4})(?:,(tcp|udp))?")
 
 
@@ -157,7 +156,7 @@ def parse_name(folder: str, name: str) -> Flag | Owner | Unknown:
     if folder in ("byport", "byaddr"):
         return _flag(folder, name)
     digits = name[name.startswith("!") :]
-    if not re.fullmatch("0|[1-9][0-9]{0,9}", digits) or int(digits) > _ID_MAX:
+    if not re.fullmatch("0|[1-9][0-9]{0,9}", digits) or int(digits) > ID_MAX:
         what = "user" if folder == "byuser" else "group"
         return Unknown(full, f"not a {what}'s number: the helper never looks at it")
     return Owner(full, folder, int(digits), name.startswith("!"))

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 import socket
 
-from ..admin.errors import AdminError
 from ..model import MAPPED, Address
 from ..ports import parse_listed
+from .errors import AdminError
 from .names import ANY, RESERVED_MAX, RESERVED_MIN, Broken, Rule, addresses_text, parse_line
 
 _SPEC = re.compile(

@@ -11,9 +11,9 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ..admin.errors import Failed
 from ..paths import CONFIG_DIR
 from .access import Access, only_everyones, read_access
+from .errors import Failed
 from .names import (
     FILE_SIZE_MAX,
     FOLDERS,

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WHO: a user, a @group or everyone; names become numbers here and nowhere else."""
+"""WHO: a user, a @group or everyone; and Identity: a user as a process.
+
+Names become numbers here and nowhere else.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import grp
+import os
 import pwd
 import re
 from typing import NamedTuple
 
-from ..admin import ask
-from ..admin.errors import AdminError
+from ..model import ID_MAX
+from .errors import AdminError
 
 USER, GROUP, EVERYONE = "user", "group", "everyone"
 NOBODY = 65534  # stands for "somebody without any grant of their own"
-_ID_MAX = 2**32 - 2
 
 
 class Who(NamedTuple):
@@ -38,6 +42,22 @@ class Who(NamedTuple):
         if self.kind == EVERYONE:
             return self.name
         return f"{self.text} ({'uid' if self.kind == USER else 'gid'} {self.ident})"
+
+
+class Identity(NamedTuple):
+    """A user as the kernel sees a process of theirs.
+
+    name: of the account, or None where the number has none. groups: the
+    supplementary groups without gid.
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str | None
+
+    def __str__(self) -> str:
+        return f"uid {self.uid} ({self.name})" if self.name else f"uid {self.uid}"
 
 
 def parse_who(text: str) -> Who:
@@ -101,9 +121,9 @@ def group_of(gid: int) -> Who:
 
 
 def _ident(text: str, what: str) -> int:
-    ident = int(text) if len(text) <= 10 else _ID_MAX + 1
-    if ident > _ID_MAX:
-        raise AdminError(f"{what} {text} is out of range (0 to {_ID_MAX})")
+    ident = int(text) if len(text) <= 10 else ID_MAX + 1
+    if ident > ID_MAX:
+        raise AdminError(f"{what} {text} is out of range (0 to {ID_MAX})")
     return ident
 
 
@@ -113,14 +133,45 @@ def rules_name(who: Who, reserved: bool) -> str:
     return f"{folder}/{'!' if reserved else ''}{who.ident}"
 
 
-def credentials(who: Who) -> tuple[int, int, tuple[int, ...]]:
-    """Return uid, gid and supplementary groups of a process to ask the helper as.
+def identity_of(user: str | int | None) -> Identity:
+    """Return who a user is: an account's name, a number, or None for the caller.
+
+    The caller has the groups of the calling process, others have those of a new
+    login. A number without an account (a container's, systemd's DynamicUser=)
+    counts as a user whose only group has the same number. Raises AdminError.
+    """
+    uid = os.getuid() if user is None else _uid(user)
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        entry = None
+    if uid == os.getuid():
+        gid, groups = os.getgid(), os.getgroups()
+    elif entry is None:
+        gid, groups = uid, []
+    else:
+        gid, groups = entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid)
+    name = entry.pw_name if entry else None
+    return Identity(uid, gid, tuple(sorted(set(groups) - {gid})), name)
+
+
+def _uid(user: str | int) -> int:
+    if isinstance(user, int) or re.fullmatch("[0-9]{1,10}", user):
+        if 0 <= int(user) <= ID_MAX:
+            return int(user)
+    else:
+        with contextlib.suppress(KeyError, ValueError):
+            return pwd.getpwnam(user).pw_uid
+    raise AdminError(f"no user {user!r}: give an account's name or a number (see: getent passwd)")
+
+
+def identity_for(who: Who) -> Identity:
+    """Return the identity of a process that has what was granted to `who`, and no more.
 
     A user: with the groups of a new login. A group: nobody, in that group only.
     """
     if who.kind == GROUP:
-        return NOBODY, who.ident, ()
+        return Identity(NOBODY, who.ident, (), None)
     if who.kind == EVERYONE:
-        return NOBODY, NOBODY, ()
-    identity = ask.identity_of(who.ident)
-    return identity.uid, identity.gid, identity.groups
+        return Identity(NOBODY, NOBODY, (), None)
+    return identity_of(who.ident)

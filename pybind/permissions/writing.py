@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import diagnose
-from ..admin.errors import Failed, NeedsRoot
 from ..paths import CONFIG_DIR
 from .access import Access, from_mode, give_access, write_access
+from .errors import Failed, NeedsRoot
 from .names import FOLDERS, LEFT_OVER
 
 _NEW, _OLD = LEFT_OVER

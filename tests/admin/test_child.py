@@ -10,8 +10,9 @@ import support
 from support import GID, OTHER_UID, UID, rules
 
 from pybind.admin import ask, child
-from pybind.admin.errors import Failed, NeedsRoot
 from pybind.model import Address
+from pybind.permissions.errors import Failed, NeedsRoot
+from pybind.permissions.who import Identity
 
 PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
 
@@ -21,14 +22,14 @@ def test_ask_as_is_the_user():
     rules("byuser/12345", "any,80")
     rules("bygroup/777", "any,81")
     port81 = PORT80._replace(port=81)
-    replies = ask.ask_as(12345, 50, [777, 60], [PORT80, port81])
+    replies = ask.ask(Identity(12345, 50, [777, 60], None), [PORT80, port81])
     assert [reply.name for reply in replies] == ["byuser/12345", "bygroup/777"]
-    names = [step.name for step in ask.ask_as(4294967294, 50, [60], [PORT80])[0].steps]
+    names = [step.name for step in ask.ask(Identity(4294967294, 50, [60], None), [PORT80])[0].steps]
     assert names[-3:] == ["byuser/4294967294", "bygroup/50", "bygroup/60"]
-    assert ask.ask_as(0, 0, [60], [PORT80])[0].steps[-1].name == "bygroup/60"
+    assert ask.ask(Identity(0, 0, [60], None), [PORT80])[0].steps[-1].name == "bygroup/60"
     for ids in ((-1, 0, []), (0xFFFFFFFF, 0, []), (1, -1, []), (1, 1, [0xFFFFFFFF])):
         with pytest.raises(Exception, match="is no uid or gid"):
-            ask.ask_as(*ids, [PORT80])
+            ask.ask(Identity(*ids, None), [PORT80])
 
 
 def test_a_stopped_child_keeps_nobody(monkeypatch):
@@ -42,7 +43,7 @@ def test_a_stopped_child_keeps_nobody(monkeypatch):
     monkeypatch.setattr(child, "_become", stopped)
     monkeypatch.setattr(ask, "_PATIENCE_S", 0.2)
     with pytest.raises(Failed, match="without an answer"):
-        ask.ask_as(UID, GID, [], [PORT80])
+        ask.ask(Identity(UID, GID, [], None), [PORT80])
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
@@ -53,7 +54,7 @@ def test_ask_as_leaves_nothing(monkeypatch):
     for disposition in (signal.SIG_DFL, signal.SIG_IGN):
         old = signal.signal(signal.SIGCHLD, disposition)
         try:
-            assert len(ask.ask_as(UID, GID, [], [PORT80] * 3)) == 3
+            assert len(ask.ask(Identity(UID, GID, [], None), [PORT80] * 3)) == 3
         finally:
             signal.signal(signal.SIGCHLD, old)
     with contextlib.suppress(ChildProcessError):
@@ -62,4 +63,4 @@ def test_ask_as_leaves_nothing(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: UID)
     monkeypatch.setattr(os, "getuid", lambda: UID)
     with pytest.raises(NeedsRoot):
-        ask.ask_as(OTHER_UID, GID, [], [PORT80])
+        ask.ask(Identity(OTHER_UID, GID, [], None), [PORT80])

@@ -13,8 +13,9 @@ from support import clear_config, flag, rules
 
 from pybind import _wire
 from pybind.admin import cli
-from pybind.admin.ask import ask_as
+from pybind.admin.ask import ask
 from pybind.model import Address
+from pybind.permissions.who import Identity
 
 ALICE, BOB, WWW = 1001, 1002, 1003  # ALICE is in WWW
 HOSTS = ["0.0.0.0", "127.0.0.1", "192.0.2.5", "::", "2001:db8::7"]
@@ -57,7 +58,7 @@ def granted(uid, gid, groups):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         addr = socket.inet_pton(family, host)
         addresses.append(Address(int(family), addr, 0, port, proto == "udp"))
-    replies = ask_as(uid, gid, groups, addresses)
+    replies = ask(Identity(uid, gid, groups, None), addresses)
     return {at for at, reply in zip(POINTS, replies) if reply.reason == _wire.REASON_GRANTED}
 
 

@@ -33,6 +33,7 @@ from pybind.admin.importers import authbind, authbind_answers, authbind_lines
 from pybind.admin.importers.authbind_lines import LIBRARY_PORT_MAX
 from pybind.model import Address
 from pybind.permissions.rule import Broken, parse_line
+from pybind.permissions.who import Identity
 
 CONFIGURATIONS = 200
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
@@ -80,7 +81,9 @@ def old_answers(caller, requests):
             Address(socket.AF_INET if len(a) == 4 else socket.AF_INET6, a, 0, port, False)
             for a, port in packed
         ]
-        return authbind_answers.ask_as(str(AUTHBIND), reader.meanings, tuple(caller), addresses)
+        return authbind_answers.ask_as(
+            str(AUTHBIND), reader.meanings, Identity(*caller, None), addresses
+        )
 
     return [
         (

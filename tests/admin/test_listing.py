@@ -21,6 +21,7 @@ from pybind.admin.commands import lint
 from pybind.admin.commands import list as listing
 from pybind.model import Address
 from pybind.permissions.names import FOLDERS, Flag, Owner, parse_name
+from pybind.permissions.who import Identity, identity_of
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "compat"))
 import generate
@@ -137,7 +138,7 @@ def test_what_list_says_is_what_the_helper_grants():
         everybody = listing.delegations()
         general = objects(everybody)
         for caller in generate.CALLERS:
-            who = ask.Identity(caller.uid, caller.gid, caller.groups, None)
+            who = Identity(caller.uid, caller.gid, caller.groups, None)
             own = listing.delegations(who)
             entries = objects(own)
             replies = ask.ask(who, asked)
@@ -166,7 +167,7 @@ def test_lint_calls_broken_what_the_helper_does():
         unsearchable = {finding.file for finding in found if finding.code == "folder-search"}
         asked = questions(configuration)
         for caller in generate.CALLERS:
-            for reply in ask.ask_as(caller.uid, caller.gid, caller.groups, asked):
+            for reply in ask.ask(Identity(*caller[:3], None), asked):
                 case = (SEED, number, caller, reply, sorted(broken))
                 path = f"{CONFIG}/{reply.name}".rstrip("/")
                 causes.add(reply.reason)
@@ -185,15 +186,15 @@ def test_lint_calls_broken_what_the_helper_does():
 def alone(name):
     """Ask for what only this file can decide, as whom it is for; returns the reply."""
     what = parse_name(*name.split("/"))
-    who, port, addr, udp = ask.Identity(UID, UID, (), None), 80, bytes(4), False
+    who, port, addr, udp = Identity(UID, UID, (), None), 80, bytes(4), False
     if isinstance(what, Flag):
         port, udp = what.rule.port_min, what.rule.protocol == "udp"
         addr = what.rule.addr_min or addr
     elif isinstance(what, Owner):
         port = 600 if what.reserved else 80
-        who = ask.Identity(UID, what.ident, (), None)
+        who = Identity(UID, what.ident, (), None)
         if what.folder == "byuser":
-            who = ask.identity_of(what.ident)
+            who = identity_of(what.ident)
     family = socket.AF_INET if len(addr) == 4 else socket.AF_INET6
     return ask.ask(who, [Address(int(family), addr, 0, port, udp)])[0]
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from support import UID, rules
 
 from pybind import _wire
-from pybind.admin.ask import ask_as
-from pybind.admin.errors import AdminError, Invalid
+from pybind.admin.ask import ask
 from pybind.errors import UsageError
 from pybind.model import Address
+from pybind.permissions.errors import AdminError, Invalid
 from pybind.permissions.names import (
     ANY,
     Broken,
@@ -31,6 +31,7 @@ from pybind.permissions.names import (
 )
 from pybind.permissions.overlap import covered, intersect, subtract
 from pybind.permissions.spec import parse_spec, pieces, spec_text
+from pybind.permissions.who import Identity
 
 FEW = settings(
     max_examples=150,
@@ -85,7 +86,7 @@ def test_lines_as_the_helper_reads_them(lines, addr, port, udp):
     path.write_bytes("\n".join(lines).encode())
     path.chmod(0o644)
     question = _question(addr, port, udp)
-    (reply,) = ask_as(UID, support.GID, (), [question])
+    (reply,) = ask(Identity(UID, support.GID, (), None), [question])
     read = parse(path.read_bytes())
     broken = [line.what for line in read if isinstance(line.what, Broken)]
     if broken:
@@ -199,7 +200,7 @@ def test_names(folder, name, kind):
 def test_flag_names_as_the_helper_spells_them(addr, port):
     """Both spellings are among the names that the helper looks for."""
     question = _question(addr, port, False)
-    (reply,) = ask_as(UID, support.GID, (), [question])
+    (reply,) = ask(Identity(UID, support.GID, (), None), [question])
     asked = {step.name for step in reply.steps}
     rule = Rule(int(question.family), question.addr, question.addr, port, port, None)
     mark = "!" if port == 631 else ""

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "tests" / "compat"))
 
 from pybind import _wire, commandline, errors, explain, paths  # noqa: E402
 from pybind.admin import cli as admin  # noqa: E402
-from pybind.admin import errors as admin_errors  # noqa: E402
+from pybind.permissions import errors as admin_errors  # noqa: E402
 
 MESSAGES_PAGE = "pybind-troubleshooting.7"
 PAGES = ["pybind.1", "pybind.5", "pybindctl.8", "pybind-helper.8"]

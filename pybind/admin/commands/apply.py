@@ -22,13 +22,13 @@ import click
 from ...errors import PybindError
 from ...permissions import differences, editing
 from ...permissions.access import holders
+from ...permissions.errors import STATUS_NO, AdminError, Invalid
 from ...permissions.names import Rule
 from ...permissions.spec import parse_spec, spec_text
 from ...permissions.state import State
 from ...permissions.who import EVERYONE, GROUP, USER, Who, everyone, group, group_of, user, user_of
 from ...permissions.writing import Change, commit, left_over, locked, need_root
 from .. import output
-from ..errors import STATUS_NO, AdminError, Invalid
 from . import grant
 
 _KEYS = ("user", "group", "everyone", "ports")
@@ -142,7 +142,7 @@ def _read(file: str) -> list[Wanted]:
 def _entry(file: str, number: int, entry: Any) -> Wanted:
     try:
         return _understood(entry)
-    except (AdminError, PybindError) as error:
+    except PybindError as error:
         first, *more = error.lines
         where = f"{file}: [[grant]] number {number}: "
         raise Invalid(f"{where}{first}; nothing was changed", *more) from None

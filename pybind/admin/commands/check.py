@@ -14,8 +14,9 @@ import click
 from ... import _wire, binding, diagnose, explain, ports
 from ...model import MAPPED, Address, Listed, Reply
 from ...paths import CONFIG_DIR
+from ...permissions.errors import STATUS_NO
+from ...permissions.who import Identity, identity_of
 from .. import ask, output
-from ..errors import STATUS_NO
 
 _UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
@@ -43,7 +44,7 @@ def first_unprivileged_port() -> int:
         return 1024
 
 
-def decide(listed: Listed, who: ask.Identity) -> list[Decision]:
+def decide(listed: Listed, who: Identity) -> list[Decision]:
     """Ask the kernel's settings, then the helper; the first decision is the required one."""
     addresses = binding.addresses(listed)
     kernel = _kernel_allows(listed.port, who)
@@ -56,7 +57,7 @@ def decide(listed: Listed, who: ask.Identity) -> list[Decision]:
     ]
 
 
-def _kernel_allows(port: int, who: ask.Identity) -> str:
+def _kernel_allows(port: int, who: Identity) -> str:
     first = first_unprivileged_port()
     if port >= first:
         return f"the kernel allows it without a grant: ports from {first} on are not privileged"
@@ -86,7 +87,7 @@ def check_command(spec: str, user: str | None, as_json: bool) -> int:
     local address: 0.0.0.0 decides, and :: (which needs both) is shown too.
     Without a protocol it means TCP. Nothing is bound; a busy port is not seen.
     """
-    who = ask.identity_of(user)
+    who = identity_of(user)
     decisions = decide(ports.parse_listed(spec), who)
     if as_json:
         output.emit_json(**_as_object(spec, who, decisions))
@@ -105,7 +106,7 @@ def explain_command(spec: str, user: str | None, as_json: bool) -> int:
     local address: 0.0.0.0 decides, and :: (which needs both) is shown too.
     Without a protocol it means TCP. Exit status: 0 granted, 1 refused.
     """
-    who = ask.identity_of(user)
+    who = identity_of(user)
     decisions = decide(ports.parse_listed(spec), who)
     if as_json:
         output.emit_json(**_as_object(spec, who, decisions))
@@ -119,7 +120,7 @@ def explain_command(spec: str, user: str | None, as_json: bool) -> int:
     return 0 if decisions[0].granted else STATUS_NO
 
 
-def _summary(decision: Decision, who: ask.Identity) -> str:
+def _summary(decision: Decision, who: Identity) -> str:
     what, reply = explain.what(decision.address), decision.reply
     if reply is None:
         return f"{what}: {output.paint('granted', output.GOOD)} to {who}: {decision.kernel}"
@@ -130,7 +131,7 @@ def _summary(decision: Decision, who: ask.Identity) -> str:
     return f"{what}: {output.paint('refused', output.BAD)} to {who}: {reason}"
 
 
-def _print_explanation(decision: Decision, who: ask.Identity) -> None:
+def _print_explanation(decision: Decision, who: Identity) -> None:
     output.say(f"{explain.what(decision.address)} for {who}")
     reply, in_half = decision.reply, False
     if reply and not reply.steps:
@@ -162,7 +163,7 @@ def _found(step: Any, reply: Reply) -> str:
     return output.paint(f"{text}{line}: {why}", output.BAD)
 
 
-def _lines(decision: Decision, who: ask.Identity) -> list[str]:
+def _lines(decision: Decision, who: Identity) -> list[str]:
     """Return what pybind itself would say about a refusal to this user."""
     reply = decision.reply
     if reply is None or decision.granted:
@@ -171,7 +172,7 @@ def _lines(decision: Decision, who: ask.Identity) -> list[str]:
     return explain.refusal(verdict, uid=who.uid)
 
 
-def advice(decision: Decision, who: ask.Identity) -> list[str]:
+def advice(decision: Decision, who: Identity) -> list[str]:
     """Return the lines after the verdict: facts about the file, and what to type."""
     reply = decision.reply
     if reply is None:
@@ -185,7 +186,7 @@ def advice(decision: Decision, who: ask.Identity) -> list[str]:
     return lines
 
 
-def grant_command(address: Address, who: ask.Identity) -> str:
+def grant_command(address: Address, who: Identity) -> str:
     """Return the pybindctl command that grants exactly this port to exactly this user."""
     spec = explain.what(address)
     if not any(address.addr):
@@ -198,7 +199,7 @@ def grant_command(address: Address, who: ask.Identity) -> str:
     return f"pybindctl grant {shlex.quote(who.name or str(who.uid))} {shlex.quote(spec)}"
 
 
-def _to_take_away(reply: Reply, who: ask.Identity) -> list[str]:
+def _to_take_away(reply: Reply, who: Identity) -> list[str]:
     path = shlex.quote(f"{CONFIG_DIR}/{reply.name}")
     if reply.line:
         return [f"to take line {reply.line} away, as root: sed -i '{reply.line}d' {path}"]
@@ -215,7 +216,7 @@ def commands(lines: list[str]) -> list[str]:
     return [match[1] for match in found if match]
 
 
-def _stale_groups(who: ask.Identity) -> list[str]:
+def _stale_groups(who: Identity) -> list[str]:
     """Return a note where the caller's account has groups that his process has not."""
     if who.uid != os.getuid() or who.uid == 0 or not who.name:
         return []
@@ -230,7 +231,7 @@ def _stale_groups(who: ask.Identity) -> list[str]:
     ]
 
 
-def _as_object(spec: str, who: ask.Identity, decisions: list[Decision]) -> dict[str, object]:
+def _as_object(spec: str, who: Identity, decisions: list[Decision]) -> dict[str, object]:
     return {
         "spec": spec,
         "user": {"uid": who.uid, "name": who.name, "gid": who.gid, "groups": list(who.groups)},
@@ -239,7 +240,7 @@ def _as_object(spec: str, who: ask.Identity, decisions: list[Decision]) -> dict[
     }
 
 
-def _address_object(decision: Decision, who: ask.Identity) -> dict[str, object]:
+def _address_object(decision: Decision, who: Identity) -> dict[str, object]:
     address, reply = decision.address, decision.reply
     lines = advice(decision, who)
     return {

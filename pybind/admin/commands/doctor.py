@@ -14,11 +14,11 @@ import click
 
 from ...explain import FOLDERS
 from ...paths import CONFIG_DIR, HELPER, REINSTALL
+from ...permissions.errors import STATUS_NO, Failed, NeedsRoot
 from .. import output
 from ..doctor import filecaps, installation, kernel, setcap, wheel
 from ..doctor.installation import BROKEN, OK, WARNING, Finding
 from ..doctor.program import program as served
-from ..errors import STATUS_NO, Failed, NeedsRoot
 
 _COLOURS = {OK: output.GOOD, WARNING: output.WARNING, BROKEN: output.BAD}
 _WORLD = stat.S_IWGRP | stat.S_IWOTH

@@ -17,13 +17,13 @@ from ...errors import HelperUnusable
 from ...model import Address, Reply
 from ...paths import CONFIG_DIR
 from ...permissions import differences, editing
+from ...permissions.errors import STATUS_NO, AdminError
 from ...permissions.names import ANY, RESERVED_MAX, RESERVED_MIN, Rule
 from ...permissions.spec import parse_spec, pieces, samples, spec_text
 from ...permissions.state import State
-from ...permissions.who import EVERYONE, Who, credentials, parse_who
+from ...permissions.who import EVERYONE, Who, identity_for, parse_who
 from ...permissions.writing import Change, commit, left_over, locked, need_root
 from .. import ask, output
-from ..errors import STATUS_NO, AdminError
 
 _Plan = Callable[[State, Who, Rule], None]
 _EVERY_PORT_MAX = 16  # in a longer range the corners are asked about, and ports with flag files
@@ -167,7 +167,7 @@ def verify(who: Who, rules: Sequence[Rule]) -> tuple[list[Answer], tuple[str, ..
                 addresses.extend(samples(piece._replace(port_min=port, port_max=port)))
     addresses = list(dict.fromkeys(addresses))
     try:
-        replies = ask.ask_as(*credentials(who), addresses)
+        replies = ask.ask(identity_for(who), addresses)
     except HelperUnusable as error:
         return [], ("not verified: " + error.lines[0], *error.lines[1:])
     return [Answer(*pair) for pair in zip(addresses, replies)], ()

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import click
 
-from ...errors import PybindError
+from ...errors import HelperUnusable
 from ...permissions import differences
+from ...permissions.errors import STATUS_NO
 from ...permissions.writing import Change, commit, locked, need_root
 from .. import output
-from ..errors import STATUS_NO
 from ..importers import authbind, lists, proof
 from ..importers.lists import Left, Source
 from ..importers.plan import make_plan, plan_grants
@@ -104,7 +104,7 @@ def _apply(source: Source) -> _Report:
     names = {*source.flags, *source.files, *(change.name for change in changes)}
     try:
         asked, found = proof.prove(source, names)
-    except PybindError as error:
+    except HelperUnusable as error:
         return report._replace(problem=error.lines)
     return report._replace(asked=asked, found=tuple(found))
 

@@ -12,10 +12,10 @@ import click
 from ...paths import CONFIG_DIR
 from ...permissions import reading
 from ...permissions.access import read_access
+from ...permissions.errors import STATUS_INVALID, STATUS_NO, AdminError, Failed
 from ...permissions.names import FOLDERS, Flag, Owner, parse_name
 from ...permissions.precedence import FlagIndex
 from .. import output
-from ..errors import STATUS_INVALID, STATUS_NO, AdminError, Failed
 from ..lint import flag_files, rule_files
 from ..lint.rule_files import BROKEN, Context, Finding
 from .check import first_unprivileged_port

@@ -16,8 +16,8 @@ from ...permissions.access import Access, read_access
 from ...permissions.names import FOLDERS, Broken, Flag, Line, Owner, Rule, addresses_text
 from ...permissions.precedence import FlagIndex
 from ...permissions.reading import R, Trouble, X
-from ...permissions.who import GROUP, USER, Who, everyone, group_of, user_of
-from .. import ask, output
+from ...permissions.who import GROUP, USER, Identity, Who, everyone, group_of, identity_of, user_of
+from .. import output
 
 _group_of, _user_of = functools.lru_cache(None)(group_of), functools.lru_cache(None)(user_of)
 _NOTES_SHOWN = 5
@@ -45,7 +45,7 @@ class Listing(NamedTuple):
     flags: FlagIndex
 
 
-def delegations(who: ask.Identity | None = None, port: int | None = None) -> Listing:
+def delegations(who: Identity | None = None, port: int | None = None) -> Listing:
     """Return all delegations, or those that can serve one user, or that cover one port."""
     refusing = reading.broken_folders()
     if refusing:
@@ -69,7 +69,7 @@ def delegations(who: ask.Identity | None = None, port: int | None = None) -> Lis
 
 
 def _of_owners(
-    owners: list[Owner], who: ask.Identity | None, refusing: list[Trouble]
+    owners: list[Owner], who: Identity | None, refusing: list[Trouble]
 ) -> Iterator[Delegation]:
     dead: set[bool] = set()  # for one user: whether the files with, or without, '!' go on
     for owner in output.progress(owners if who is None else _chain(owners, who), "reading"):
@@ -85,7 +85,7 @@ def _of_owners(
 
 
 def _of_flags(
-    flags: list[tuple[Flag, Access | None]], who: ask.Identity | None, refusing: list[Trouble]
+    flags: list[tuple[Flag, Access | None]], who: Identity | None, refusing: list[Trouble]
 ) -> Iterator[Delegation]:
     noexec = {folder for folder in ("byport", "byaddr") if reading.noexec(folder)}
     for flag, access in flags:
@@ -97,7 +97,7 @@ def _of_flags(
             yield Delegation(holder, but, flag.rule, flag.name, 0, flag)
 
 
-def _own(access: Access, who: ask.Identity) -> list[tuple[Who, tuple[Who, ...]]]:
+def _own(access: Access, who: Identity) -> list[tuple[Who, tuple[Who, ...]]]:
     gids = {who.gid, *who.groups}
     return [(_user_of(who.uid), ())] if reading.permits(access, who.uid, gids, X) else []
 
@@ -132,7 +132,7 @@ def _principals(access: Access) -> list[tuple[Who, tuple[Who, ...]]]:
     return rows
 
 
-def _chain(owners: list[Owner], who: ask.Identity) -> list[Owner]:
+def _chain(owners: list[Owner], who: Identity) -> list[Owner]:
     """Return the rule files that are looked at for one user, in the helper's order."""
     there = {owner.name: owner for owner in owners}
     groups = [who.gid, *(gid for gid in sorted(who.groups) if gid != who.gid)]
@@ -145,7 +145,7 @@ def _chain(owners: list[Owner], who: ask.Identity) -> list[Owner]:
     return [there[name] for name in names if name in there]
 
 
-def _read(owner: Owner, who: ask.Identity | None) -> tuple[list[Line], list[Trouble]]:
+def _read(owner: Owner, who: Identity | None) -> tuple[list[Line], list[Trouble]]:
     path = reading.path_of(owner.name)
     try:
         lines, troubles = reading.read_rule_file(owner.name, path)
@@ -183,7 +183,7 @@ def list_command(user: str | None, port: int | None, as_json: bool) -> int:
     To know whether a user may bind a port, ask: pybindctl check.
     """
     gc.disable()  # a million rows, and no cycles among them
-    found = delegations(ask.identity_of(user) if user is not None else None, port)
+    found = delegations(identity_of(user) if user is not None else None, port)
     if as_json:
         output.emit_json(
             delegations=(_as_object(row, found.flags) for row in found.delegations),

@@ -15,11 +15,11 @@ import click
 from ...holders import Process, Socket, held, in_the_way, processes
 from ...paths import CONFIG_DIR
 from ...permissions import who
+from ...permissions.errors import Invalid
 from ...permissions.names import Flag, Owner, Unknown, is_reserved, parse, read_rules, scan
 from ...permissions.rule import Rule, addresses_text
 from ...permissions.spec import pieces
 from .. import output
-from ..errors import Invalid
 
 _HEAD = ("PORT", "PROTOCOL", "ADDRESS", "STATE", "GRANTED BY")
 _Entry = Union[Flag, Owner, Unknown]

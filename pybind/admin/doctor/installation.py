@@ -20,12 +20,12 @@ import pybind
 
 from ... import diagnose, explain
 from ...paths import CONFIG_DIR, HELPER, LIBRARY, REINSTALL
+from ...permissions.who import NOBODY
 from . import filecaps
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 SETUP = "pybindctl setup"
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(pybind.__file__)))
-NOBODY = 65534
 _ANY_OTHER = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -10,11 +10,11 @@ import socket
 from ... import diagnose
 from ...errors import PybindError
 from ...model import Address
+from ...permissions.who import everyone, identity_for, identity_of
 from ...supervise import preflight
-from ..ask import ask_as
-from ..errors import AdminError
+from ..ask import ask
 from . import filecaps
-from .installation import BROKEN, NOBODY, OK, WARNING, Finding
+from .installation import BROKEN, OK, WARNING, Finding
 
 
 def kernel() -> list[Finding]:
@@ -114,16 +114,14 @@ def process() -> list[Finding]:
 
 def proof() -> Finding:
     """Ask the helper, as an ordinary user, whether it can gain its capability."""
-    topic, uid = "proof", NOBODY if os.geteuid() == 0 else os.getuid()
+    topic = "proof"
+    identity = identity_for(everyone()) if os.geteuid() == 0 else identity_of(None)
     nothing = Address(socket.AF_INET, bytes(4), 0, 0, False)  # port 0 is never granted
     try:
-        if os.geteuid() == 0:
-            reply = ask_as(NOBODY, NOBODY, (), [nothing])[0]
-        else:
-            reply = ask_as(uid, os.getgid(), os.getgroups(), [nothing])[0]
-    except (PybindError, AdminError) as error:
+        reply = ask(identity, [nothing])[0]
+    except PybindError as error:
         return Finding(BROKEN, topic, "; ".join(error.lines))
     if not reply.capable:
-        text = f"the helper, started by uid {uid}, does not gain its capability"
+        text = f"the helper, started by uid {identity.uid}, does not gain its capability"
         return Finding(BROKEN, topic, text, diagnose.lost_capability())
-    return Finding(OK, topic, f"the helper, started by uid {uid}, gains its capability")
+    return Finding(OK, topic, f"the helper, started by uid {identity.uid}, gains its capability")

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import pybind
 
 from ...paths import HELPER, PREFIX
-from ..errors import Failed
+from ...permissions.errors import Failed
 from . import installation
 
 _PACKAGE = os.path.dirname(os.path.abspath(pybind.__file__))

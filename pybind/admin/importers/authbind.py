@@ -20,9 +20,9 @@ import stat
 from ...model import MAPPED
 from ...permissions import spec
 from ...permissions.access import Access, from_mode, holders, read_access
+from ...permissions.errors import AdminError, Invalid
 from ...permissions.names import FILE_SIZE_MAX, Flag, Owner, Unknown, parse_name
 from ...permissions.who import NOBODY, user_of
-from ..errors import AdminError, Invalid
 from . import authbind_answers, authbind_lines
 from .authbind_lines import LIBRARY_PORT_MAX
 from .lists import Left, Old, Question, Source

@@ -12,7 +12,7 @@ import socket
 
 from ...model import Address
 from ...permissions.rule import Rule, address_name
-from ...permissions.who import Who, credentials
+from ...permissions.who import Identity, Who, identity_for
 from .. import child
 from .lists import Old, Question
 
@@ -29,7 +29,7 @@ def ask(root: str, meanings: Meanings, questions: list[Question]) -> list[Old]:
     answers = [Old(False)] * len(questions)
     for who, indexes in by_who.items():
         addresses = [questions[at].address for at in indexes]
-        for at, answer in zip(indexes, ask_as(root, meanings, credentials(who), addresses)):
+        for at, answer in zip(indexes, ask_as(root, meanings, identity_for(who), addresses)):
             answers[at] = answer
     return answers
 
@@ -37,17 +37,16 @@ def ask(root: str, meanings: Meanings, questions: list[Question]) -> list[Old]:
 def ask_as(
     root: str,
     meanings: Meanings,
-    identity: tuple[int, int, tuple[int, ...]],
+    identity: Identity,
     addresses: list[Address],
 ) -> list[Old]:
-    """Return authbind's answers to a process of this uid, gid and groups."""
-    uid, gid, groups = identity
+    """Return authbind's answers to a process of this identity."""
 
     def work() -> list[Old]:
-        return [_answer(uid, meanings, address) for address in addresses]
+        return [_answer(identity.uid, meanings, address) for address in addresses]
 
     # In the folder before the rights are given away: authbind's helper does it as root.
-    return [Old(*fields) for fields in child.answer_as(uid, gid, groups, work, folder=root)]
+    return [Old(*fields) for fields in child.answer_as(identity, work, folder=root)]
 
 
 def _answer(uid: int, meanings: Meanings, address: Address) -> Old:

@@ -12,13 +12,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...errors import UsageError
+from ...errors import PybindError
 from ...model import Address
 from ...permissions.access import Access
+from ...permissions.errors import AdminError, Invalid
 from ...permissions.rule import ANY, Rule
 from ...permissions.spec import parse_spec, pieces, samples
 from ...permissions.who import EVERYONE, Who, group, parse_who, user
-from ..errors import AdminError, Invalid
 
 
 class Left(NamedTuple):
@@ -94,7 +94,7 @@ def _add_daemonusr(source: Source, where: str, item: str) -> None:
         raise Invalid(f"{where}: {item!r} is not PORT:USER, such as 25:exim")
     try:
         rule = parse_spec(spec)
-    except (AdminError, UsageError) as error:
+    except PybindError as error:
         raise Invalid(f"{where}: {error.lines[0]}") from None
     try:
         who = parse_who(name)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from ...paths import CONFIG_DIR
 from ...permissions import editing
 from ...permissions.access import Access, allows, holders, read_access
+from ...permissions.errors import Failed
 from ...permissions.names import Flag, check_rules, parse_name, read_rules
 from ...permissions.overlap import intersect
 from ...permissions.rule import Rule, parse_line
 from ...permissions.state import State
 from ...permissions.who import GROUP, USER, Who, group_of, user_of
 from ...permissions.writing import Change
-from ..errors import Failed
 from .lists import Grant, Left, Source
 
 

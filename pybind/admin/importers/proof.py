@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ... import _wire, explain
 from ...model import MAPPED, Address, Reply
 from ...paths import CONFIG_DIR
-from ...permissions.who import Who, credentials
+from ...permissions.who import Who, identity_for
 from .. import ask
 from .lists import Old, Question, Source
 
@@ -63,7 +63,7 @@ def _replies(questions: list[Question]) -> list[Reply]:
     answers = {
         (who, address): reply
         for who, addresses in by_who.items()
-        for address, reply in zip(addresses, ask.ask_as(*credentials(who), addresses))
+        for address, reply in zip(addresses, ask.ask(identity_for(who), addresses))
     }
     return [answers[question] for question in questions]
 

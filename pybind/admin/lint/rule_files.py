@@ -20,8 +20,7 @@ from ...permissions.names import FILE_SIZE_MAX, Line, Owner, Rule, rule_text
 from ...permissions.precedence import FlagIndex
 from ...permissions.reading import R, Trouble
 from ...permissions.spec import spec_text
-from ...permissions.who import group_of, user_of
-from .. import ask
+from ...permissions.who import group_of, identity_of, user_of
 
 BROKEN, WARNING = "broken", "warning"
 
@@ -104,8 +103,8 @@ def _unreadable(owner: Owner, path: str) -> Iterator[Finding]:
     if access is None or all(perm & R for perm in access.effective().values()):
         return
     if owner.folder == "byuser":
-        uid, gid, groups, _ = ask.identity_of(owner.ident)
-        readable = reading.permits(access, uid, {gid, *groups}, R)
+        user = identity_of(owner.ident)
+        readable = reading.permits(access, user.uid, {user.gid, *user.groups}, R)
     else:
         readable = reading.permits(access, -1, {owner.ident}, R)
     if not readable:

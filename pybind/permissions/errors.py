@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends pybindctl, with its exit status (leaf)."""
+"""Why permission files cannot be read or changed, with the exit status of pybindctl."""
 
 from __future__ import annotations
+
+from ..errors import PybindError
 
 STATUS_NO = 1  # no, refused, would change, differs
 STATUS_USAGE = 2
@@ -9,14 +11,10 @@ STATUS_INVALID = 3  # rules or an input file are invalid
 STATUS_NEEDS_ROOT = 4
 
 
-class AdminError(Exception):
-    """A clear end: status is the exit status, lines are what to print."""
+class AdminError(PybindError):
+    """A clear end of pybindctl: bad arguments, unless a subclass says otherwise."""
 
     status = STATUS_USAGE
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__(*lines)
-        self.lines = lines
 
 
 class Invalid(AdminError):

@@ -15,8 +15,10 @@ The fields of both answers:
     version            of pybind
     since              when it began to serve, ISO 8601 with offset
     cgroup             the control group that it is attached to
-    in_force           true while the kernel grants by the table
-    why_not            null, or why nothing is granted (an unsafe folder, a table that failed)
+    in_force           true while the kernel judges by the table, and that is up to date
+    why_not            null, or why not: then nothing is granted by the kernel
+    refuses_all        null, or why the files refuse everything (a folder that is not root's)
+    left_all           null, or why everything is left to pybind-helper
     table              how many tables there have been: grows with each change
     changed            when the table that counts was put in force, ISO 8601
     flag_files, rule_files, lines    what the table holds

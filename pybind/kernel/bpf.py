@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""libbpf and libc by ctypes: the few functions of them that pybindd needs (leaf).
+
+Every failure is a BpfError with the errno; nothing is decided here. Descriptors
+that libbpf opens are close-on-exec and belong to the object until the process ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+from collections.abc import Callable
+
+LIBRARY = "libbpf.so.1"
+HASH, ARRAY = 1, 2  # enum bpf_map_type, linux/bpf.h
+INNER_MAP = 1 << 12  # BPF_F_INNER_MAP: arrays of different sizes in one array of maps
+_ON_RECORD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_ON_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+
+_POINTER, _INT, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+_SIZE = ctypes.c_uint32
+_SIGNATURES = {
+    "bpf_object__open_file": (_POINTER, (_TEXT, _POINTER)),
+    "bpf_object__load": (_INT, (_POINTER,)),
+    "bpf_object__find_map_fd_by_name": (_INT, (_POINTER, _TEXT)),
+    "bpf_object__find_program_by_name": (_POINTER, (_POINTER, _TEXT)),
+    "bpf_program__attach_cgroup": (_POINTER, (_POINTER, _INT)),
+    "bpf_link__destroy": (_INT, (_POINTER,)),
+    "bpf_map_create": (_INT, (_INT, _TEXT, _SIZE, _SIZE, _SIZE, _POINTER)),
+    "bpf_map_freeze": (_INT, (_INT,)),
+    "bpf_map_update_elem": (_INT, (_INT, _POINTER, _POINTER, ctypes.c_uint64)),
+    "bpf_map_update_batch": (_INT, (_INT, _POINTER, _POINTER, _POINTER, _POINTER)),
+    "ring_buffer__new": (_POINTER, (_INT, _ON_RECORD, _POINTER, _POINTER)),
+    "ring_buffer__epoll_fd": (_INT, (_POINTER,)),
+    "ring_buffer__consume": (_INT, (_POINTER,)),
+    "libbpf_set_print": (_POINTER, (_ON_PRINT,)),
+}
+
+
+class BpfError(OSError):
+    """A call of libbpf failed. errno; what: the call, for people."""
+
+    def __init__(self, error: int, what: str) -> None:
+        super().__init__(error, f"{what}: {os.strerror(error)}")
+        self.what = what
+
+
+class _MapOptions(ctypes.Structure):
+    """struct bpf_map_create_opts of libbpf 1.0; a shorter one than the library's is fine."""
+
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("btf_fd", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+    ]
+
+
+class Libbpf:
+    """The library, its messages kept. Raises OSError where it is not installed."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(LIBRARY, use_errno=True)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(self._library, name)
+            function.restype, function.argtypes = result, arguments
+        self.messages: list[str] = []
+        self._printer = _ON_PRINT(self._keep)
+        self._library.libbpf_set_print(self._printer)
+        self._callbacks: list[object] = []  # ctypes frees what nobody holds
+
+    def _keep(self, _level: int, form: bytes, arguments: int) -> int:
+        text = ctypes.create_string_buffer(1 << 14)
+        self._libc.vsnprintf(text, len(text), form, ctypes.c_void_p(arguments))
+        self.messages = [*self.messages[-50:], text.value.decode("utf-8", "replace").rstrip()]
+        return 0
+
+    def open_and_load(self, path: str) -> int:
+        """Return an object (struct bpf_object *), loaded. Raises BpfError."""
+        handle = self._pointer("bpf_object__open_file", path.encode(), None)
+        self._number("bpf_object__load", handle)
+        return handle
+
+    def map_fd(self, handle: int, name: str) -> int:
+        """Return the descriptor of a map of an object, which keeps it."""
+        return self._number("bpf_object__find_map_fd_by_name", handle, name.encode())
+
+    def attach(self, handle: int, program: str, cgroup_fd: int) -> int:
+        """Attach a program to a control group; return the link, which ends with us."""
+        found = self._pointer("bpf_object__find_program_by_name", handle, program.encode())
+        return self._pointer("bpf_program__attach_cgroup", found, cgroup_fd)
+
+    def detach(self, link: int) -> None:
+        """Take an attached program away."""
+        self._number("bpf_link__destroy", link)
+
+    def create_map(self, kind: int, key: int, value: int, size: int, flags: int = 0) -> int:
+        """Return a new map's descriptor, the caller's. key, value: sizes in bytes."""
+        options = _MapOptions(size=ctypes.sizeof(_MapOptions), map_flags=flags)
+        return self._number(
+            "bpf_map_create", kind, b"pybind_table", key, value, size, ctypes.byref(options)
+        )
+
+    def update(self, fd: int, key: int, value: int) -> None:
+        """Store a number under a number. In a map of maps: a map's descriptor, and wait
+        until no program that began before still runs (maybe_wait_bpf_programs())."""
+        key_box, value_box = ctypes.c_uint32(key), ctypes.c_uint32(value)
+        self._number("bpf_map_update_elem", fd, ctypes.byref(key_box), ctypes.byref(value_box), 0)
+
+    def fill(self, fd: int, keys: bytes, values: bytes, count: int) -> None:
+        """Store `count` values, packed one after the other, under as many keys."""
+        done = ctypes.c_uint32(count)
+        self._number("bpf_map_update_batch", fd, keys, values, ctypes.byref(done), None)
+        if done.value != count:
+            raise BpfError(errno.EIO, f"bpf_map_update_batch stored {done.value} of {count}")
+
+    def freeze(self, fd: int) -> None:
+        """Let nobody change a map by system calls from now on."""
+        self._number("bpf_map_freeze", fd)
+
+    def ring(self, fd: int, on_record: Callable[[bytes], None]) -> int:
+        """Return a reader of a ring buffer; on_record is called by consume()."""
+
+        def call(_context: int, data: int, size: int) -> int:
+            on_record(ctypes.string_at(data, size))
+            return 0
+
+        callback = _ON_RECORD(call)
+        self._callbacks.append(callback)
+        return self._pointer("ring_buffer__new", fd, callback, None, None)
+
+    def ring_fd(self, ring: int) -> int:
+        """Return the descriptor that is readable when a program asked to be heard at once."""
+        return self._number("ring_buffer__epoll_fd", ring)
+
+    def consume(self, ring: int) -> None:
+        """Hand every record that waits to the reader's on_record."""
+        self._number("ring_buffer__consume", ring)
+
+    def _pointer(self, name: str, *arguments: object) -> int:
+        ctypes.set_errno(0)
+        result: int | None = getattr(self._library, name)(*arguments)
+        if not result:
+            raise BpfError(ctypes.get_errno() or errno.EINVAL, name)
+        return result
+
+    def _number(self, name: str, *arguments: object) -> int:
+        result: int = getattr(self._library, name)(*arguments)
+        if result < 0:
+            raise BpfError(-result, name)
+        return result
+
+
+def map_memory(fd: int, size: int) -> mmap.mmap:
+    """Return the memory of a map of kind BPF_F_MMAPABLE, shared with its programs."""
+    page = mmap.PAGESIZE
+    return mmap.mmap(fd, (size + page - 1) // page * page)

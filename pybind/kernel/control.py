@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The socket in /run that `pybindctl` asks, the file of its status, the lock.
+
+All three lie where only root can put anything, and the socket is root's alone.
+pybindd.py has the words of both sides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+from ..paths import PYBINDD_LOCK, PYBINDD_SOCKET, PYBINDD_STATUS
+
+CLIENTS_MAX = 32
+LINE_MAX = 16
+_PEER = struct.Struct("iII")  # struct ucred: pid, uid, gid
+
+
+class Running(Exception):
+    """Another pybindd has the lock; args[0] is its process id as it wrote it."""
+
+
+def take_lock() -> int:
+    """Return the lock's descriptor, which has to stay open. Raises Running or OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(PYBINDD_LOCK, flags, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(fd, 32).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise Running(pid) from None
+    os.ftruncate(fd, 0)
+    os.write(fd, f"{os.getpid()}\n".encode())
+    return fd
+
+
+def write_status(status: dict[str, Any]) -> None:
+    """Put the status where everybody can read it. Raises OSError."""
+    new = PYBINDD_STATUS + ".new"
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(fd, "w") as file:
+        os.fchmod(fd, 0o644)
+        json.dump(status, file)
+    os.replace(new, PYBINDD_STATUS)
+
+
+def remove() -> None:
+    """Remove status and socket; the lock's file stays, another may hold it by now."""
+    for path in (PYBINDD_STATUS, PYBINDD_SOCKET):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+class Server:
+    """Listens, and collects the questions of root's clients. Never waits."""
+
+    def __init__(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(PYBINDD_SOCKET)  # of one that was killed: we hold the lock
+        kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self.listener = socket.socket(socket.AF_UNIX, kind)
+        mask = os.umask(0o177)
+        try:
+            self.listener.bind(PYBINDD_SOCKET)
+        finally:
+            os.umask(mask)
+        self.listener.listen(CLIENTS_MAX)
+        self._clients: dict[int, tuple[socket.socket, bytes]] = {}
+
+    def descriptors(self) -> list[int]:
+        """Return what to wait for."""
+        return [self.listener.fileno(), *self._clients]
+
+    def questions(self) -> list[tuple[socket.socket, bytes]]:
+        """Take connections and what they say; return whole questions, the sockets the caller's."""
+        with contextlib.suppress(OSError):
+            while len(self._clients) < CLIENTS_MAX:
+                client, _ = self.listener.accept()
+                client.setblocking(False)
+                if _is_roots(client):
+                    self._clients[client.fileno()] = (client, b"")
+                else:
+                    client.close()
+        whole = []
+        for fd, (client, said) in list(self._clients.items()):
+            try:
+                more = client.recv(LINE_MAX)
+            except BlockingIOError:
+                continue
+            except OSError:
+                more = b""
+            said += more
+            if b"\n" in said and len(said) <= LINE_MAX:
+                whole.append((client, said.partition(b"\n")[0]))
+            elif more and len(said) < LINE_MAX:
+                self._clients[fd] = (client, said)
+                continue
+            else:
+                client.close()
+            del self._clients[fd]
+        return whole
+
+
+def answer(client: socket.socket, status: dict[str, Any]) -> None:
+    """Send one answer and close; whoever does not take it goes without."""
+    with contextlib.suppress(OSError), client:
+        client.settimeout(0.2)  # 100 names fit into the socket's buffer
+        client.sendall(json.dumps(status).encode())
+
+
+def _is_roots(client: socket.socket) -> bool:
+    data = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    uid: int = _PEER.unpack(data)[1]
+    return uid == 0

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybindd: one loop that keeps the table equal to the files, and the lease alive.
+
+In each turn: read what has changed, put it in force, then answer, then once a
+second move the lease on. The lease counts from the moment before the files were
+looked at. Whatever goes wrong takes the lease back, and pybind-helper serves on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from .. import __version__
+from ..errors import PybindError
+from ..paths import BPF_OBJECT, PYBINDD_LOCK
+from ..pybindd import start_time
+from . import obstacles
+from .bpf import BpfError, Libbpf
+from .control import Running, Server, answer, remove, take_lock, write_status
+from .files import Files
+from .obstacles import CannotRun
+from .program import Program
+from .records import Log, line_of
+from .table import Numbers, empty
+from .watch import Watch
+
+TICK_S = 1.0
+PATIENCE_S = 5.0  # after that a question is answered though files change without a pause
+CATCH_UP_S = 0.5  # so long changes may come without a pause before other work is done
+LEFT_SHOWN = 100
+_SO_NETNS_COOKIE = 71
+# What a turn came to: nothing to do, a new table in force, files that keep changing.
+_LEVEL, _PUBLISHED, _BUSY = "level", "published", "busy"
+
+
+def main(argv: list[str]) -> int:
+    """Run until SIGTERM; return the exit status: 0, 1 where it cannot run, 2 for usage."""
+    options = _parse(argv)
+    try:
+        return run(options.cgroup, options.verbose, options.trial)
+    except PybindError as error:
+        for line in error.lines:
+            print(f"pybindd: {line}", file=sys.stderr)
+        return error.status
+    except OSError as error:
+        print(f"pybindd: {error}", file=sys.stderr)
+        return 1
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="pybindd",
+        description="Lets the kernel judge binds by the permission files in /etc/pybind.",
+        epilog="pybindd(8) has the rest. As a service: systemctl enable --now pybindd",
+    )
+    parser.add_argument("--cgroup", metavar="DIR", help="serve this control group, not all")
+    parser.add_argument("--trial", action="store_true", help="only try whether it can run here")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what happens, on stderr")
+    parser.add_argument("--version", action="version", version=f"pybindd {__version__}")
+    return parser.parse_args(argv)
+
+
+def load() -> tuple[Libbpf, Program]:
+    """Load the programs into the kernel. Raises CannotRun."""
+    if not os.path.exists(BPF_OBJECT):
+        raise obstacles.no_object()
+    try:
+        libbpf = Libbpf()
+    except OSError as error:
+        raise obstacles.no_library(error) from None
+    try:
+        return libbpf, Program(libbpf, BPF_OBJECT)
+    except BpfError as error:
+        raise obstacles.not_loaded(error, libbpf.messages) from None
+
+
+def run(cgroup: str | None, verbose: bool, trial: bool) -> int:
+    """Check the place, load, attach, serve. Raises CannotRun."""
+    obstacles.check_ids()
+    if cgroup is None:
+        obstacles.check_place()
+        cgroup = obstacles.find_cgroup()
+    cgroup_fd = obstacles.open_cgroup(cgroup)
+    if trial:
+        load()
+        print(f"pybindd can run here, on {cgroup}")
+        return 0
+    try:
+        lock_fd = take_lock()
+    except Running as running:
+        raise CannotRun(f"already running: process {running.args[0]} has {PYBINDD_LOCK}") from None
+    except OSError as error:
+        raise CannotRun(f"{PYBINDD_LOCK}: {os.strerror(error.errno or 0)}") from None
+    _, program = load()
+    daemon = Daemon(program, cgroup, verbose)
+    try:
+        daemon.begin(cgroup_fd)
+        daemon.serve()
+    finally:
+        daemon.end()
+        os.close(lock_fd)
+    return 0
+
+
+class Daemon:
+    """The loop and what it knows."""
+
+    def __init__(self, program: Program, cgroup: str, verbose: bool) -> None:
+        self._program = program
+        self._cgroup = cgroup
+        self._verbose = verbose
+        self._numbers = Numbers()
+        self._log = Log()
+        self._watch = Watch()
+        self._files = Files(self._watch, program.end_lease)
+        self._table = empty()
+        self._tables = 0
+        self._why_not: str | None = None
+        self._since = self._changed = _now()
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._server = Server()
+        self._records_fd, self._consume = program.read_records(self._record)
+        self._questions: list[tuple[socket.socket, bytes]] = []
+        self._patience_ends = self._next_tick = 0.0
+
+    def begin(self, cgroup_fd: int) -> None:
+        """Put the first table in force, then attach. Raises CannotRun."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGHUP, self._read_again)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            cookie = own.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        self._program.identify(
+            int.from_bytes(cookie, sys.byteorder), os.stat("/proc/self/ns/user").st_ino
+        )
+        while self._bring_in_force() is not _LEVEL and not self._stopping:
+            pass
+        try:
+            self._program.attach(cgroup_fd)
+        except BpfError as error:
+            raise obstacles.not_attached(error, self._cgroup) from None
+        self._say(f"{self._described()}, on {self._cgroup}", always=True)
+        _notify("READY=1")
+
+    def serve(self) -> None:
+        """Work until told to stop."""
+        while not self._stopping:
+            self._turn()
+
+    def end(self) -> None:
+        """Grant nothing any more; leave nothing behind."""
+        _notify("STOPPING=1")
+        with contextlib.suppress(OSError):
+            self._program.detach()
+        self._consume()
+        remove()
+
+    def _turn(self) -> None:
+        since_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self._questions += self._server.questions()
+        try:
+            result = self._bring_in_force()
+            if result is not _BUSY:
+                self._program.renew_lease(since_ns)
+        except OSError as error:
+            self._fail(error)
+            result = _LEVEL
+        if result is not _BUSY or time.monotonic() >= self._patience_ends:
+            self._answer(result)
+        if time.monotonic() >= self._next_tick:
+            self._tick(result)
+        if result is _LEVEL and not self._stopping:
+            self._wait()
+
+    def _bring_in_force(self) -> str:
+        """Read what has changed and make it count."""
+        if not self._files.catch_up(time.monotonic() + CATCH_UP_S):
+            return _BUSY
+        if not self._files.changed:
+            return _LEVEL
+        table = self._files.table(self._numbers)
+        self._files.changed = True  # until the kernel has it
+        self._consume()  # numbers of files that are gone are still known
+        self._program.put_in_force(table)
+        self._files.changed = False
+        self._tables += 1
+        self._table, self._changed, self._why_not = table, _now(), None
+        self._say(self._described())
+        self._publish()
+        return _PUBLISHED
+
+    def _fail(self, error: OSError) -> None:
+        """Nothing is in force; the next turn tries again."""
+        self._program.end_lease()
+        self._files.changed = True
+        why = error.strerror or str(error)
+        if why != self._why_not:
+            self._why_not = why
+            self._say(f"nothing is granted: {why}", always=True)
+            self._log.write(f"nothing is granted: {why}", notice=True)
+            self._publish()
+
+    def _answer(self, result: str) -> None:
+        for client, said in self._questions:
+            said_now = self.status()
+            if result is _BUSY:
+                said_now.update(in_force=False, why_not="files change without a pause")
+            answer(client, said_now if said in (b"sync", b"status") else {})
+        self._questions.clear()
+        self._patience_ends = time.monotonic() + PATIENCE_S
+
+    def _tick(self, result: str) -> None:
+        self._next_tick = time.monotonic() + TICK_S
+        self._consume()
+        if result is not _BUSY:
+            self._files.recheck()
+            _notify("WATCHDOG=1")
+
+    def _wait(self) -> None:
+        """Sleep until something is to be done, a second at most."""
+        poll = select.poll()
+        for fd in (self._watch.fd, self._wake_read, self._records_fd, *self._server.descriptors()):
+            poll.register(fd, select.POLLIN)
+        poll.register(self._watch.wake_fd, select.POLLPRI)
+        poll.poll(max(0.0, self._next_tick - time.monotonic()) * 1000)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 1 << 12)
+        self._consume()
+
+    def status(self) -> dict[str, Any]:
+        """Return what pybindd.py describes."""
+        table = self._table
+        return {
+            "pid": os.getpid(),
+            "started": start_time(os.getpid()),
+            "version": __version__,
+            "since": self._since,
+            "cgroup": self._cgroup,
+            "in_force": self._why_not is None,
+            "why_not": self._why_not,
+            "refuses_all": table.refuses_all or None,
+            "left_all": table.left_all or None,
+            "table": self._tables,
+            "changed": self._changed,
+            "flag_files": table.flag_count,
+            "rule_files": table.rule_count,
+            "lines": table.line_count,
+            "left": [{"name": name, "why": why} for name, why in table.left[:LEFT_SHOWN]],
+            "left_count": len(table.left),
+            "unlogged": self._log.unlogged,
+        }
+
+    def _publish(self) -> None:
+        try:
+            write_status(self.status())
+        except OSError as error:
+            self._say(f"the status cannot be written: {error}", always=True)
+
+    def _described(self) -> str:
+        table = self._table
+        if table.refuses_all or table.left_all:
+            verb = "refused" if table.refuses_all else "left to pybind-helper"
+            return f"everything is {verb}: {table.refuses_all or table.left_all}"
+        left = f", {len(table.left)} left to pybind-helper" if table.left else ""
+        return f"{table.size} entries in force{left}"
+
+    def _record(self, record: bytes) -> None:
+        granted, line = line_of(record, self._numbers)
+        self._log.write(line, notice=not granted)
+        self._say(line)
+
+    def _say(self, text: str, always: bool = False) -> None:
+        if self._verbose or always:
+            with contextlib.suppress(OSError):
+                print(f"pybindd: {text}", file=sys.stderr, flush=True)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _read_again(self, *_: object) -> None:
+        self._files.read_everything()
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _notify(text: str) -> None:
+    """Tell systemd, where it started us (sd_notify(3))."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if path:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.setblocking(False)
+            to.sendto(text.encode(), path.replace("@", "\0", 1))

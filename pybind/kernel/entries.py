@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One permission file -> what the table holds of it.
+
+Exact or not at all: a file that cannot be held as the helper would find it is
+LEFT, which grants nothing in the kernel and stops whoever comes to it there.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import stat
+from typing import NamedTuple, Union
+
+from ..paths import CONFIG_DIR
+from ..permissions.access import Access, read_access
+from ..permissions.names import FILE_SIZE_MAX, Flag, Owner
+from ..permissions.reading import in_force, parsed
+from ..permissions.rule import ANY, Broken, address_name
+from . import layout
+
+LINES_MAX = 10_000  # of one file: each bind of its user walks them
+_MASK, _USER, _GROUP = 16, 2, 8
+_USER_OBJ, _GROUP_OBJ, _OTHER = 1, 4, 32
+
+Named = Union[Flag, Owner]
+
+
+class Item(NamedTuple):
+    """What the table holds of one file.
+
+    key: packed NAME. rank: of two files with one key the helper finds the lower
+    first. state: JUDGED, REFUSES or LEFT; why: the reason for the latter two.
+    uid, gid; permissions: (owner, group, others, unanimous). entries, lines:
+    packed ENTRYs and LINEs.
+    """
+
+    name: str
+    key: bytes
+    rank: int
+    state: int
+    why: str = ""
+    uid: int = 0
+    gid: int = 0
+    permissions: tuple[int, int, int, int] = (0, 0, 0, 0)
+    entries: bytes = b""
+    lines: bytes = b""
+
+
+def key_of(named: Named) -> tuple[bytes, int]:
+    """Return the packed NAME of a file and its rank."""
+    if isinstance(named, Owner):
+        folder = layout.FOLDER_NUMBERS[named.folder]
+        return layout.NAME.pack(0, 0, named.ident, folder, 0, 0, named.reserved), 0
+    rule = named.rule
+    protocol, reserved = layout.PROTOCOLS[rule.protocol], 512 <= rule.port_min <= 1023
+    if rule.family == ANY:
+        return layout.NAME.pack(0, 0, rule.port_min, layout.BYPORT, 0, protocol, reserved), 0
+    version = _version(rule.family)
+    key = layout.NAME.pack(
+        *layout.halves(rule.addr_min), rule.port_min, layout.BYADDR, version, protocol, reserved
+    )
+    # IPv4 with ':' before ',', IPv6 short before long.
+    first = ":" if version == 4 else address_name(rule.addr_min) + ","
+    return key, 0 if first in named.name else 1
+
+
+def _version(family: int) -> int:
+    return {int(socket.AF_INET): 4, int(socket.AF_INET6): 6}.get(family, 0)
+
+
+def left(named: Named, why: str) -> Item:
+    """Return the Item of a file that only the helper judges."""
+    return Item(named.name, *key_of(named), layout.LEFT, why)
+
+
+def read_item(named: Named, noexec: bool) -> Item | None:
+    """Read one file; None where there is none.
+
+    noexec: the folder is mounted so. Never raises OSError: what cannot be read is LEFT.
+    """
+    try:
+        return _read_flag(named, noexec) if isinstance(named, Flag) else _read_rules(named)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return left(named, os.strerror(error.errno or 0))
+
+
+def _read_flag(flag: Flag, noexec: bool) -> Item:
+    path = f"{CONFIG_DIR}/{flag.name}"
+    status = os.lstat(path)
+    refuses = functools.partial(Item, flag.name, *key_of(flag), layout.REFUSES)
+    if not stat.S_ISREG(status.st_mode):
+        return refuses("is not a regular file")
+    if noexec:
+        return refuses("is on a file system mounted noexec")
+    if status.st_nlink != 1:
+        return left(flag, f"has {status.st_nlink} hard links")
+    access = read_access(path)
+    if access is None:  # replaced since
+        return refuses("is not a regular file")
+    return _judged(flag, access)
+
+
+def _read_rules(owner: Owner) -> Item:
+    path = f"{CONFIG_DIR}/{owner.name}"
+    refuses = functools.partial(Item, owner.name, *key_of(owner), layout.REFUSES)
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return refuses("is not a regular file")
+    if status.st_uid != 0 or status.st_mode & 0o022:
+        return refuses("is not safely root's")
+    if status.st_nlink != 1:
+        return left(owner, f"has {status.st_nlink} hard links")
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd)[:3] != status[:3]:  # mode, inode, device
+            return left(owner, "was replaced while it was read")
+        access = read_access(fd)
+        with open(fd, "rb", buffering=0, closefd=False) as file:
+            data = _read(file.fileno())
+    finally:
+        os.close(fd)
+    if access is None:
+        return refuses("is not a regular file")
+    if len(data) > FILE_SIZE_MAX:
+        return refuses("is larger than 1 MiB")
+    return _with_lines(owner, _judged(owner, access), data)
+
+
+def _read(fd: int) -> bytes:
+    chunks = []
+    size = 0
+    while size <= FILE_SIZE_MAX and (chunk := os.read(fd, FILE_SIZE_MAX + 1 - size)):
+        chunks.append(chunk)
+        size += len(chunk)
+    return b"".join(chunks)
+
+
+def _judged(named: Named, access: Access) -> Item:
+    """Return the Item of a file whose owner, mode and list decide."""
+    found = {(tag, ident): perm for tag, ident, perm in access.entries}
+    by_tag = {tag: perm for (tag, _), perm in found.items()}
+    named_entries = [(tag, ident) for tag, ident in found if tag in (_USER, _GROUP)]
+    mask = by_tag.get(_MASK, 7)
+    if named_entries and _MASK not in by_tag:
+        return left(named, "has an access control list without a mask")
+    owner, group, others = by_tag[_USER_OBJ], by_tag[_GROUP_OBJ] & mask, by_tag[_OTHER]
+    if not mask:
+        # fs/namei.c, acl_permission_check(): the list is not looked at then, and
+        # whom it names is judged like anybody else.
+        named_entries = []
+    unanimous = owner & group & others
+    packed = []
+    for tag, ident in named_entries:
+        permissions = found[tag, ident] & mask
+        unanimous &= permissions
+        packed.append(layout.ENTRY.pack(ident, tag == _GROUP, permissions))
+    return Item(
+        named.name,
+        *key_of(named),
+        layout.JUDGED,
+        "",
+        access.uid,
+        access.gid,
+        (owner, group, others, unanimous),
+        b"".join(packed),
+    )
+
+
+def _with_lines(owner: Owner, item: Item, data: bytes) -> Item:
+    """Add the lines to the Item of a rule file that has been read to its end."""
+    if item.state != layout.JUDGED:
+        return item
+    raws = data.split(b"\n")
+    if not raws[-1]:
+        raws.pop()
+    packed = []
+    for number, raw in enumerate(raws, 1):
+        line = _packed(raw, owner.reserved)
+        if line is None:
+            return item._replace(state=layout.REFUSES, why=f"line {number} is broken", entries=b"")
+        packed.append(line)
+    lines = b"".join(packed)
+    if len(lines) > LINES_MAX * layout.LINE.size:
+        return left(owner, f"has more than {LINES_MAX} rules")
+    return item._replace(lines=lines)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _packed(raw: bytes, reserved: bool) -> bytes | None:
+    """Return the LINEs that a line is in a file with, or without, the '!'; None if broken."""
+    rule = parsed(raw)
+    if isinstance(rule, Broken):
+        return None
+    if rule is None:
+        return b""
+    return b"".join(
+        layout.LINE.pack(
+            *layout.halves(part.addr_min),
+            *layout.halves(part.addr_max),
+            part.port_min,
+            part.port_max,
+            _version(part.family),
+            layout.PROTOCOLS[part.protocol],
+        )
+        for part in in_force(rule, reserved)
+    )
+
+

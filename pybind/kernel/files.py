@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The permission files as they are at this moment: read once, then kept up with.
+
+catch_up() reads what has changed until nothing more is reported. Only then what
+has been read is one state of the files, and only then it may become a table.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from ..paths import CONFIG_DIR
+from ..permissions.names import FOLDERS, Unknown, parse_name
+from .entries import Item, left, read_item
+from .folders import Folders, chain, read_folders
+from .table import Numbers, Table, build, empty
+from .watch import Watch
+
+STORM = 50  # changes of one file in a second: from then on it is left to the helper
+STORM_OVER_S = 2.0
+ROUNDS = 10  # all files are read again in so many steps
+_DISTURBED = "changes all the time"
+
+
+class Files:
+    """All permission files.
+
+    changed: there is something that the last table() did not have. on_moved is
+    called, before anything is read, when these are other folders than before:
+    the table in force must not count any longer.
+    """
+
+    def __init__(self, watch: Watch, on_moved: Callable[[], None]) -> None:
+        self._watch = watch
+        self._on_moved = on_moved
+        self._folders = Folders("not read yet", None, frozenset(), frozenset())
+        self._identity: tuple[object, ...] = ()
+        self._items: dict[str, Item] = {}
+        self._storms: dict[str, tuple[float, int]] = {}  # name -> when it began, how many
+        self._quiet_at: dict[str, float] = {}  # name -> when it is read again
+        self._round: Iterator[list[str]] = iter(())
+        self._again = True
+        self.changed = True
+
+    def read_everything(self) -> None:
+        """Forget what is known: the next catch_up() reads all files."""
+        self._again = True
+
+    def catch_up(self, until: float) -> bool:
+        """Read what has changed; tell whether there is no more to read.
+
+        until: when to give up for now, in seconds of time.monotonic().
+        """
+        while True:
+            changes = self._watch.drain()
+            if changes.lost:
+                self._again = True
+            if self._again or changes.folders:
+                self._read_folders()
+            names = {path[len(CONFIG_DIR) + 1 :] for path in changes.paths}
+            names |= {name for name, at in self._quiet_at.items() if at <= time.monotonic()}
+            busy = [self._refresh(name) for name in names]
+            if not self._again and not changes.folders and not changes.lost and not any(busy):
+                return True
+            if time.monotonic() >= until:
+                return False
+
+    def _read_folders(self) -> None:
+        """Look at the folders; read all files where these are not the folders of before."""
+        parents = chain()
+        above = [
+            (path, frozenset([below.rpartition("/")[2]]))
+            for path, below in zip(parents, parents[1:])
+        ]
+        above.append((CONFIG_DIR, frozenset(FOLDERS)))
+        paths = [f"{CONFIG_DIR}/{folder}" for folder in FOLDERS]
+        try:
+            self._watch.watch_folders(above, paths)
+            folders = read_folders()
+        except OSError as error:
+            why = f"the folders cannot be watched: {os.strerror(error.errno or 0)}"
+            folders = Folders(None, why, frozenset(), frozenset())
+        identity = tuple(map(_identity, [*parents, *paths]))
+        known = not self._again and identity == self._identity
+        if known and folders == self._folders:
+            return
+        self.changed = True
+        self._on_moved()
+        known = known and folders.noexec == self._folders.noexec
+        known = known and folders.mounted == self._folders.mounted
+        self._folders, self._identity, self._again = folders, identity, False
+        if known:
+            return
+        for name in self._items:
+            self._watch.forget_file(f"{CONFIG_DIR}/{name}")
+        self._items.clear()
+        self._storms.clear()
+        self._quiet_at.clear()
+        if not folders.refuses and not folders.left:
+            for name in _list_names():
+                self._read(name)
+
+    def _refresh(self, name: str) -> bool:
+        """Read a file of which a change was reported; False: it is left alone for now."""
+        now = time.monotonic()
+        if self._quiet_at.get(name, 0) > now:
+            self._quiet_at[name] = now + STORM_OVER_S
+            return False
+        began, count = self._storms.get(name, (now, 0))
+        began, count = (began, count + 1) if now - began < 1 else (now, 1)
+        self._storms[name] = (began, count)
+        if count > STORM:
+            self._quiet_at[name] = now + STORM_OVER_S
+        elif name in self._quiet_at:
+            del self._quiet_at[name]
+        if len(self._storms) > 2 * len(self._items) + 1000:
+            self._storms = {k: v for k, v in self._storms.items() if now - v[0] < 1}
+        self._read(name)
+        return True
+
+    def _read(self, name: str) -> None:
+        item = self._item(name)
+        if item != self._items.get(name):
+            self.changed = True
+            if item is None:
+                del self._items[name]
+            else:
+                self._items[name] = item
+
+    def _item(self, name: str) -> Item | None:
+        folder, _, rest = name.partition("/")
+        named = parse_name(folder, rest) if folder in FOLDERS else None
+        if named is None or isinstance(named, Unknown):
+            return None
+        path = f"{CONFIG_DIR}/{name}"
+        try:
+            self._watch.watch_file(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            return left(named, f"cannot be watched: {os.strerror(error.errno or 0)}")
+        if name in self._quiet_at:
+            return left(named, _DISTURBED)
+        if name in self._folders.mounted:
+            return left(named, "is a mount point")
+        item = read_item(named, folder in self._folders.noexec)
+        if item is None:
+            self._watch.forget_file(path)
+        return item
+
+    def recheck(self) -> None:
+        """Read a tenth of all files again: not every change is reported (watch.py)."""
+        names = next(self._round, None)
+        if names is None:
+            self._read_folders()
+            every = sorted({*self._items, *_list_names()} if self._readable() else self._items)
+            step = len(every) // ROUNDS + 1
+            self._round = iter([every[at : at + step] for at in range(0, len(every), step)])
+            return
+        for name in names:
+            if name not in self._quiet_at:
+                self._read(name)
+
+    def _readable(self) -> bool:
+        return not self._folders.refuses and not self._folders.left
+
+    def table(self, numbers: Numbers) -> Table:
+        """Return the table of what has been read; only after catch_up() returned True."""
+        self.changed = False
+        if not self._readable():
+            refuses = self._folders.refuses or ""
+            return empty("" if refuses else self._folders.left or "", refuses)
+        return build(self._items.values(), numbers)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _list_names() -> Iterator[str]:
+    for folder in FOLDERS:
+        try:
+            names = os.listdir(f"{CONFIG_DIR}/{folder}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for name in names:
+            yield f"{folder}/{name}"

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folders from / down to the four, and what is mounted on them.
+
+The helper looks at them with its caller's rights, anew for each bind. The table
+holds one answer for all callers, so a folder that not every caller finds the
+same leaves everything to the helper.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from typing import NamedTuple
+
+from ..paths import CONFIG_DIR
+from ..permissions.names import FOLDERS
+
+# File systems on which owner, mode and access control list are all that counts,
+# and on which a change by somebody else does not come from another machine.
+KNOWN_FILE_SYSTEMS = frozenset(
+    "bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs rootfs squashfs tmpfs xfs zfs".split()
+)
+_ACL = "system.posix_acl_access"
+_SEARCHABLE = 0o111
+_MOUNTINFO = "/proc/self/mountinfo"
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+class Mount(NamedTuple):
+    """One line of mountinfo (proc(5)). options: those of the mount, not of the file system."""
+
+    ident: int
+    path: str
+    options: frozenset[str]
+    file_system: str
+
+
+class Folders(NamedTuple):
+    """What the folders say about all files at once.
+
+    refuses: why everything is refused, or None. left: why everything is left to
+    the helper, or None. noexec: the folders of the four in which no file is
+    executable. mounted: names below CONFIG_DIR on which something is mounted.
+    """
+
+    refuses: str | None
+    left: str | None
+    noexec: frozenset[str]
+    mounted: frozenset[str]
+
+
+def chain() -> list[str]:
+    """Return the paths from / down to CONFIG_DIR."""
+    parts = CONFIG_DIR.split("/")
+    return ["/".join(parts[:end]) or "/" for end in range(1, len(parts) + 1)]
+
+
+def read_mounts(path: str = _MOUNTINFO) -> dict[int, Mount]:
+    """Return what is mounted in a process's mount namespace, by mount id. Raises OSError."""
+    mounts = {}
+    with open(path, "rb") as file:
+        for line in file:
+            fields, _, rest = line.partition(b" - ")
+            ident, _, _, _, where, options = fields.split()[:6]
+            where = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), where)
+            mounts[int(ident)] = Mount(
+                int(ident),
+                os.fsdecode(where),
+                frozenset(options.decode().split(",")),
+                rest.split()[0].decode(),
+            )
+    return mounts
+
+
+def read_folders() -> Folders:
+    """Look at all folders. Raises OSError only for /proc."""
+    mounts = read_mounts()
+    refuses: list[str] = []
+    left: list[str] = []
+    noexec = set()
+    for path in [*chain(), *(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS)]:
+        below = path.startswith(CONFIG_DIR + "/")
+        try:
+            if _look(path, mounts, refuses, left) and below:
+                noexec.add(path.rpartition("/")[2])
+        except FileNotFoundError:
+            if not below:
+                refuses.append(f"{path} does not exist")
+        except OSError as error:
+            refuses.append(f"{path}: {os.strerror(error.errno or 0)}")
+    prefixes = tuple(f"{CONFIG_DIR}/{folder}/" for folder in FOLDERS)
+    mounted = {
+        mount.path[len(CONFIG_DIR) + 1 :]
+        for mount in mounts.values()
+        if mount.path.startswith(prefixes)
+    }
+    return Folders(
+        refuses[0] if refuses else None,
+        left[0] if left else None,
+        frozenset(noexec),
+        frozenset(mounted),
+    )
+
+
+def _look(path: str, mounts: dict[int, Mount], refuses: list[str], left: list[str]) -> bool:
+    """Look at one folder, note what is wrong with it; tell whether it is mounted noexec."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISDIR(status.st_mode):
+            refuses.append(f"{path} is not a directory")
+            return False
+        mode = f"{status.st_mode & 0o7777:04o}"
+        if status.st_uid != 0 or status.st_mode & 0o022:
+            refuses.append(f"{path} is not safely root's (owner {status.st_uid}, mode {mode})")
+        if status.st_mode & _SEARCHABLE != _SEARCHABLE:
+            left.append(f"{path} cannot be searched by everybody (mode {mode})")
+        if _has_list(path):
+            left.append(f"{path} has an access control list")
+        mount = mounts.get(_mount_id(fd))
+        if mount is None:
+            left.append(f"{path}: its mount is not in {_MOUNTINFO}")
+        elif mount.file_system not in KNOWN_FILE_SYSTEMS:
+            left.append(f"{path} is on {mount.file_system}, where modes may not be all that counts")
+        elif "idmapped" in mount.options:
+            left.append(f"{path} is on an id-mapped mount")
+        return bool(os.fstatvfs(fd).f_flag & os.ST_NOEXEC)
+    finally:
+        os.close(fd)
+
+
+def _has_list(path: str) -> bool:
+    try:
+        os.getxattr(path, _ACL, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return False
+        raise
+    return True
+
+
+def _mount_id(fd: int) -> int:
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        for line in file:
+            if line.startswith(b"mnt_id:"):
+                return int(line.split()[1])
+    return -1

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why pybindd cannot run here: each reason in words, with what repairs it.
+
+Found by trying, not by version numbers: what fails is looked at afterwards.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ..errors import PybindError
+from ..paths import BPF_OBJECT, REINSTALL
+from .bpf import LIBRARY, BpfError
+from .folders import read_mounts
+
+LOCKDOWN = "/sys/kernel/security/lockdown"
+BTF = "/sys/kernel/btf/vmlinux"
+_NEEDED = {39: "CAP_BPF", 38: "CAP_PERFMON", 12: "CAP_NET_ADMIN"}
+_IDENTITY = [0, 0, 2**32 - 1]
+
+
+class CannotRun(PybindError):
+    """pybindd cannot run; the lines say why, and what to do."""
+
+    status = 1
+
+
+def find_cgroup() -> str:
+    """Return where the unified control group hierarchy is mounted. Raises CannotRun."""
+    for mount in read_mounts().values():
+        if mount.file_system == "cgroup2" and os.path.isdir(mount.path):
+            return mount.path
+    raise CannotRun(
+        "no control group hierarchy of version 2 is mounted: pybindd attaches to its root",
+        "mount -t cgroup2 none /sys/fs/cgroup  (systemd does, with systemd.unified_cgroup_hierarchy=1)",
+    )
+
+
+def open_cgroup(path: str) -> int:
+    """Return a descriptor of a control group, the caller's. Raises CannotRun."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CannotRun(f"{path}: {os.strerror(error.errno or 0)}") from None
+    if not os.path.exists(f"{path}/cgroup.controllers"):
+        os.close(fd)
+        raise CannotRun(f"{path} is not a control group of version 2")
+    return fd
+
+
+def check_place() -> None:
+    """Refuse to run where /etc/pybind is not the host's. Raises CannotRun."""
+    try:
+        # Mount ids are the kernel's own: two namespaces never share one.
+        ours, theirs = read_mounts(), read_mounts("/proc/1/mountinfo")
+    except OSError as error:
+        raise CannotRun(f"{error.filename}: {os.strerror(error.errno or 0)}") from None
+    if not ours.keys() & theirs.keys():
+        raise CannotRun(
+            "this is not the mount namespace of process 1: what is mounted over /etc/pybind there "
+            "would not be seen here",
+            "a unit of pybindd must have no ProtectSystem=, PrivateTmp= and the like; for a control "
+            "group of your own: pybindd --cgroup DIR",
+        )
+
+
+def check_ids() -> None:
+    """Refuse to run where user and group numbers are not the kernel's own. Raises CannotRun."""
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/self/{name}") as file:
+            if [int(word) for word in file.read().split()] != _IDENTITY:
+                raise CannotRun(
+                    f"this is a user namespace whose {name} is not the identity: numbers in the "
+                    "files would mean other users to the kernel",
+                    "run pybindd on the host",
+                )
+
+
+def no_library(error: OSError) -> CannotRun:
+    """Return why libbpf cannot be loaded."""
+    return CannotRun(f"{LIBRARY} cannot be loaded: {error}", "apt-get install libbpf1")
+
+
+def no_object() -> CannotRun:
+    """Return why there is nothing to load."""
+    return CannotRun(
+        f"{BPF_OBJECT} is missing: pybind was built without clang or the headers of libbpf",
+        f"apt-get install clang libbpf-dev, then: {REINSTALL}",
+    )
+
+
+def not_loaded(error: BpfError, messages: list[str]) -> CannotRun:
+    """Return why the kernel did not take the programs, by what it and the system say."""
+    said = "\n".join(messages)
+    missing = _missing_capabilities()
+    if missing:
+        return CannotRun(
+            f"the kernel does not let this process load programs: it lacks {', '.join(missing)}",
+            "start pybindd as root: systemctl start pybindd",
+        )
+    if not os.path.exists(BTF):
+        return CannotRun(
+            f"this kernel has no {BTF}: without it the programs cannot be fitted to it",
+            "a kernel built with CONFIG_DEBUG_INFO_BTF=y is needed; those of distributions are",
+        )
+    if _locked_down():
+        return CannotRun(
+            "the kernel is locked down (lockdown=confidentiality), and lets no program read its "
+            "memory",
+            "pybind-helper goes on to serve; lockdown=integrity would let pybindd run",
+        )
+    if "bpf_loop" in said or "unknown func" in said or "invalid func" in said:
+        return CannotRun(
+            "this kernel is too old for the programs (bpf_loop came with Linux 5.17)",
+            "pybind-helper goes on to serve",
+        )
+    last = next((line for line in reversed(messages) if line.startswith("libbpf")), "")
+    return CannotRun(f"the kernel did not take the programs: {error.strerror}", *filter(None, [last]))
+
+
+def not_attached(error: BpfError, cgroup: str) -> CannotRun:
+    """Return why the programs could not be attached."""
+    if error.errno == errno.EPERM:
+        return CannotRun(
+            f"{cgroup}: the kernel does not let programs be attached there (EPERM): another one is, "
+            "that allows none beside it",
+            f"bpftool cgroup tree {cgroup}  shows it (without the flag multi)",
+        )
+    return CannotRun(f"{cgroup}: {error.strerror}")
+
+
+def _missing_capabilities() -> list[str]:
+    with open("/proc/self/status") as file:
+        effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    if effective >> 21 & 1:  # CAP_SYS_ADMIN includes them (capabilities(7))
+        return []
+    return [name for number, name in _NEEDED.items() if not effective >> number & 1]
+
+
+def _locked_down() -> bool:
+    try:
+        with open(LOCKDOWN) as file:
+            return "[confidentiality]" in file.read()
+    except OSError:
+        return False

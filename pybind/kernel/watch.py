@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What changes below /etc/pybind, as the kernel reports it: inotify(7) and mountinfo (leaf).
+
+An event is queued before the system call that caused it returns. So whoever has
+set the watches, reads the files and then finds no event has read them all as
+they were at that one moment. Not reported are writes through a shared mapping
+(before munmap(2)) and, of a folder alone, what goes through another hard link:
+therefore each file is watched too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import struct
+from typing import NamedTuple
+
+_EVENT = struct.Struct("iIII")
+_BUFFER = 1 << 16
+IN_MODIFY, IN_ATTRIB, IN_CLOSE_WRITE = 0x2, 0x4, 0x8
+IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x40, 0x80, 0x100, 0x200
+IN_DELETE_SELF, IN_MOVE_SELF, IN_UNMOUNT = 0x400, 0x800, 0x2000
+IN_Q_OVERFLOW, IN_IGNORED, IN_ONLYDIR, IN_DONT_FOLLOW = 0x4000, 0x8000, 0x1000000, 0x2000000
+_CONTENT = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE
+_SELF = IN_DELETE_SELF | IN_MOVE_SELF
+_NAMES = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
+_FOLDER = _CONTENT | _SELF | _NAMES | IN_ONLYDIR | IN_DONT_FOLLOW
+_ABOVE = IN_ATTRIB | _SELF | _NAMES | IN_ONLYDIR | IN_DONT_FOLLOW
+_FILE = _CONTENT | _SELF | IN_DONT_FOLLOW
+
+
+class Changes(NamedTuple):
+    """paths: files that may have changed. folders: one of the folders may have, or a mount.
+
+    lost: events are missing.
+    """
+
+    paths: frozenset[str]
+    folders: bool
+    lost: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.paths or self.folders or self.lost)
+
+
+class Watch:
+    """Watches folders and files. Raises OSError; ENOSPC: fs.inotify.max_user_watches is reached."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        mounts_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        # Polling takes the news away, of that open file alone: one to wait, one to look.
+        self.wake_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._mounts = select.poll()
+        self._mounts.register(mounts_fd, select.POLLPRI)
+        # Watch number -> the folder, and the names in it that count (None: all).
+        self._folders: dict[int, tuple[str, frozenset[str] | None]] = {}
+        self._files: dict[int, set[str]] = {}
+        self._numbers: dict[str, int] = {}
+        self._mounts.poll(0)
+
+    def _add(self, path: str, mask: int) -> int:
+        number: int = self._libc.inotify_add_watch(self.fd, os.fsencode(path), mask)
+        if number < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+        return number
+
+    def _remove(self, number: int) -> None:
+        self._libc.inotify_rm_watch(self.fd, number)  # gone with its inode: EINVAL, and fine
+
+    def watch_folders(self, above: list[tuple[str, frozenset[str]]], folders: list[str]) -> None:
+        """Watch these and no other folders. above: (folder, names in it that count).
+
+        A folder that is not there is watched by the one above it.
+        """
+        wanted: dict[int, tuple[str, frozenset[str] | None]] = {}
+        plan: list[tuple[str, frozenset[str] | None, int]] = [
+            *((path, names, _ABOVE) for path, names in above),
+            *((path, None, _FOLDER) for path in folders),
+        ]
+        for path, names, mask in plan:
+            try:
+                wanted[self._add(path, mask)] = (path, names)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    raise
+        for number in self._folders.keys() - wanted.keys():
+            self._remove(number)
+        self._folders = wanted
+
+    def watch_file(self, path: str) -> None:
+        """Watch the file that is at this path now, and no longer the one that was."""
+        try:
+            number = self._add(path, _FILE)
+        except OSError:
+            self.forget_file(path)
+            raise
+        if self._numbers.get(path) != number:
+            self.forget_file(path)
+            self._numbers[path] = number
+            self._files.setdefault(number, set()).add(path)
+
+    def forget_file(self, path: str) -> None:
+        """Watch this path no more."""
+        number = self._numbers.pop(path, None)
+        if number is None:
+            return
+        paths = self._files.get(number, set())
+        paths.discard(path)
+        if not paths:
+            self._files.pop(number, None)
+            self._remove(number)
+
+    def drain(self) -> Changes:
+        """Return what has been reported since the last call, without waiting."""
+        paths: set[str] = set()
+        folders = bool(self._mounts.poll(0))
+        lost = False
+        while True:
+            try:
+                data = os.read(self.fd, _BUFFER)
+            except BlockingIOError:
+                return Changes(frozenset(paths), folders, lost)
+            at = 0
+            while at < len(data):
+                number, mask, _, size = _EVENT.unpack_from(data, at)
+                at += _EVENT.size
+                name = data[at : at + size].rstrip(b"\0")
+                at += size
+                lost |= bool(mask & IN_Q_OVERFLOW)
+                folders |= self._sort(number, mask, os.fsdecode(name), paths)
+
+    def _sort(self, number: int, mask: int, name: str, paths: set[str]) -> bool:
+        """Add the file of one event to paths; tell whether it is about a folder."""
+        if number in self._folders:
+            path, names = self._folders[number]
+            if not name:
+                return True
+            if names is None:
+                paths.add(f"{path}/{name}")
+            return names is not None and name in names
+        paths |= self._files.get(number, set())
+        if mask & IN_IGNORED:
+            for path in self._files.pop(number, set()):
+                self._numbers.pop(path, None)
+        return False

@@ -16,9 +16,11 @@ BUILD      ?= build
 CONFIG_DIR  = $(SYSCONFDIR)/pybind
 HELPER      = $(PREFIX)/libexec/pybind/pybind-helper
 LIBRARY     = $(PREFIX)/lib/pybind/libpybind.so
+BPF_OBJECT  = $(PREFIX)/lib/pybind/pybind.bpf.o
 SHARE       = $(PREFIX)/share/pybind
 AUTHBIND_PY = $(SHARE)/startauthbind.py
 MANDIR      = $(PREFIX)/share/man
+UNITDIR     = $(PREFIX)/lib/systemd/system
 DOCDIR      = $(PREFIX)/share/doc/pybind
 EXAMPLES    = $(patsubst examples/%,%,$(shell find examples -type f))
 
@@ -72,7 +74,7 @@ MODULES     = $(shell find pybind -name '*.py')
 MAN1        = man/pybind.1
 MAN5        = man/pybind.5
 MAN7        = man/pybind-troubleshooting.7
-MAN8        = man/pybindctl.8 man/pybind-helper.8
+MAN8        = man/pybindctl.8 man/pybind-helper.8 man/pybindd.8
 
 AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
 AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
@@ -95,7 +97,7 @@ pybind/_wire.py: .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
 endif
 
 all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/authbind $(BUILD)/pybindctl \
-     $(BUILD)/paths.py pybind/_wire.py $(BPF)
+     $(BUILD)/pybindd $(BUILD)/pybindd.service $(BUILD)/paths.py pybind/_wire.py $(BPF)
 
 # Paths are compiled in: other paths are another build.
 $(BUILD)/settings: FORCE
@@ -130,6 +132,12 @@ $(BUILD)/authbind: helpers/starter.c $(BUILD)/settings
 $(BUILD)/pybindctl: $(BUILD)/settings
 	printf '#!/bin/sh\nexec %s -I -X utf8 %s "$$@"\n' '$(PYTHON)' '$(SHARE)/startctl.py' >$@
 
+$(BUILD)/pybindd: $(BUILD)/settings
+	printf '#!/bin/sh\nexec %s -I -X utf8 %s "$$@"\n' '$(PYTHON)' '$(SHARE)/startd.py' >$@
+
+$(BUILD)/pybindd.service: contrib/pybindd/pybindd.service $(BUILD)/settings
+	sed 's|@SBINDIR@|$(PREFIX)/sbin|' contrib/pybindd/pybindd.service >$@
+
 $(BUILD)/paths.py: pybind/paths.py $(BUILD)/settings
 	sed -e 's|^PREFIX = .*|PREFIX = "$(PREFIX)"|' -e 's|^CONFIG_DIR = .*|CONFIG_DIR = "$(CONFIG_DIR)"|' \
 	  $(if $(REINSTALL),-e 's|^REINSTALL = .*|REINSTALL = "$(REINSTALL)"|') \
@@ -143,7 +151,7 @@ pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
 install: all
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
-	  $(PREFIX)/sbin $(addprefix $(SHARE)/,$(sort $(dir $(MODULES)))) \
+	  $(PREFIX)/sbin $(UNITDIR) $(addprefix $(SHARE)/,$(sort $(dir $(MODULES)))) \
 	  $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
 	@# In one step, so that servers that run meanwhile are not refused. A descriptor kept
@@ -160,6 +168,11 @@ endif
 	for name in $(MODULES); do $(INSTALL) -m 0644 $$name $(DESTDIR)$(SHARE)/$$name || exit 1; done
 	$(INSTALL) -m 0644 tools/startctl.py $(DESTDIR)$(SHARE)/startctl.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindctl
+	$(INSTALL) -m 0644 tools/startd.py $(DESTDIR)$(SHARE)/startd.py
+	$(INSTALL) -m 0755 $(BUILD)/pybindd $(DESTDIR)$(PREFIX)/sbin/pybindd
+	rm -f $(DESTDIR)$(BPF_OBJECT) # of an earlier version, where this one is built without
+	$(if $(BPF_BUILDS),$(INSTALL) -m 0644 $(BUILD)/pybind.bpf.o $(DESTDIR)$(BPF_OBJECT))
+	$(INSTALL) -m 0644 $(BUILD)/pybindd.service $(DESTDIR)$(UNITDIR)/
 	$(INSTALL) -m 0644 $(BUILD)/paths.py $(DESTDIR)$(SHARE)/pybind/paths.py
 	umask 022; $(PYTHON) -I -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(SHARE)/pybind
 	$(INSTALL) -m 0644 $(MAN1) $(DESTDIR)$(MANDIR)/man1/
@@ -194,7 +207,8 @@ uninstall:
 	  if grep -qsF startauthbind.py $$file; then rm -f $$file; fi; done
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
-	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
+	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindd \
+	  $(DESTDIR)$(UNITDIR)/pybindd.service $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
 	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(MAN7))) \
 	  $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))
 	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock

@@ -50,7 +50,7 @@ class BpfError(OSError):
 class _MapOptions(ctypes.Structure):
     """struct bpf_map_create_opts of libbpf 1.0; a shorter one than the library's is fine."""
 
-    _fields_ = [
+    _fields_ = (
         ("size", ctypes.c_size_t),
         ("btf_fd", ctypes.c_uint32),
         ("btf_key_type_id", ctypes.c_uint32),
@@ -58,7 +58,7 @@ class _MapOptions(ctypes.Structure):
         ("btf_vmlinux_value_type_id", ctypes.c_uint32),
         ("inner_map_fd", ctypes.c_uint32),
         ("map_flags", ctypes.c_uint32),
-    ]
+    )
 
 
 class Libbpf:
@@ -108,8 +108,11 @@ class Libbpf:
         )
 
     def update(self, fd: int, key: int, value: int) -> None:
-        """Store a number under a number. In a map of maps: a map's descriptor, and wait
-        until no program that began before still runs (maybe_wait_bpf_programs())."""
+        """Store a number under a number; in a map of maps a map's descriptor.
+
+        There it returns when no program that began before still runs: the kernel's
+        maybe_wait_bpf_programs().
+        """
         key_box, value_box = ctypes.c_uint32(key), ctypes.c_uint32(value)
         self._number("bpf_map_update_elem", fd, ctypes.byref(key_box), ctypes.byref(value_box), 0)
 

@@ -89,14 +89,11 @@ class Server:
                 else:
                     client.close()
         whole = []
-        for fd, (client, said) in list(self._clients.items()):
-            try:
-                more = client.recv(LINE_MAX)
-            except BlockingIOError:
+        for fd, (client, before) in list(self._clients.items()):
+            more = _received(client)
+            if more is None:
                 continue
-            except OSError:
-                more = b""
-            said += more
+            said = before + more
             if b"\n" in said and len(said) <= LINE_MAX:
                 whole.append((client, said.partition(b"\n")[0]))
             elif more and len(said) < LINE_MAX:
@@ -106,6 +103,16 @@ class Server:
                 client.close()
             del self._clients[fd]
         return whole
+
+
+def _received(client: socket.socket) -> bytes | None:
+    """Return what a client says: nothing yet is None, an end or a fault is empty."""
+    try:
+        return client.recv(LINE_MAX)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
 
 
 def answer(client: socket.socket, status: dict[str, Any]) -> None:

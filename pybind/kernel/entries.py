@@ -208,5 +208,3 @@ def _packed(raw: bytes, reserved: bool) -> bytes | None:
         )
         for part in in_force(rule, reserved)
     )
-
-

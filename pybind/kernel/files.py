@@ -7,6 +7,7 @@ has been read is one state of the files, and only then it may become a table.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -185,9 +186,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def _list_names() -> Iterator[str]:
     for folder in FOLDERS:
-        try:
+        names: list[str] = []
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             names = os.listdir(f"{CONFIG_DIR}/{folder}")
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for name in names:
-            yield f"{folder}/{name}"
+        yield from (f"{folder}/{name}" for name in names)

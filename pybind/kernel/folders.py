@@ -82,14 +82,8 @@ def read_folders() -> Folders:
     noexec = set()
     for path in [*chain(), *(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS)]:
         below = path.startswith(CONFIG_DIR + "/")
-        try:
-            if _look(path, mounts, refuses, left) and below:
-                noexec.add(path.rpartition("/")[2])
-        except FileNotFoundError:
-            if not below:
-                refuses.append(f"{path} does not exist")
-        except OSError as error:
-            refuses.append(f"{path}: {os.strerror(error.errno or 0)}")
+        if _look_or_note(path, mounts, refuses, left) and below:
+            noexec.add(path.rpartition("/")[2])
     prefixes = tuple(f"{CONFIG_DIR}/{folder}/" for folder in FOLDERS)
     mounted = {
         mount.path[len(CONFIG_DIR) + 1 :]
@@ -102,6 +96,17 @@ def read_folders() -> Folders:
         frozenset(noexec),
         frozenset(mounted),
     )
+
+
+def _look_or_note(path: str, mounts: dict[int, Mount], refuses: list[str], left: list[str]) -> bool:
+    try:
+        return _look(path, mounts, refuses, left)
+    except FileNotFoundError:
+        if not path.startswith(CONFIG_DIR + "/"):  # one of the four counts as empty
+            refuses.append(f"{path} does not exist")
+    except OSError as error:
+        refuses.append(f"{path}: {os.strerror(error.errno or 0)}")
+    return False
 
 
 def _look(path: str, mounts: dict[int, Mount], refuses: list[str], left: list[str]) -> bool:

@@ -116,7 +116,9 @@ def not_loaded(error: BpfError, messages: list[str]) -> CannotRun:
             "pybind-helper goes on to serve",
         )
     last = next((line for line in reversed(messages) if line.startswith("libbpf")), "")
-    return CannotRun(f"the kernel did not take the programs: {error.strerror}", *filter(None, [last]))
+    return CannotRun(
+        f"the kernel did not take the programs: {error.strerror}", *filter(None, [last])
+    )
 
 
 def not_attached(error: BpfError, cgroup: str) -> CannotRun:

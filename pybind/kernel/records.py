@@ -68,14 +68,17 @@ class Log:
         """Write one line; notice: of higher priority than the rest."""
         priority = _AUTHPRIV | (_NOTICE if notice else _INFO)
         data = f"<{priority}>pybindd[{os.getpid()}]: {text}".encode()
-        for _ in range(2):  # a restarted syslog has a new socket
-            try:
-                self._connected().send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            except OSError:
-                self.close()
-            else:
-                return
-        self.unlogged += 1
+        # A restarted syslog has a new socket.
+        if not self._send(data) and not self._send(data):
+            self.unlogged += 1
+
+    def _send(self, data: bytes) -> bool:
+        try:
+            self._connected().send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            self.close()
+            return False
+        return True
 
     def _connected(self) -> socket.socket:
         if self._socket is None:

@@ -10,8 +10,8 @@ therefore each file is watched too.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import errno
 import os
 import select
 import struct
@@ -84,11 +84,8 @@ class Watch:
             *((path, None, _FOLDER) for path in folders),
         ]
         for path, names, mask in plan:
-            try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 wanted[self._add(path, mask)] = (path, names)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    raise
         for number in self._folders.keys() - wanted.keys():
             self._remove(number)
         self._folders = wanted

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every case runs as two users, and after it a normal request must work."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -33,6 +34,18 @@ def works_afterwards(empty_config):
         lambda: subprocess.run(ps, stdout=subprocess.DEVNULL).returncode == 1,
         "no helper to be left",
     )
+
+
+@pytest.fixture(params=[0, 1], ids="own uid {}".format)
+def own_uid(request):
+    """Return an attacker's uid that no other sandbox has: the kernel counts by uid, not by sandbox."""
+    return (1 << 20) + os.stat("/proc/self/ns/net").st_ino % (1 << 30) * 2 + request.param
+
+
+@pytest.fixture
+def own_grant(own_uid):
+    """Grant that attacker port 80, on every address."""
+    return support.rules(f"byuser/{own_uid}", "any,80")
 
 
 @pytest.fixture

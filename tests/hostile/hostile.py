@@ -89,6 +89,7 @@ def as_uid(uid, function, *args, drop=None):
         finally:
             os._exit(0)
     os.close(writing)
+    ready = []
     try:
         ready, _, _ = select.select([reading], [], [], 2 * support.PATIENCE_S)
         data = os.read(reading, 1 << 16) if ready else b""
@@ -294,9 +295,36 @@ def naive_bind(naive, sock, address):
     return status
 
 
+class _Whole:
+    """What the kernel has once for all sandboxes: held by one process of tests at a time."""
+
+    def __init__(self):
+        self._file, self._depth = None, 0
+
+    def __enter__(self):
+        if self._depth == 0:
+            # The folder is one and the same in every mount namespace of a machine.
+            self._file = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._depth += 1
+
+    def __exit__(self, *_):
+        self._depth -= 1
+        if self._depth == 0:
+            os.close(self._file)
+
+
+_whole = _Whole()
+
+
 @contextlib.contextmanager
 def sysctl(path, value):
-    """Set /proc/sys/PATH for a while."""
+    """Set /proc/sys/PATH for a while; what has no namespace, for no other sandbox meanwhile."""
+    with contextlib.nullcontext() if path.startswith("net/") else _whole:
+        yield from _sysctl(path, value)
+
+
+def _sysctl(path, value):
     file = f"/proc/sys/{path}"
     with open(file) as now:
         before = now.read()

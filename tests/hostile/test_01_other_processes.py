@@ -269,8 +269,18 @@ def quit_by_signal(folder, run):
     return os.WCOREDUMP(status), len(list(folder.iterdir()))
 
 
+@pytest.fixture
+def cores():
+    """Let what the tests start dump core, whatever limit they were started with (sudo: none)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if hard == 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.RLIM_INFINITY))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+
+
 @pytest.mark.parametrize("dumpable", [0, 1])
-def test_case_20_no_core_dump(uid, dumpable):
+def test_case_20_no_core_dump(uid, dumpable, cores):
     """SIGQUIT leaves no core file, whatever the caller's limit and fs.suid_dumpable say."""
     with sysctl("kernel/core_pattern", "core"), sysctl("fs/suid_dumpable", dumpable):
         # Control: an ordinary program of the uid leaves one.

@@ -321,17 +321,17 @@ def ask_while_hoarding(program):
     return outcome, done.returncode, done.stdout, done.stderr
 
 
-def test_case_44_descriptors_in_flight(uid, grant):
+def test_case_44_descriptors_in_flight(own_uid, own_grant):
     """The uid's descriptors in flight are used up: sockets go by inheritance, so binds work."""
     code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 80)); print('bound')"
     words = [support.PYBIND, "--port", "80", "--", "/usr/bin/python3", "-c", code]
-    assert as_uid(uid, ask_while_hoarding, words) == (granted(), 0, "bound\n", "")
+    assert as_uid(own_uid, ask_while_hoarding, words) == (granted(), 0, "bound\n", "")
 
 
-def test_case_44_start_of_a_supervised_program(uid, grant):
+def test_case_44_start_of_a_supervised_program(own_uid, own_grant):
     """There one descriptor goes in a message: refused before the start, with the reason."""
     words = [support.PYBIND, "--port", "80", "--mode", "supervise", "--", "/bin/echo", "started"]
-    _, status, said, errors = as_uid(uid, ask_while_hoarding, words)
+    _, status, said, errors = as_uid(own_uid, ask_while_hoarding, words)
     assert (status, said) == (125, "")
     assert "descriptors in messages that nobody has read" in errors
     assert all(line.startswith("pybind: ") for line in errors.splitlines())

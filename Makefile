@@ -89,6 +89,8 @@ AS_OWNER    := $(shell $(AS_OWNER) test -w $(dir $(abspath $(BUILD))) 2>/dev/nul
 endif
 endif
 ifneq ($(AS_OWNER),)
+# After a command that has to be root's: what it left below $(BUILD) is given to the owner.
+GIVE_BACK   := ; status=$$?; chown -RhP --from=0 $(OWNER) $(BUILD); exit $$status
 SETPRIV     := $(shell command -v setpriv)
 $(BUILD)/%: SHELL := $(SETPRIV)
 $(BUILD)/%: .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
@@ -232,7 +234,7 @@ demo:
 test:
 	tools/need test
 	$(MAKE) all $(BUILD)/init-systems
-	tools/test $(TESTS)
+	tools/test $(TESTS)$(GIVE_BACK)
 
 # The only test that needs more than the distribution: click from the package index.
 test-newest-click:
@@ -243,8 +245,8 @@ test-newest-click:
 # demo and test as the README has them, in an empty Debian 12 and 13: half an hour or more.
 test-empty:
 	tools/need empty
-	tools/test-empty bookworm
-	tools/test-empty trixie
+	tools/test-empty bookworm$(GIVE_BACK)
+	tools/test-empty trixie$(GIVE_BACK)
 
 # Real programs only; docs/programs.md is what they showed.
 test-programs:
@@ -257,7 +259,7 @@ test-programs:
 bench:
 	tools/need bench
 	$(MAKE) all
-	tools/sandbox $(PYTHON) -m bench $(BENCH)
+	tools/sandbox $(PYTHON) -m bench $(BENCH)$(GIVE_BACK)
 
 deb:
 	tools/need deb
@@ -271,18 +273,18 @@ rpm:
 # Installs, upgrades and removes the Debian package in fresh systems of two Debian releases.
 test-deb:
 	tools/need deb
-	tools/test-deb
+	tools/test-deb$(GIVE_BACK)
 
 # About an hour: the figures of SECURITY.md. The short form, some minutes, is CI's.
 prove:
 	tools/need prove
 	$(MAKE) all
-	tools/prove long $(STAGES)
+	tools/prove long $(STAGES)$(GIVE_BACK)
 
 prove-short:
 	tools/need test
 	$(MAKE) all
-	tools/prove short $(STAGES)
+	tools/prove short $(STAGES)$(GIVE_BACK)
 
 lint:
 	tools/need lint

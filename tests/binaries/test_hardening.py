@@ -48,9 +48,10 @@ def segments(path):
 
 
 def symbols(path, option="-s"):
-    """Return {name: (section, binding, visibility)}."""
+    """Return {name: (section, binding, visibility)}; names of files and sections are no symbols."""
     lines = (line.split() for line in readelf(option, path))
-    return {w[7].partition("@")[0]: (w[6], w[4], w[5]) for w in lines if len(w) == 8}
+    found = (w for w in lines if len(w) == 8 and w[3] not in ("FILE", "SECTION"))
+    return {w[7].partition("@")[0]: (w[6], w[4], w[5]) for w in found}
 
 
 @pytest.mark.parametrize("name", HARDENED)

@@ -5,6 +5,7 @@ import contextlib
 import pathlib
 import socket
 import subprocess
+import sysconfig
 
 import pytest
 import support
@@ -113,9 +114,10 @@ def test_depth(grant80, depth, expected):
 
 def test_depth_keeps_other_libraries(grant80):
     """Where coverage ends only our own library leaves LD_PRELOAD."""
-    done = pybind("--depth", "1", "sh", "-c", "env", env={
-        "PATH": "/usr/bin:/bin", "LD_PRELOAD": "/lib/x86_64-linux-gnu/libm.so.6"})  # fmt: skip
-    assert "LD_PRELOAD=/lib/x86_64-linux-gnu/libm.so.6\n" in done.stdout
+    other = f"/lib/{sysconfig.get_config_var('MULTIARCH')}/libm.so.6"
+    environment = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": other}
+    done = pybind("--depth", "1", "sh", "-c", "env", env=environment)
+    assert f"LD_PRELOAD={other}\n" in done.stdout
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs jobs in systems, says what failed, and writes the record and docs/systems.md.
+
+`make test-systems SYSTEMS='bookworm trixie' JOBS='life units'`.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from . import catalogue, images, machine, record
+
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = TREE / "build/systems"
+
+
+def package(architecture):
+    """Build the working tree's package for an architecture; returns its path."""
+    folder = BUILD / f"deb-{architecture}"
+    cross = () if architecture == "amd64" else ("-a", architecture)
+    subprocess.run([TREE / "tools/build-deb", *cross, folder], check=True)
+    (path,) = folder.glob(f"pybind-ports_*_{architecture}.deb")
+    return path
+
+
+def tree():
+    """Pack the working tree, for the job that builds and tests it; returns the tar file's path."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([TREE / "tools/export-tree", f"{folder}/tree"], check=True)
+        path = BUILD / "tree.tar"
+        subprocess.run(["tar", "-cf", path, "-C", f"{folder}/tree", "."], check=True)
+    return path
+
+
+def run(job, system, deb, remember):
+    """Run one job in one system; returns whether all its checks passed."""
+    out = BUILD / system.name / job.name
+    print(f"== {system.name}: {job.name}", flush=True)
+    description = {"files": job.files, "timeout": job.seconds, "environment": dict(job.environment)}
+    files = [
+        deb,
+        TREE / "contrib/apparmor/pybind-helper",
+        *([tree()] if job.name == "suite" else []),
+    ]
+    try:
+        image = images.get(job.image(system))
+        seconds = machine.run(
+            image, system.architecture, description, files, out, job.words, job.disks
+        )
+    except (machine.Died, images.NoImage) as error:
+        print(f"{system.name}: {job.name}: {error}", file=sys.stderr)
+        return False
+    result = record.read(out)
+    result.update(
+        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(), seconds=round(seconds)
+    )
+    bad = [check for check in result["checks"] if check["outcome"] == "failed"]
+    print(
+        f"== {system.name}: {job.name}: {len(result['checks'])} checks, {len(bad)} failed, {seconds:.0f} s"
+    )
+    if remember:
+        record.remember(system.name, job.name, result)
+    return bool(result["checks"]) and not bad
+
+
+def main():
+    """Run what was asked for, one machine at a time: each takes all processors."""
+    parser = argparse.ArgumentParser(prog="test-systems")
+    parser.add_argument(
+        "--systems", default="bookworm trixie forky", help="of: " + " ".join(catalogue.SYSTEMS)
+    )
+    parser.add_argument("--jobs", default="", help="of: " + " ".join(catalogue.JOBS))
+    parser.add_argument("--record", action="store_true", help="write docs/systems.md anew")
+    options = parser.parse_args()
+    if os.geteuid():
+        sys.exit(
+            "test-systems: needs root, to make the systems' disks (try: sudo make test-systems)"
+        )
+    unknown = {*options.systems.split()} - {*catalogue.SYSTEMS} | {*options.jobs.split()} - {
+        *catalogue.JOBS
+    }
+    if unknown:
+        sys.exit(f"test-systems: not known: {' '.join(sorted(unknown))} (see --help)")
+    passed = True
+    for system in (catalogue.SYSTEMS[name] for name in options.systems.split()):
+        names = options.jobs.split() or [job.name for job in catalogue.JOBS.values() if job.default]
+        jobs = [
+            catalogue.JOBS[name] for name in names if system.name in catalogue.JOBS[name].systems
+        ]
+        deb = package(system.architecture)
+        for job in jobs:
+            passed &= run(job, system, deb, options.record)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What there is: systems, kinds of disks, and jobs with where they run."""
+
+import dataclasses
+
+from .images import Image
+
+ALL = ("bookworm", "trixie", "forky")
+LATER_KERNELS = ("trixie", "forky")
+RUNTIME = "python3-click python3-prctl python3-seccomp python3-pytest curl busybox-static"
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A release on an architecture, and the package of its kernel."""
+
+    name: str
+    words: str
+    suite: str
+    architecture: str = "amd64"
+    kernel: str = "linux-image-amd64"
+
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System("bookworm", "Debian 12", "bookworm"),
+        System("trixie", "Debian 13", "trixie"),
+        System("forky", "Debian 14, testing", "forky"),
+        System("bookworm-arm64", "Debian 12, arm64", "bookworm", "arm64", "linux-image-arm64"),
+        System("bookworm-i386", "Debian 12, i386", "bookworm", "i386", "linux-image-686-pae"),
+        System("trixie-riscv64", "Debian 13, riscv64", "trixie", "riscv64", "linux-image-riscv64"),
+    )
+}
+
+# Kinds of disks: the packages beside images.BASE, and a file of guest/ that ends the making.
+DISKS = {
+    "small": (f"{RUNTIME} nginx-light caddy cron dbus-user-session libbpf1", ""),
+    "server": (
+        f"{RUNTIME} nginx-light nodejs default-jdk-headless gunicorn uvicorn caddy socat cron sudo "
+        "systemd-container dbus-user-session polkitd acl apparmor apparmor-utils psmisc libbpf1 "
+        "btrfs-progs xfsprogs dosfstools squashfs-tools "
+        "podman crun fuse-overlayfs slirp4netns passt uidmap netavark aardvark-dns catatonit "
+        "docker.io iptables nftables",
+        "",
+    ),
+    "workshop": (
+        f"{RUNTIME} gcc libc6-dev linux-libc-dev make musl-tools nginx-light gunicorn nodejs socat "
+        "default-jdk-headless g++ libboost-dev caddy golang-go uvicorn libsystemd-dev authbind acl "
+        "apparmor attr dpkg strace gdb sudo netbase python3-hypothesis python3-setuptools git file "
+        "libfuse3-dev psmisc",
+        "",
+    ),
+    "selinux": (
+        f"{RUNTIME} selinux-policy-default selinux-basics selinux-utils policycoreutils "
+        "policycoreutils-python-utils semodule-utils auditd openssh-server openssh-client",
+        "label-selinux",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A pytest file of jobs/ for each boot, and what it needs.
+
+    `words` go to the kernel's command line, `seconds` bound each boot, `disks` are empty ones.
+    """
+
+    name: str
+    shows: str
+    files: tuple
+    disk: str = "server"
+    words: str = ""
+    seconds: int = 600
+    disks: int = 0
+    systems: tuple = ALL
+    default: bool = True
+    environment: tuple = ()
+
+    def image(self, system):
+        """Return the image that the job needs of a system."""
+        packages, customize = DISKS[self.disk]
+        return Image(system.suite, system.architecture, system.kernel, packages, customize)
+
+
+EVERYWHERE = tuple(SYSTEMS)
+JOBS = {
+    job.name: job
+    for job in (
+        Job("short", "one page in each mode", ("short.py",), "small", systems=EVERYWHERE),
+        Job("life", "the package's life, with a reboot", ("life.py", "life_rebooted.py"), "small"),
+        Job("servers", "servers, started from a login", ("servers.py",)),
+        Job("units", "services, units of a user, ways to become the user", ("units.py",)),
+        Job("conditions", "/proc, Yama, namespaces, IPv6, limits", ("conditions.py",)),
+        Job("files", "file systems, and modes of folders", ("files.py",), disks=1),
+        Job("pybindd", "the kernel judges", ("kernel.py",), "small", systems=EVERYWHERE),
+        Job("podman", "podman, pybind outside and inside", ("podman.py",), seconds=1800),
+        Job("pybindd-podman", "rootless podman under pybindd", ("kernel_podman.py",), seconds=1200),
+        Job("docker", "docker, pybind inside", ("docker.py",), seconds=1200),
+        Job("apparmor", "AppArmor enforced, with contrib's profile", ("apparmor.py",)),
+        Job("integrity", "`lockdown=integrity`", ("short.py",), "small", "lockdown=integrity"),
+        Job(
+            "confidentiality", "`lockdown=confidentiality`", ("short.py",), "small",
+            "lockdown=confidentiality",
+        ),
+        Job("no-ipv6", "`ipv6.disable=1`", ("short.py",), "small", "ipv6.disable=1"),
+        Job("no-file-caps", "`no_file_caps`", ("no_file_caps.py",), "small", "no_file_caps"),
+        Job(
+            "suite", "the project's own tests", ("suite.py",), "workshop", seconds=14400,
+            systems=EVERYWHERE, default=False,
+        ),
+    )
+}  # fmt: skip

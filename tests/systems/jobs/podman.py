@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""podman, by a user without root and by root; pybind outside of the container, and inside.
+
+What docs/containers.md says to type is what is typed here.
+"""
+
+import pathlib
+import subprocess
+
+import containers
+import pytest
+import world
+from containers import IMAGE, PUBLISHED, SERVE, SERVE_INSIDE
+
+HOME = "/home/alice"
+SESSION = {
+    "HOME": HOME,
+    "XDG_RUNTIME_DIR": "/run/user/1000",
+    "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1000/bus",
+}
+
+
+def alice(*command):
+    """Return the argv of a command in alice's session."""
+    words = [f"{name}={value}" for name, value in SESSION.items()]
+    return ["runuser", "-u", "alice", "--", "env", "-C", HOME, *words, *command]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def image():
+    """Have the image in root's storage and in alice's."""
+    archive = containers.archive()
+    world.run("podman", "import", archive, IMAGE, timeout=600)
+    world.run("loginctl", "enable-linger", "alice")
+    world.wait_for(lambda: pathlib.Path("/run/user/1000/bus").exists(), "alice's manager")
+    world.run(*alice("podman", "import", archive, IMAGE), timeout=600)
+    # Once a boot, outside of pybind: newuidmap(1), which is setuid, makes podman's user namespace.
+    world.run(*alice("podman", "unshare", "true"))
+
+
+def ends(*command):
+    """End alice's container."""
+    world.run(*alice("podman", "rm", "-f", "-t", "0", "c"), status=None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """End what a check started."""
+    yield
+    ends()
+    world.run("podman", "rm", "-f", "-t", "0", "c", status=None)
+
+
+def published(*before, network=()):
+    """Return the argv with which alice publishes port 80 of the host."""
+    return alice(
+        *before, "podman", "run", "--rm", "--name", "c", *network, "-p", PUBLISHED, IMAGE, *SERVE
+    )
+
+
+def test_plain_is_refused():
+    """Rootless `podman run -p 80:8080` without pybind is refused."""
+    done = subprocess.run(published(), capture_output=True, text=True, timeout=world.PATIENCE_S)
+    assert done.returncode != 0
+    assert "80" in done.stderr
+
+
+def test_published():
+    """Rootless `pybind -- podman run -p 80:8080` serves."""
+    containers.serves(published("pybind", "--"))
+
+
+def test_published_one_port():
+    """Rootless `pybind --port 80 -- podman run -p 80:8080` serves."""
+    containers.serves(published("pybind", "--port", "80/tcp", "--"))
+
+
+def test_published_detached():
+    """Rootless `pybind -- podman run -d -p 80:8080` serves when pybind has ended."""
+    world.run(
+        *alice("pybind", "--", "podman", "run", "-d", "--name", "c", "-p", PUBLISHED, IMAGE, *SERVE)
+    )
+    world.wait_for(lambda: world.PAGE in (world.fetch() or ""), "the container")
+
+
+def test_published_by_a_unit():
+    """A unit of the user serves a rootless container, with `podman unshare true` before it."""
+    text = (
+        "[Service]\nExecStartPre=/usr/bin/podman unshare true\n"
+        f"ExecStart=/usr/bin/pybind -- /usr/bin/podman run --rm --replace --name c -p {PUBLISHED} "
+        f"{IMAGE} {' '.join(SERVE)}\n"
+    )
+    world.unit("container.service", text, user=True)
+    world.run("chown", "-R", "alice:", f"{HOME}/.config")
+    world.systemctl("start", "container.service", user=True)
+    world.wait_for(lambda: world.PAGE in (world.fetch() or ""), "the container")
+    world.systemctl("stop", "container.service", user=True)
+
+
+def test_other_port_is_refused():
+    """Rootless, a port that was not granted is refused under pybind."""
+    command = alice(
+        "pybind",
+        "--",
+        "podman",
+        "run",
+        "--rm",
+        "--name",
+        "c",
+        "-p",
+        "127.0.0.1:81:8080",
+        IMAGE,
+        *SERVE,
+    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=world.PATIENCE_S)
+    assert done.returncode != 0
+
+
+def test_socket_handed_on():
+    """Rootless `pybind --listen -- podman run --network none` hands the socket into the container."""
+    code = (
+        "import socket; s = socket.socket(fileno=3); c, _ = s.accept(); c.recv(1000); "
+        f"c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n{world.PAGE}'); c.close()"
+    )
+    command = alice("pybind", "--listen", "--port", "80", "--", "podman", "run", "--rm", "--name", "c",
+                    "--network", "none", IMAGE, "python3", "-c", code)  # fmt: skip
+    with world.started(command):
+        world.wait_for(lambda: not world.free(80), "the socket")
+        assert world.PAGE in (world.fetch() or "")
+
+
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_pybind_inside_rootless(network):
+    """pybind inside a rootless container, --network {}: serves in a network of its own, else says why not."""
+    command = alice(
+        "podman", "run", "--rm", "--network", network, "-u", "alice", IMAGE, *SERVE_INSIDE
+    )
+    if network == "none":
+        assert "bound 80" in world.run(*command)
+    else:
+        assert "user namespace" in world.run(*command, status=125)
+
+
+@pytest.mark.parametrize("network", ["none", "host"])
+def test_pybind_inside_of_roots(network):
+    """pybind inside a container of root's, --network {}: serves."""
+    assert "bound 80" in world.run(
+        "podman", "run", "--rm", "--network", network, "-u", "alice", IMAGE, *SERVE_INSIDE
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [("--cap-drop=all", "bounding set"), ("--security-opt=no-new-privileges", "no_new_privs")],
+    ids=["--cap-drop all", "no-new-privileges"],
+)
+def test_pybind_inside_without_rights(option, reason):
+    """pybind inside a container of root's, {}: refused, with the reason."""
+    said = world.run(
+        "podman",
+        "run",
+        "--rm",
+        "--network",
+        "host",
+        option,
+        "-u",
+        "alice",
+        IMAGE,
+        *SERVE_INSIDE,
+        status=125,
+    )
+    assert reason in said
+
+
+def test_supervised_inside_of_roots():
+    """A static program, supervised inside a container of root's, serves."""
+    inside = [
+        "pybind",
+        "--port",
+        "80",
+        "--",
+        "busybox",
+        "httpd",
+        "-f",
+        "-p",
+        "80",
+        "-h",
+        "/srv/www",
+    ]
+    command = [
+        "podman",
+        "run",
+        "--rm",
+        "--name",
+        "c",
+        "--network",
+        "host",
+        "-u",
+        "alice",
+        IMAGE,
+        *inside,
+    ]
+    containers.serves(command)
+
+
+def test_doctor_inside():
+    """`pybindctl doctor` inside a container of root's finds nothing broken."""
+    world.run("podman", "run", "--rm", "--network", "host", IMAGE, "pybindctl", "doctor")

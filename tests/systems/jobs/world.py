@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the jobs share, in the machine: commands, logins of a user, servers, who holds a port."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import re
+import shlex
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+FILES = pathlib.Path(__file__).resolve().parent.parent / "files"
+PATIENCE_S = 120  # emulated, a start of Java takes half a minute
+HELPER = "/usr/libexec/pybind/pybind-helper"
+WEB = pathlib.Path("/srv/www")
+PYTHON = f"/usr/bin/python3 -m http.server 80 --directory {WEB}"
+BUSYBOX = f"/usr/bin/busybox httpd -f -p 80 -h {WEB}"
+BIND = (
+    "import socket; s = socket.socket(); s.setsockopt(1, 2, 1); s.bind(('0.0.0.0', {port})); "
+    "print('bound', s.getsockname()[1])"
+)
+PAGE = "a page of alice's"
+
+
+def package():
+    """Return the path of the package under test."""
+    (path,) = FILES.glob("pybind-ports_*.deb")
+    return path
+
+
+def install():
+    """Install it as an administrator does, and make the page that servers serve."""
+    run(
+        "apt-get",
+        "-y",
+        "install",
+        package(),
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    WEB.mkdir(parents=True, exist_ok=True)
+    (WEB / "index.html").write_text(PAGE + "\n")
+
+
+def run(*argv, status=0, timeout=PATIENCE_S, **options):
+    """Run argv to its end; returns all that it says. `status` None is any."""
+    argv = [str(word) for word in argv]
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace", timeout=timeout, **options,
+    )  # fmt: skip
+    if status is not None:
+        assert done.returncode == status, f"{argv}: status {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def login(user, command, **options):
+    """Run a shell's command as a login of the user, with PAM's session and limits."""
+    return run("su", "-", user, "-c", command, **options)
+
+
+def as_alice(command):
+    """Return the argv of a login of alice that becomes `command`."""
+    return ["su", "-", "alice", "-c", "exec " + command]
+
+
+def wait_for(condition, what, patience=PATIENCE_S):
+    """Wait until condition() is true; returns what it gave."""
+    deadline = time.monotonic() + patience
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"gave up waiting for {what}"
+        time.sleep(0.1)
+
+
+def fetch(url="http://127.0.0.1/"):
+    """Return the page, or None while there is none."""
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            return answer.read().decode(errors="replace")
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+def free(port):
+    """Tell whether nobody listens on a TCP port."""
+    return not run("ss", "-Hltn", f"sport = :{port}")
+
+
+def holder(port=80):
+    """Return (user's name, command, effective capabilities) of who listens on a TCP port."""
+    pid = re.search(r"pid=(\d+)", run("ss", "-Hltnp", f"sport = :{port}"))[1]
+    status = dict(
+        line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return (
+        pwd.getpwuid(int(status["Uid"].split()[0])).pw_name,
+        status["Name"].strip(),
+        int(status["CapEff"], 16),
+    )
+
+
+@contextlib.contextmanager
+def started(argv, log="/run/server.log", **options):
+    """Start argv in a session of its own; all of that session is ended after."""
+    with open(log, "w") as output:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            **options,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            run("pkill", f"-{sig.value}", "-s", process.pid, status=None)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+
+
+def serves(argv, page=PAGE, port=80, url=None, user="alice", log="/run/server.log", **options):
+    """Have argv serve a page on the port, by a process of the user's without a capability."""
+    url = url or f"http://127.0.0.1:{port}/"
+    with started(argv, log, **options) as process:
+        wait_for(lambda: process.poll() is not None or fetch(url) is not None, f"{argv} to answer")
+        said = pathlib.Path(log).read_text(errors="replace")
+        assert page in (fetch(url) or ""), f"no page from {argv}:\n{said}"
+        name, _, capabilities = holder(port)
+        assert (name, capabilities) == (user, 0)
+    wait_for(lambda: free(port), f"port {port} to be free again")
+    return said
+
+
+def refused(command, *said, user="alice", status=125):
+    """Have a login's command end with 125, and say each of the texts."""
+    text = login(user, command, status=status)
+    for part in said:
+        assert part in text, f"{part!r} is not in:\n{text}"
+    return text
+
+
+def every_way():
+    """Serve a page in each mode, hand a socket on, bind UDP; refuse what was not granted."""
+    serves(as_alice(f"pybind --port 80 -- {PYTHON}"))
+    serves(as_alice(f"pybind --port 80 -- {BUSYBOX}"))
+    serves(as_alice(f"pybind --mode supervise --port 80 -- {PYTHON}"))
+    handed_on()
+    datagram()
+    refused("pybind --port 81 -- true", "pybindctl grant alice 81")
+
+
+def handed_on():
+    """Hand a listening socket to a program that takes one."""
+    code = "import socket; print(socket.socket(fileno=3).getsockname()[1])"
+    assert login("alice", f"pybind --listen --port 80 -- python3 -c {shlex.quote(code)}") == "80\n"
+
+
+def datagram(address="127.0.0.1"):
+    """Bind 53/udp."""
+    code = f"import socket; s = socket.socket(2, 2); s.bind(('{address}', 53)); print(s.getsockname()[1])"
+    assert login("alice", f"pybind --port 53/udp -- python3 -c {shlex.quote(code)}") == "53\n"
+
+
+def unit(name, text, user=False):
+    """Write a unit of the system, or of alice's own, and have it read."""
+    folder = pathlib.Path("/home/alice/.config/systemd/user" if user else "/etc/systemd/system")
+    if user:
+        run("install", "-d", "-o", "alice", "-g", "alice", "/home/alice/.config",
+            "/home/alice/.config/systemd", folder)  # fmt: skip
+    (folder / name).write_text(text)
+    systemctl("daemon-reload", user=user)
+
+
+def systemctl(*words, user=False, status=0):
+    """Run systemctl, for the system or for alice's own manager."""
+    return run("systemctl", *(("--user", "-M", "alice@") if user else ()), *words, status=status)
+
+
+def failed(name, user=False):
+    """Tell whether a unit has failed."""
+    return systemctl("is-active", name, user=user, status=None).strip() == "failed"
+
+
+def unit_serves(name, user=False, page=PAGE, port=80, holds="alice", started_by=None):
+    """Start a unit, have it serve, stop it."""
+    systemctl("start", started_by or name, user=user)
+    try:
+        url = f"http://127.0.0.1:{port}/"
+        wait_for(lambda: fetch(url) is not None or failed(name, user), f"{name} to answer")
+        if page not in (fetch(url) or ""):
+            pytest.fail(f"no page from {name}:\n{journal(name, user)}")
+        if holds:
+            assert holder(port)[::2] == (holds, 0)
+    finally:
+        systemctl("stop", *filter(None, (name, started_by)), user=user, status=None)
+    wait_for(lambda: free(port), f"port {port} to be free again")
+
+
+def journal(name, user=False):
+    """Return what a unit said in this boot."""
+    which = ("_UID=1000", f"USER_UNIT={name}") if user else ("-u", name)
+    return run("journalctl", "-b", "--no-pager", "-o", "cat", *which, status=None)[-3000:]

@@ -15,9 +15,13 @@ from .paths import LIBRARY, STARTERS
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH), which execvp(3) uses
 _INTERPRETERS_MAX = 5  # the kernel's own limit for scripts of scripts
 _HEAD_LEN = 256  # BINPRM_BUF_SIZE: the kernel reads no longer first line
-_PT_INTERP, _PT_NOTE = 3, 4
+_PT_LOAD, _PT_INTERP, _PT_NOTE = 1, 3, 4
 _GO_NOTE = (b"Go\0\0", 4)  # owner and type of Go's build id note
-_NOTES_MAX = 1 << 20
+_GO_SECTIONS = (b".go.buildinfo\0", b".gopclntab\0", b".go.module\0")
+_GO_MAGIC = b"\xff Go buildinf:"
+_PAGE = 4096  # has all program headers of an ordinary file
+_READ_MAX = 1 << 20
+_SEARCHED_MAX = 1 << 28  # of a segment, and only where there are no section headers
 _CAP_NET_BIND_SERVICE = 10
 
 
@@ -94,8 +98,11 @@ def classify(path: bytes) -> Target:
         return Target(path, f"{kind} that cannot be read", None, hidden)
     if not head.startswith(b"\x7fELF"):
         return Target(path, "script without #!, run by /bin/sh")
-    with open(current, "rb") as file:
-        elf, obstacle = _elf(file.read(_NOTES_MAX))
+    fd = os.open(current, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        elf, obstacle = _elf(fd)
+    finally:
+        os.close(fd)
     # Static, so that it starts quickly, but what it executes is Python.
     if obstacle and _is_starter(current):
         elf, obstacle = "pybind itself", None
@@ -156,46 +163,91 @@ def _no_new_privs() -> bool:
         return any(line.split() == ["NoNewPrivs:", "1"] for line in status)
 
 
-def _elf(data: bytes) -> tuple[str, str | None]:
+def _elf(fd: int) -> tuple[str, str | None]:
     """Return (what it is, why preload cannot serve it or None)."""
+    head = os.pread(fd, _PAGE, 0)
     with open(LIBRARY, "rb") as library:
         native = library.read(20)
     # Class and byte order (e_ident), and e_machine: those of our own library.
-    if data[4:6] != native[4:6] or data[18:20] != native[18:20]:
+    if head[4:6] != native[4:6] or head[18:20] != native[18:20]:
         return (
             "ELF of another architecture",
             "it is of another architecture than the preload library",
         )
     try:
-        kinds, go_built = _program_headers(data)
+        segments = _segments(fd, head)
+        go_built = _go_built(fd, head, segments)
     except struct.error:
         return "ELF with damaged headers", None  # execve(2) will say what it thinks of it
     if go_built:
         return "built by Go", "Go programs call the kernel without a C library"
-    if _PT_INTERP not in kinds:
+    if all(kind != _PT_INTERP for kind, _, _ in segments):
         return "statically linked", "it is statically linked: no library can be loaded into it"
     return "dynamically linked", None
 
 
-def _program_headers(data: bytes) -> tuple[set[int], bool]:
-    """Return the types of the program headers, and whether a Go build id is there."""
-    wide = data[4] == 2
-    order = "<" if data[5] == 1 else ">"
-    offset = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)[0]
-    size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
-    kinds, go_built = set(), False
-    for at in range(offset, offset + size * count, size or 1):
-        kind = struct.unpack_from(order + "I", data, at)[0]
-        kinds.add(kind)
-        if kind == _PT_NOTE:
-            start = struct.unpack_from(
-                order + ("Q" if wide else "I"), data, at + (8 if wide else 4)
-            )
-            length = struct.unpack_from(
-                order + ("Q" if wide else "I"), data, at + (32 if wide else 16)
-            )
-            go_built = go_built or _has_go_note(data[start[0] : start[0] + length[0]], order)
-    return kinds, go_built
+def _segments(fd: int, head: bytes) -> list[tuple[int, int, int]]:
+    """Return type, offset in the file and size there of each program header (elf(5))."""
+    wide, order = _layout(head)
+    offset = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)[0]
+    size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
+    table = _read(fd, head, offset, size * count)
+    form = order + ("I4xQ16xQ" if wide else "II8xI")
+    return [struct.unpack_from(form, table, at) for at in range(0, size * count, size or 1)]
+
+
+def _go_built(fd: int, head: bytes, segments: list[tuple[int, int, int]]) -> bool:
+    """Tell whether Go's linker left anything in the file.
+
+    A build id can be left out (-buildid=), and the C linker of a cgo program
+    merges some of Go's sections into others; then others are left. A file without
+    section headers has Go's magic in one of the segments (debug/buildinfo of Go).
+    """
+    _, order = _layout(head)
+    notes = (_read(fd, head, at, size) for kind, at, size in segments if kind == _PT_NOTE)
+    if any(_has_go_note(note, order) for note in notes):
+        return True
+    names = _section_names(fd, head)
+    if names:
+        return any(name in names for name in _GO_SECTIONS)
+    loaded = ((at, size) for kind, at, size in segments if kind == _PT_LOAD)
+    return any(_has_go_magic(fd, at, size) for at, size in loaded)
+
+
+def _section_names(fd: int, head: bytes) -> bytes:
+    """Return the names of all sections, each with a NUL; empty where there are none."""
+    wide, order = _layout(head)
+    (offset,) = struct.unpack_from(order + ("Q" if wide else "I"), head, 40 if wide else 32)
+    size, count, index = struct.unpack_from(order + "HHH", head, 58 if wide else 46)
+    if offset == 0 or index >= count:
+        return b""
+    entry = _read(fd, head, offset + index * size, size)
+    form, at = (order + "QQ", 24) if wide else (order + "II", 16)
+    return _read(fd, head, *struct.unpack_from(form, entry, at))
+
+
+def _has_go_magic(fd: int, at: int, size: int) -> bool:
+    end = at + min(size, _SEARCHED_MAX)
+    while at < end:
+        if _GO_MAGIC in os.pread(fd, min(_READ_MAX, end - at), at):
+            return True
+        at += _READ_MAX - len(_GO_MAGIC)  # it may lie across two pieces
+    return False
+
+
+def _layout(head: bytes) -> tuple[bool, str]:
+    """Return whether the file is of the 64-bit class, and its byte order for struct."""
+    return head[4] == 2, "<" if head[5] == 1 else ">"
+
+
+def _read(fd: int, head: bytes, offset: int, size: int) -> bytes:
+    """Return a part of the file, which may be in its first page already."""
+    if offset + size <= len(head):
+        return head[offset : offset + size]
+    try:
+        return os.pread(fd, min(size, _READ_MAX), offset)
+    except (OSError, OverflowError):  # an offset that no file has
+        return b""
 
 
 def _has_go_note(notes: bytes, order: str) -> bool:

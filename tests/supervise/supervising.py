@@ -43,8 +43,8 @@ def need_launch():
     return build(COMMON / "launch.c")
 
 
-def build_go(source=SRC / "main.go"):
-    """Compile a Go program without cgo and without a network; returns the binary's path."""
+def build_go(source=SRC / "main.go", *flags, cgo=False):
+    """Compile a Go program without a network, and without cgo; returns the binary's path."""
     need(GO, "golang-go")
     folder = support.scratch_dir()
     binary = folder / "server"
@@ -55,9 +55,9 @@ def build_go(source=SRC / "main.go"):
         "GOFLAGS": "-mod=mod",
         "GOPROXY": "off",
         "GO111MODULE": "off",
-        "CGO_ENABLED": "0",
+        "CGO_ENABLED": "1" if cgo else "0",
     }
-    command = [GO, "build", "-o", binary, source]
+    command = [GO, "build", *flags, "-o", binary, source]
     subprocess.run(command, env=environ, cwd=folder, check=True, timeout=BUILD_TIMEOUT_S)
     return binary
 

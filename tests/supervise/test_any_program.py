@@ -2,7 +2,9 @@
 """Programs that no preload library reaches, on port 80: each answers."""
 
 import os
+import pathlib
 import platform
+import shutil
 import subprocess
 
 import pytest
@@ -70,6 +72,50 @@ def test_go(go_server):
     with support.server(under_pybind(go_server), ready=support.answers_http) as process:
         assert support.http_get() == support.http_get("::1") == b"go net/http"
         assert process.log.read_text() == ""
+
+
+@pytest.fixture(scope="session")
+def cgo_server():
+    """Return a Go server with cgo, position-independent, with nothing in it that can be left out."""
+    small = ["-buildmode=pie", "-trimpath", "-ldflags=-s -w -buildid="]
+    return supervising.build_go(supervising.SRC / "cgo.go", *small, cgo=True)
+
+
+def without_section_headers(program):
+    """Take the section headers away, as sstrip does; they are no part of what is executed."""
+    data = bytearray(program.read_bytes())
+    data[40:48] = bytes(8)  # e_shoff
+    data[60:64] = bytes(4)  # e_shnum, e_shstrndx
+    program.write_bytes(data)
+
+
+def copied(program):
+    """Return a copy of a program that UID can run."""
+    return pathlib.Path(shutil.copy(program, support.scratch_dir() / program.name))
+
+
+@pytest.mark.parametrize("less", ["as built", "strip", "no section headers"])
+def test_cgo_without_a_build_id(cgo_server, less):
+    """A dynamic Go program whose build id was left out is known all the same, and served."""
+    program = copied(cgo_server)
+    if less == "strip":
+        subprocess.run(["/usr/bin/strip", program], check=True)
+    elif less == "no section headers":
+        without_section_headers(program)
+    notes = subprocess.run(["/usr/bin/readelf", "-nlW", program], capture_output=True, text=True)
+    assert "INTERP" in notes.stdout
+    assert "Go  " not in notes.stdout
+    with support.server(under_pybind(program), ready=support.answers_http):
+        assert support.http_get() == b"cgo"
+
+
+def test_dynamic_program_without_section_headers():
+    """A C program without section headers stays one that the library serves."""
+    program = copied(pathlib.Path("/usr/bin/python3").resolve())
+    without_section_headers(program)
+    done = support.run([support.PYBIND, "-v", "--", program, "-c", "pass"])
+    assert done.returncode == 0, done.stderr
+    assert "dynamically linked" in done.stderr
 
 
 @pytest.mark.program("Caddy", "caddy")

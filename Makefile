@@ -76,6 +76,10 @@ MAN5        = man/pybind.5
 MAN7        = man/pybind-troubleshooting.7
 MAN8        = man/pybindctl.8 man/pybind-helper.8 man/pybindd.8
 
+# The pages and examples in the repository name the default places; installed, those of this build.
+OWN_PATHS    = sed -i -e 's|/usr/local/share/doc/pybind|$(DOCDIR)|g' -e 's|/usr/local|$(PREFIX)|g' \
+               -e 's|/etc/pybind|$(CONFIG_DIR)|g'
+
 AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
 AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
 
@@ -169,7 +173,9 @@ endif
 	$(INSTALL) -m 0644 tools/start.py $(DESTDIR)$(SHARE)/start.py
 	for name in $(MODULES); do $(INSTALL) -m 0644 $$name $(DESTDIR)$(SHARE)/$$name || exit 1; done
 	$(INSTALL) -m 0644 tools/startctl.py $(DESTDIR)$(SHARE)/startctl.py
-	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindctl
+	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/bin/pybindctl
+	@# Where earlier versions had it.
+	if grep -qsF '$(SHARE)/startctl.py' $(DESTDIR)$(PREFIX)/sbin/pybindctl; then rm $(DESTDIR)$(PREFIX)/sbin/pybindctl; fi
 	$(INSTALL) -m 0644 tools/startd.py $(DESTDIR)$(SHARE)/startd.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindd $(DESTDIR)$(PREFIX)/sbin/pybindd
 	rm -f $(DESTDIR)$(BPF_OBJECT) # of an earlier version, where this one is built without
@@ -181,9 +187,12 @@ endif
 	$(INSTALL) -m 0644 $(MAN5) $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 0644 $(MAN7) $(DESTDIR)$(MANDIR)/man7/
 	$(INSTALL) -m 0644 $(MAN8) $(DESTDIR)$(MANDIR)/man8/
+	cd $(DESTDIR)$(MANDIR) && $(OWN_PATHS) $(patsubst man/%,man1/%,$(MAN1)) $(patsubst man/%,man5/%,$(MAN5)) \
+	  $(patsubst man/%,man7/%,$(MAN7)) $(patsubst man/%,man8/%,$(MAN8))
 	rm -rf $(DESTDIR)$(DOCDIR)
 	for name in $(EXAMPLES); do mode=0644; [ ! -x examples/$$name ] || mode=0755; \
-	  $(INSTALL) -D -m $$mode examples/$$name $(DESTDIR)$(DOCDIR)/examples/$$name || exit 1; done
+	  $(INSTALL) -D -m $$mode examples/$$name $(DESTDIR)$(DOCDIR)/examples/$$name || exit 1; \
+	  $(OWN_PATHS) $(DESTDIR)$(DOCDIR)/examples/$$name; done
 	@# Modules and folders that this version has no more.
 	cd $(DESTDIR)$(SHARE) && find pybind -depth \( -name '*.py' -o -type d ! -name __pycache__ \) | \
 	  while IFS= read -r name; do [ -e '$(CURDIR)'/"$$name" ] || rm -rf "$$name"; done
@@ -194,13 +203,18 @@ endif
 # The command line of authbind(1), beside `install`.  Never in place of the real
 # one: ours, and its manual, name startauthbind.py.
 install-authbind-compat: $(BUILD)/authbind
-	@[ -e $(DESTDIR)$(SHARE)/start.py ] || { echo "pybind itself is not installed: make install" >&2; exit 1; }
+	@[ -e $(DESTDIR)$(SHARE)/start.py ] || { \
+	  if [ -e /usr/share/pybind/start.py ]; then \
+	    echo "pybind is installed as a package, and its package pybind-ports-authbind has this command line:" >&2; \
+	    echo "sudo apt install ./build/deb/pybind-ports-authbind_*.deb" >&2; \
+	  else echo "pybind itself is not installed below $(PREFIX): sudo make install" >&2; fi; exit 1; }
 	@for file in $(AUTHBIND) $(AUTHBIND_1); do \
 	  if [ -e $$file ] && ! grep -qF startauthbind.py $$file; then \
 	    echo "$$file is not pybind's, and is not overwritten: remove the package authbind, or choose another PREFIX" >&2; \
 	    exit 1; fi; done
 	$(INSTALL) -m 0644 tools/startauthbind.py $(DESTDIR)$(AUTHBIND_PY)
 	$(INSTALL) -m 0644 man/authbind.1 $(AUTHBIND_1)
+	$(OWN_PATHS) $(AUTHBIND_1)
 	$(INSTALL) -m 0755 $(BUILD)/authbind $(AUTHBIND)
 
 # /etc/pybind is the administrator's: it stays, unless it is empty.
@@ -209,7 +223,7 @@ uninstall:
 	  if grep -qsF startauthbind.py $$file; then rm -f $$file; fi; done
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
 	rm -rf $(DESTDIR)$(SHARE) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(PREFIX)/lib/pybind $(DESTDIR)$(PREFIX)/libexec/pybind
-	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/sbin/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindd \
+	rm -f $(DESTDIR)$(PREFIX)/bin/pybind $(DESTDIR)$(PREFIX)/bin/pybindctl $(DESTDIR)$(PREFIX)/sbin/pybindd \
 	  $(DESTDIR)$(UNITDIR)/pybindd.service $(addprefix $(DESTDIR)$(MANDIR)/man1/,$(notdir $(MAN1))) \
 	  $(addprefix $(DESTDIR)$(MANDIR)/man5/,$(notdir $(MAN5))) $(addprefix $(DESTDIR)$(MANDIR)/man7/,$(notdir $(MAN7))) \
 	  $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8)))

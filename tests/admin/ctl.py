@@ -17,7 +17,7 @@ from support import CONFIG, FOLDERS, PATIENCE_S
 from pybind.admin import cli
 from pybind.permissions import access, writing
 
-PYBINDCTL = support.PREFIX + "/sbin/pybindctl"
+PYBINDCTL = support.PREFIX + "/bin/pybindctl"
 CALLS = ("open", "mkdir", "link", "rename", "unlink", "fchown", "fchmod", "fsync", "chmod",
          "chown", "setxattr")  # fmt: skip
 

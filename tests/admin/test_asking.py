@@ -14,7 +14,7 @@ from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, rules
 
 from pybind.model import Address
 
-SANE = {"PATH": f"{support.PREFIX}/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+SANE = {"PATH": f"{support.PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 NOBODY = ("--user", "nobody")
 PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
 

@@ -110,7 +110,7 @@ def test_found_and_set_up(damage, topic, words):
     assert level == ("warning" if status == 0 else "broken")
     assert words in text
     assert repair[0] == "pybindctl setup"
-    typed(f"{support.PREFIX}/sbin/{repair[0]}")
+    typed(f"{support.PREFIX}/bin/{repair[0]}")
     assert examine()[topic][0] == "ok"
     assert "nothing to do" in ctl.done("setup")
     support.rules(f"byuser/{UID}", "any,80")

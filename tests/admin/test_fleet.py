@@ -121,11 +121,11 @@ def test_other_failures(tmp_path, wanted):
     failed(3, "apply", wanted, words=["byuser/12345 line 1"])
     failed(3, "export", words=["byuser/12345 line 1"])
     rules("byuser/12345", "any,80")
-    text = support.run([*"/usr/local/sbin/pybindctl export".split()])
+    text = support.run([*"/usr/local/bin/pybindctl export".split()])
     assert text.returncode == 0, text.stderr
-    process = support.run(["/usr/local/sbin/pybindctl", "apply", "-"], input=text.stdout)
+    process = support.run(["/usr/local/bin/pybindctl", "apply", "-"], input=text.stdout)
     assert process.returncode == 4
-    process = support.run(["/usr/local/sbin/pybindctl", "apply", "-", "--check"], input=text.stdout)
+    process = support.run(["/usr/local/bin/pybindctl", "apply", "-", "--check"], input=text.stdout)
     assert process.returncode == 0, process.stderr
 
 

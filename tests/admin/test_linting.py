@@ -16,7 +16,7 @@ from test_listing import SEED, generate, write
 
 from pybind.permissions import names, reading
 
-ENVIRON = {"PATH": f"{support.PREFIX}/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+ENVIRON = {"PATH": f"{support.PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 def lint(*arguments):

@@ -34,5 +34,5 @@ def host():
 @pytest.fixture
 def granted(host):
     """Grant app the port 80, with the command that the examples name."""
-    subprocess.run([support.PREFIX + "/sbin/pybindctl", "grant", "app", "80"], check=True,
+    subprocess.run([support.PREFIX + "/bin/pybindctl", "grant", "app", "80"], check=True,
                    capture_output=True)  # fmt: skip

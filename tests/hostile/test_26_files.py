@@ -92,7 +92,7 @@ def test_case_27_owner_of_a_flag_file(uid):
     assert as_uid(uid, ask) == granted()
     assert as_uid(other, ask) == hostile.refused(w.REASON_FLAG_DENIED)
     lint = subprocess.run(
-        [support.PREFIX + "/sbin/pybindctl", "lint"], capture_output=True, text=True
+        [support.PREFIX + "/bin/pybindctl", "lint"], capture_output=True, text=True
     )
     assert str(path) in lint.stdout
     as_uid(uid, os.chmod, path, 0o755)

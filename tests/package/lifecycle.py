@@ -2,19 +2,21 @@
 """Installs, upgrades, removes and purges the Debian package, and looks at all files each time.
 
 tools/test-deb runs it in a fresh system with the Python of that system, so it
-needs nothing beyond the standard library: `lifecycle.py OLD.deb NEW.deb`, with
-NEW.deb installed. Not a test for pytest, which is not there.
+needs nothing beyond the standard library: `lifecycle.py OLD.deb NEW.deb
+AUTHBIND.deb`, with NEW.deb installed. Not a test for pytest, which is not there.
 """
 
 import contextlib
+import gzip
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
 from first_use import first_use
-from serving import as_alice_fails, caps, fetch, run, serving
+from serving import as_alice, as_alice_fails, caps, fetch, run, serving, wait_for
 
 CONFIG = pathlib.Path("/etc/pybind")
 HELPER = "/usr/libexec/pybind/pybind-helper"
@@ -80,6 +82,40 @@ def check_installed(before, rules=()):
             assert not mode & 0o6000, f"{path} is setuid or setgid"
             assert (capability is None) == (path != HELPER), path
     run("pybindctl", "doctor")
+
+
+def own_paths():
+    """The pages and examples of the package name the package's paths, not those of make install."""
+    texts = [path for path in run("dpkg", "-L", "pybind-ports").split()
+             if "/man/" in path or ("/examples/" in path and "/apparmor/" not in path)]  # fmt: skip
+    found = 0
+    for path in filter(os.path.isfile, texts):
+        content = pathlib.Path(path).read_bytes()
+        content = gzip.decompress(content) if path.endswith(".gz") else content
+        assert b"/usr/local" not in content, path
+        found += b"/usr/bin/pybind" in content or HELPER.encode() in content
+    assert found > 5
+    say("manual pages and examples name the package's paths")
+
+
+def authbind_package(package):
+    """authbind's command line comes and goes with a package of its own."""
+    base = snapshot()
+    run("dpkg", "-i", package)
+    run("pybindctl", "grant", "alice", "80")
+    argv = ["authbind", "--deep", "python3", "-m", "http.server", "80"]
+    server = as_alice(argv, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: server.poll() is not None or fetch(80), "a page through authbind")
+        assert server.poll() is None
+    finally:
+        server.terminate()
+        server.wait()
+    run("pybindctl", "revoke", "alice", "80")
+    run("dpkg", "--purge", "pybind-ports-authbind")
+    (CONFIG / ".pybindctl.lock").unlink(missing_ok=True)
+    assert {path for path in added(base, snapshot()) if "/byuser" not in path} == set()
+    say("pybind-ports-authbind: authbind serves by pybind's files, and is gone with its package")
 
 
 @contextlib.contextmanager
@@ -196,7 +232,10 @@ def unusual(old, new):
 
 
 if __name__ == "__main__":
+    old, new, authbind = sys.argv[1:]
     first_use()
+    own_paths()
+    authbind_package(authbind)
     purge_without_rules()
-    life(*sys.argv[1:])
-    unusual(*sys.argv[1:])
+    life(old, new)
+    unusual(old, new)

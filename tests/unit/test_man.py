@@ -166,7 +166,7 @@ def test_files():
     assert stated["pybind.5"] == FOLDERS
     assert stated["pybind-helper.8"] == [paths.HELPER, paths.CONFIG_DIR + "/"]
     command, folder, lock, leftovers = stated["pybindctl.8"]
-    assert (command, folder) == (paths.PREFIX + "/sbin/pybindctl", paths.CONFIG_DIR + "/")
+    assert (command, folder) == (paths.PREFIX + "/bin/pybindctl", paths.CONFIG_DIR + "/")
     new, old = leftovers.replace(" , Pa ", " ").split()
     for path in (lock, new, old):
         assert re.sub(r".*/(\.\*)?", "", path) in "\n".join(MESSAGES), path

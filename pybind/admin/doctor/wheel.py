@@ -65,7 +65,7 @@ def install(trusted: bool) -> Iterator[str]:
             # Takes the capability off what a descriptor may be kept on; see the Makefile.
             os.chown(HELPER, status.st_uid, status.st_gid, follow_symlinks=False)
         _make(tree, "install")
-    yield f"installed below {PREFIX}: bin/pybind, sbin/pybindctl, and what they need"
+    yield f"installed below {PREFIX}: bin/pybind, bin/pybindctl, and what they need"
     yield f"they run {sys.executable}, so keep that; to remove them: make -C {SOURCE} uninstall"
 
 

@@ -251,3 +251,57 @@ DIFFERENCES: List[Difference] = [
 def explanations(case: Case, direction: str) -> List[str]:
     """Return the identifiers of all differences that excuse this case."""
     return [d.identifier for d in DIFFERENCES if d.direction == direction and d.applies(case)]
+
+
+class KernelDifference(NamedTuple):
+    """A named difference of pybindd's table from the helper; pybindd.8 shows the list."""
+
+    identifier: str
+    direction: str
+    text: str
+
+
+# What grants more cannot be asked of both in one case: each has a test of its own.
+KERNEL_DIFFERENCES: List[KernelDifference] = [
+    KernelDifference(
+        "kernel-left",
+        REFUSES,
+        "A file or folder that the table cannot hold exactly grants nothing in the kernel.",
+    ),
+    KernelDifference(
+        "kernel-others",
+        REFUSES,
+        "In a user namespace that is not pybindd's, what a flag file's mode gives to all others "
+        "does not count.",
+    ),
+    KernelDifference(
+        "kernel-user-namespace",
+        GRANTS,
+        "A user is the same user inside a user namespace of theirs.",
+    ),
+    KernelDifference(
+        "kernel-own-mounts",
+        GRANTS,
+        "The /etc/pybind of pybindd's mount namespace counts, not the caller's.",
+    ),
+    KernelDifference(
+        "kernel-no-new-privs",
+        GRANTS,
+        "No_new_privs, a seccomp filter, a tracer and a reduced bounding set do not matter.",
+    ),
+    KernelDifference(
+        "kernel-security-module",
+        GRANTS,
+        "A policy that denies CAP_NET_BIND_SERVICE or hides the files does not matter.",
+    ),
+    KernelDifference(
+        "kernel-io-uring",
+        GRANTS,
+        "A bind through io_uring is judged by the credentials that the ring uses.",
+    ),
+    KernelDifference(
+        "kernel-helper-missing",
+        GRANTS,
+        "The helper need not be there or have its capability.",
+    ),
+]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes with real credentials, each in the control group that is judged.
+
+A driver becomes its caller once and for all. It binds a plain socket, which the
+kernel judges, and asks pybind-helper the same, unless it is in a user namespace.
+"""
+
+import contextlib
+import ctypes
+import errno
+import multiprocessing
+import os
+import pathlib
+import socket
+
+import ask
+import prctl
+from model import Foreign
+from reference import Caller, Request
+
+CLONE_NEWUSER = 0x10000000
+REFUSED = errno.EACCES
+# What bind(2) says of a port that it lets be bound.
+ALLOWED = {0, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL}
+
+
+def bind_plainly(request: Request) -> bool:
+    """Bind as this process; tell whether the kernel let it."""
+    family = socket.AF_INET if len(request.address) == 4 else socket.AF_INET6
+    kind = socket.SOCK_STREAM if request.protocol == "tcp" else socket.SOCK_DGRAM
+    text = socket.inet_ntop(family, request.address)
+    where = (
+        (text, request.port) if family == socket.AF_INET else (text, request.port, 0, request.scope)
+    )
+    with socket.socket(family, kind) as sock:
+        try:
+            sock.bind(where)
+        except OSError as error:
+            if error.errno not in ALLOWED | {REFUSED}:
+                raise AssertionError(f"bind: {error}") from None
+            return error.errno != REFUSED
+    return True
+
+
+def become(caller: Caller) -> None:
+    """Become the caller for good; a root without any capability too."""
+    os.setgroups(caller.groups)
+    os.setresgid(caller.gid, caller.gid, caller.gid)
+    os.setresuid(caller.uid, caller.uid, caller.uid)
+    if caller.uid == 0:
+        prctl.cap_effective.limit()
+        prctl.cap_permitted.limit()
+
+
+def _answer(request: Request, helper: bool):
+    try:
+        kernel = bind_plainly(request)
+        return kernel, ask.ask_pybind(request) if helper else None
+    except (AssertionError, OSError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _drive(caller: Caller, cgroup: str, connection) -> None:
+    pathlib.Path(cgroup, "cgroup.procs").write_text("0")
+    if isinstance(caller, Foreign):
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        connection.send(os.getpid())
+        connection.recv()  # the maps are written
+    become(caller)
+    connection.send("ready")
+    helper = not isinstance(caller, Foreign)
+    with contextlib.suppress(EOFError):
+        while True:
+            connection.send([_answer(request, helper) for request in connection.recv()])
+
+
+def start_drivers(callers, cgroup):
+    """Return a connection for each caller: takes requests, gives (kernel, helper's Answer).
+
+    Start them before the programs are loaded: a copy of a link would keep them.
+    """
+    context = multiprocessing.get_context("fork")
+    connections = []
+    for caller in callers:
+        ours, end = context.Pipe()
+        context.Process(target=_drive, args=(caller, cgroup, end), daemon=True).start()
+        end.close()
+        if isinstance(caller, Foreign):
+            pid = ours.recv()
+            for name in ("uid_map", "gid_map"):
+                pathlib.Path(f"/proc/{pid}/{name}").write_text("0 0 4294967295\n")
+            ours.send("go on")
+        assert ours.recv() == "ready"
+        connections.append(ours)
+    return connections

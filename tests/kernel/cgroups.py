@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Control groups for tests: each of its own, so that no other process passes a program under test."""
+
+import contextlib
+import itertools
+import os
+import pathlib
+import subprocess
+
+import pytest
+import support
+
+PYBINDD = support.PREFIX + "/sbin/pybindd"
+_COUNT = itertools.count()
+
+
+def root():
+    """Return the root of the unified hierarchy; skip where there is none."""
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        if " - cgroup2 " in line:
+            return pathlib.Path(line.split()[4])
+    pytest.skip("this system makes no control groups of version 2")
+
+
+def able():
+    """Skip where pybindd cannot run, with its own reason."""
+    done = subprocess.run([PYBINDD, "--trial", "--cgroup", root()], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"this kernel cannot judge binds: {done.stderr.splitlines()[0]}")
+
+
+@contextlib.contextmanager
+def group():
+    """Give a new control group, and remove it when its processes have ended."""
+    able()
+    path = root() / f"pybind-test-{os.getpid()}-{next(_COUNT)}"
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        remove(path)
+
+
+def remove(path):
+    """End what is in a control group, and remove it."""
+    for below in [*path.rglob("cgroup.procs"), path / "cgroup.procs"]:
+        with contextlib.suppress(OSError):
+            (below.parent / "cgroup.kill").write_text("1")
+    for below in sorted((p.parent for p in path.rglob("cgroup.procs")), reverse=True):
+        empty = lambda below=below: not (below / "cgroup.procs").read_text()  # noqa: E731
+        support.wait_for(empty, f"{below} is empty")
+        below.rmdir()

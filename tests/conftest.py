@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every test starts with empty permission folders; a skip needs an allowed reason."""
+"""Every test starts with empty permission folders, has a bound, and skips for an allowed reason."""
 
 import os
 import pathlib
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytest_plugins = ["bound"]
+pytest_plugins = ["bound", "skips"]
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -46,26 +46,3 @@ def marked():
     path.write_text(f"#!/bin/sh\necho ran >>{folder}/mark\n")
     path.chmod(0o755)
     return path, lambda: (folder / "mark").exists()
-
-
-# What a machine may really be unable to run; anything else skipped is a failure in CI.
-ALLOWED_SKIPS = (
-    "this system makes no user namespaces",
-    "this system allows a user no namespaces",
-    "this kernel has no system calls",
-    "this system makes no control groups",
-    "this kernel cannot judge binds",
-    "this kernel has no sockets",
-    "this kernel has no Landlock for ports",
-)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport():
-    """In CI a skip that nobody expected is a failure."""
-    report = (yield).get_result()
-    if report.skipped and "CI" in os.environ and isinstance(report.longrepr, tuple):
-        reason = report.longrepr[2].removeprefix("Skipped: ")
-        if not reason.startswith(ALLOWED_SKIPS):
-            report.outcome = "failed"
-            report.longrepr = f"unexpected skip: {reason}"

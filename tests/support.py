@@ -145,9 +145,9 @@ def wait_for(condition, what):
         time.sleep(0.01)
 
 
-def http_get(host="127.0.0.1", port=80, path="/"):
+def http_get(host="127.0.0.1", port=80, path="/", timeout=PATIENCE_S):
     """Return the body of one HTTP answer as bytes; OSError where there is none."""
-    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     with contextlib.closing(connection):
         connection.request("GET", path)
         return connection.getresponse().read()
@@ -156,7 +156,7 @@ def http_get(host="127.0.0.1", port=80, path="/"):
 def answers_http(host="127.0.0.1", port=80):
     """Tell whether an HTTP server answers there now."""
     try:
-        http_get(host, port)
+        http_get(host, port, timeout=PATIENCE_S / 8)  # so that a caller can try again
     except (OSError, http.client.HTTPException):
         return False
     return True

@@ -50,7 +50,7 @@ def serves_and_restarts(systemctl, unit):
     assert answer("Uid") == str(placing.app().pw_uid)
     assert answer("CapPrm") == "0" * 16
     systemctl("kill", "--signal=KILL", unit)
-    support.wait_for(lambda: shown(systemctl, unit, "NRestarts") == "1", "the restart")
+    support.wait_for(lambda: int(shown(systemctl, unit, "NRestarts") or 0) >= 1, "the restart")
     assert answer("Uid") == str(placing.app().pw_uid)
     privileges = answer("NoNewPrivs")
     assert systemctl("stop", unit).returncode == 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends a test that hangs (tests/bound.py), tried on tests that do."""
+"""What keeps a run of tests whole: no test hangs, none is skipped in silence, no file hides another."""
 
+import collections
 import os
 import pathlib
 import subprocess
@@ -46,6 +47,8 @@ def test(): signal.pause()
 """,
 }
 
+ENVIRON = {name: value for name, value in os.environ.items() if name != "CI"}
+
 
 def pytest_of(folder, text, **environ):
     """Run pytest on a file with that text; returns what it printed."""
@@ -54,9 +57,9 @@ def pytest_of(folder, text, **environ):
         f"import os, signal, subprocess\nimport pytest\n{text}\ndef test_next(): pass\n"
     )
     tests = pathlib.Path(__file__).resolve().parents[1]
-    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "bound",
+    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "bound", "-p", "skips",
                "--rootdir", path.parent, "-c", os.devnull, path]  # fmt: skip
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tests), **environ},
+    done = subprocess.run(command, env={**ENVIRON, "PYTHONPATH": str(tests), **environ},
                           capture_output=True, text=True, cwd="/", timeout=60)  # fmt: skip
     return done.stdout + done.stderr
 
@@ -77,3 +80,27 @@ def test_a_test_in_time_passes(tmp_path):
                         "def test_child(): subprocess.run(['sleep', '0.7'], check=True)",
                         PYBIND_BOUND="5")  # fmt: skip
     assert "3 passed" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "fails"),
+    [
+        ("def test(): pytest.skip('no such program')", True),
+        ("@pytest.mark.skip(reason='later')\ndef test(): pass", True),
+        ("pytest.importorskip('nobody_has_it')", True),
+        ("def test(): pytest.skip('this kernel has no sockets of that kind')", False),
+    ],
+)
+@pytest.mark.parametrize("ci", [True, False])
+def test_a_skip_that_nobody_expected_fails_in_ci(text, fails, ci, tmp_path):
+    """One that the machine is the reason of does not, and without CI none does."""
+    printed = pytest_of(tmp_path, text, **({"CI": "1"} if ci else {}))
+    assert ("unexpected skip" in printed) == (fails and ci), printed
+    assert ("1 skipped" in printed) != (fails and ci), printed
+
+
+def test_no_two_files_have_one_name():
+    """pytest puts each folder on sys.path: of two modules with one name only the first is found."""
+    tests = pathlib.Path(__file__).resolve().parents[1]
+    names = collections.Counter(p.name for p in tests.rglob("*.py") if "src" not in p.parts)
+    assert {name for name, count in names.items() if count > 1} <= {"conftest.py", "__init__.py"}

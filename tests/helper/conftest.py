@@ -16,7 +16,7 @@ def asker():
     """Copy the driver and the package to where UID can read them."""
     folder = support.scratch_dir()
     shutil.copytree(HERE.parent.parent / "pybind", folder / "pybind")
-    for source in (HERE / "ask.py", HERE.parent / "wire.py"):
+    for source in (HERE / "asker.py", HERE.parent / "wire.py"):
         shutil.copy(source, folder)
     return folder
 
@@ -27,7 +27,7 @@ def ask(asker):
 
     def asking(*requests, prefix=(), **who):
         done = support.run(
-            [*prefix, f"PYBIND_PACKAGE={asker}", "/usr/bin/python3", asker / "ask.py"],
+            [*prefix, f"PYBIND_PACKAGE={asker}", "/usr/bin/python3", asker / "asker.py"],
             input=repr(list(requests)),
             **who,
         )

@@ -120,7 +120,7 @@ def test_half_another_user(asker, grant80, ids):
     """A caller whose real and effective ids differ has no identity to judge: refused."""
     done = subprocess.run(
         ["/usr/bin/setpriv", *ids, "--clear-groups", "--inh-caps=-all", "/usr/bin/env",
-         f"PYBIND_PACKAGE={asker}", "/usr/bin/python3", asker / "ask.py"],
+         f"PYBIND_PACKAGE={asker}", "/usr/bin/python3", asker / "asker.py"],
         input=repr([BIND]), capture_output=True, text=True, cwd="/",
     )  # fmt: skip
     answer = ast.literal_eval(done.stdout)[0]

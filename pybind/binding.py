@@ -8,10 +8,9 @@ held UDP socket swallows datagrams (DESIGN 2).
 from __future__ import annotations
 
 import errno
-import sys
 
 from . import _wire, helper
-from ._lean import os, socket
+from ._lean import socket
 from .model import MAPPED, Address, Listed, Reply
 
 ANY4 = bytes(4)
@@ -141,37 +140,3 @@ def _plain_bind(sock: socket.socket, address: Address) -> int:
     except OSError as error:
         return error.errno or errno.EIO
     return 0
-
-
-def holders(address: Address) -> list[int]:
-    """Return the uids whose sockets are in the way of `address`.
-
-    Source: proc(5), /proc/net/tcp and its kin; addresses there are hexadecimal
-    words in host byte order.
-    """
-    found = set()
-    for name in ("udp", "udp6") if address.udp else ("tcp", "tcp6"):
-        try:
-            with open(f"/proc/net/{name}", encoding="utf-8") as table:
-                rows = [line.split() for line in table][1:]
-        except OSError:
-            continue
-        for row in rows:
-            words, _, port = row[1].rpartition(":")
-            listening = address.udp or row[3] == "0A"
-            if listening and int(port, 16) == address.port and _overlap(words, address.addr):
-                found.add(int(row[7]))
-    return sorted(found)
-
-
-def _overlap(words: str, addr: bytes) -> bool:
-    held = b"".join(
-        int(words[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(words), 8)
-    )
-    ours, theirs = (a[12:] if a.startswith(MAPPED) else a for a in (addr, held))
-    return ours == theirs or not any(ours) or not any(theirs)
-
-
-def held_by_caller(address: Address) -> bool:
-    """Tell whether only the caller's own sockets are in the way."""
-    return holders(address) == [os.getuid()]

@@ -14,13 +14,12 @@ import pwd
 import shlex
 import stat
 
-from . import _wire, diagnose
+from . import _wire, diagnose, trust
 from ._lean import socket
-from .binding import Verdict, holders
+from .binding import Verdict
 from .model import MAPPED, Address, Reply
-from .paths import CONFIG_DIR, HELPER
+from .paths import CONFIG_DIR, FOLDERS, HELPER
 
-FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
 _CONFIG_REASONS = (
     _wire.REASON_CONFIG_MISSING,
     _wire.REASON_CONFIG_UNSAFE,
@@ -169,17 +168,19 @@ def _unsafe_component(path: str) -> str:
     for end in range(1, len(parts) + 1):
         prefix = "/".join(parts[:end]) or "/"
         try:
-            status = os.lstat(prefix)
+            faults = trust.folder_faults(os.lstat(prefix))
         except OSError:
             return prefix
-        if status.st_uid != 0 or status.st_mode & 0o022 or not stat.S_ISDIR(status.st_mode):
+        if faults and faults != (trust.CLOSED,):
             return prefix
     return path
 
 
 def _kernel(address: Address, error: int, reply: Reply | None) -> tuple[str, ...]:
     if error == errno.EADDRINUSE:
-        uids = holders(address)
+        from . import holders  # here: only where a port is busy
+
+        uids = holders.users(address)
         by = " held by " + ", ".join(_user(uid) for uid in uids) if uids else " in use"
         proto = "u" if address.udp else "t"
         return (

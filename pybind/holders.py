@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds which ports: /proc/net/{tcp,tcp6,udp,udp6} and /proc/PID/fd (proc(5))."""
+"""Who holds which ports: /proc/net/{tcp,tcp6,udp,udp6} and /proc/PID/fd (proc(5)).
+
+Only what the calling process may see, in its own network namespace.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-from .model import MAPPED
-from .permissions.rule import ANY, Rule
+from ._lean import TYPE_CHECKING, NamedTuple, os, socket
+from .model import MAPPED, Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _TABLES = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
 _LISTENING = "0A"
@@ -67,17 +69,40 @@ def _address(words: str) -> bytes:
     return b"".join(int(piece, 16).to_bytes(4, sys.byteorder) for piece in pieces)
 
 
-def in_the_way(sock: Socket, rule: Rule) -> bool:
-    """Tell whether somebody who uses `rule` (of one protocol) may meet the socket."""
-    if sock.protocol != rule.protocol or not rule.port_min <= sock.port <= rule.port_max:
-        return False
-    addr = sock.addr[12:] if sock.addr.startswith(MAPPED) else sock.addr
-    if rule.family == ANY or addr == bytes(16):  # :: takes the IPv4 ports too
+def in_the_way(sock: Socket, low: bytes, high: bytes) -> bool:
+    """Tell whether the socket may keep others from its port on an address from low to high.
+
+    low, high: 4 or 16 bytes in network byte order, empty for every address. The
+    table does not show IPV6_V6ONLY (ipv6(7)): :: counts as taking IPv4 too.
+    """
+    addr = _unmapped(sock.addr)
+    if not low or bytes(16) in (addr, high):
         return True
-    if len(addr) != len(rule.addr_min):
+    if len(addr) != len(low):
         return False
-    wildcard = not any(rule.addr_max)  # a grant of 0.0.0.0 itself meets every address
-    return wildcard or not any(addr) or rule.addr_min <= addr <= rule.addr_max
+    return not any(addr) or not any(high) or low <= addr <= high
+
+
+def _unmapped(addr: bytes) -> bytes:
+    return addr[12:] if addr.startswith(MAPPED) else addr
+
+
+def users(address: Address) -> list[int]:
+    """Return the uids whose sockets are in the way of an address and port."""
+    protocol, addr = "udp" if address.udp else "tcp", _unmapped(address.addr)
+    return sorted(
+        {
+            sock.uid
+            for sock in _read()
+            if (sock.protocol, sock.port) == (protocol, address.port)
+            and in_the_way(sock, addr, addr)
+        }
+    )
+
+
+def only_the_caller(address: Address) -> bool:
+    """Tell whether only sockets of the calling user are in the way."""
+    return users(address) == [os.getuid()]
 
 
 def processes(inodes: Iterable[int]) -> dict[int, list[Process]]:

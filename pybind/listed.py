@@ -59,9 +59,13 @@ def note_busy(verdict: binding.Verdict, request: Request) -> None:
 def in_the_way(verdict: binding.Verdict, request: Request) -> bool:
     """Tell whether somebody else's socket keeps the program from the port."""
     address = verdict.address
-    if request.check and not verdict.busy:
-        return bool(binding.holders(address))
-    return verdict.busy and not (address.udp and binding.held_by_caller(address))
+    if not verdict.busy and not request.check:
+        return False
+    from . import holders
+
+    if not verdict.busy:
+        return bool(holders.users(address))
+    return not (address.udp and holders.only_the_caller(address))
 
 
 def _listed_needs_helper(listed: Listed, request: Request) -> bool:

@@ -7,6 +7,7 @@ PREFIX = "/usr/local"
 CONFIG_DIR = "/etc/pybind"
 REINSTALL = "make install  (in pybind's source folder; after pip: pybindctl setup)"
 
+FOLDERS = ("byport", "byaddr", "byuser", "bygroup")  # of CONFIG_DIR, as the helper asks them
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"
 STARTERS = (PREFIX + "/bin/pybind", PREFIX + "/bin/authbind")
 LIBRARY = PREFIX + "/lib/pybind/libpybind.so"

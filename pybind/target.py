@@ -8,6 +8,7 @@ guesses from a name.
 from __future__ import annotations
 
 from ._lean import exists, fsdecode, os, stat, struct
+from .diagnose import CAP_NET_BIND_SERVICE
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Target
 from .paths import LIBRARY, STARTERS
@@ -22,7 +23,6 @@ _GO_MAGIC = b"\xff Go buildinf:"
 _PAGE = 4096  # has all program headers of an ordinary file
 _READ_MAX = 1 << 20
 _SEARCHED_MAX = 1 << 28  # of a segment, and only where there are no section headers
-_CAP_NET_BIND_SERVICE = 10
 
 
 def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
@@ -154,7 +154,7 @@ def _raises_privileges(path: bytes) -> tuple[str, bool] | None:
     # struct vfs_cap_data (capabilities(7)): magic and flags, then permitted and
     # inheritable words, little-endian.
     flags, permitted = struct.unpack_from("<II", value)
-    able = bool(flags & 1 and permitted >> _CAP_NET_BIND_SERVICE & 1)
+    able = bool(flags & 1 and permitted >> CAP_NET_BIND_SERVICE & 1)
     return "that has file capabilities", able
 
 

@@ -15,9 +15,10 @@ from typing import NamedTuple, Union
 
 from ..paths import CONFIG_DIR
 from ..permissions.access import Access, read_access
-from ..permissions.names import FILE_SIZE_MAX, Flag, Owner
-from ..permissions.reading import in_force, parsed
-from ..permissions.rule import ANY, Broken, address_name
+from ..permissions.names import Flag, Owner
+from ..permissions.precedence import in_force
+from ..permissions.reading import FILE_SIZE_MAX
+from ..permissions.rule import ANY, Broken, address_name, parse_line
 from . import layout
 
 LINES_MAX = 10_000  # of one file: each bind of its user walks them
@@ -192,7 +193,7 @@ def _with_lines(owner: Owner, item: Item, data: bytes) -> Item:
 @functools.lru_cache(maxsize=1 << 16)
 def _packed(raw: bytes, reserved: bool) -> bytes | None:
     """Return the LINEs that a line is in a file with, or without, the '!'; None if broken."""
-    rule = parsed(raw)
+    rule = parse_line(raw)
     if isinstance(rule, Broken):
         return None
     if rule is None:

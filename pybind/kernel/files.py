@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from ..paths import CONFIG_DIR
-from ..permissions.names import FOLDERS, Unknown, parse_name
+from ..paths import CONFIG_DIR, FOLDERS
+from ..permissions.names import Unknown, parse_name
 from .entries import Item, left, read_item
 from .folders import Folders, chain, read_folders
 from .table import Numbers, Table, build, empty

@@ -14,8 +14,7 @@ import re
 import stat
 from typing import NamedTuple
 
-from ..paths import CONFIG_DIR
-from ..permissions.names import FOLDERS
+from ..paths import CONFIG_DIR, FOLDERS
 
 # File systems on which owner, mode and access control list are all that counts,
 # and on which a change by somebody else does not come from another machine.

@@ -16,11 +16,10 @@ from typing import NamedTuple
 from .who import EVERYONE, GROUP, USER, Who, everyone, group_of, identity_for, user_of
 
 # linux/posix_acl_xattr.h: a little-endian version, then entries sorted by tag and id.
-_VERSION, _ENTRY, _NO_ID = struct.pack("<I", 2), struct.Struct("<HHI"), 0xFFFFFFFF
-_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
-_NAMED = {_USER: "user", _GROUP: "group"}
-_X = 1
-_R = 4
+_VERSION, _ENTRY, NO_ID = struct.pack("<I", 2), struct.Struct("<HHI"), 0xFFFFFFFF
+USER_OBJ, NAMED_USER, GROUP_OBJ, NAMED_GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32  # tags
+R, X = 4, 1  # permission bits
+NAMED = {NAMED_USER: "user", NAMED_GROUP: "group"}
 ACL_NAME = "system.posix_acl_access"
 
 
@@ -39,8 +38,8 @@ class Access(NamedTuple):
     def mode(self) -> int:
         """Return the permission bits that stat(2) shows: the mask stands for the group."""
         found = self._found()
-        middle = found.get((_MASK, _NO_ID), found[_GROUP_OBJ, _NO_ID])
-        return found[_USER_OBJ, _NO_ID] << 6 | middle << 3 | found[_OTHER, _NO_ID]
+        middle = found.get((MASK, NO_ID), found[GROUP_OBJ, NO_ID])
+        return found[USER_OBJ, NO_ID] << 6 | middle << 3 | found[OTHER, NO_ID]
 
     @property
     def extended(self) -> bool:
@@ -52,9 +51,9 @@ class Access(NamedTuple):
         """Return it for people: 0750 root's group 33, user:1000:--x."""
         words = [f"mode {self.mode:04o} owner {self.uid} group {self.gid}"]
         for tag, ident, perm in self.entries:
-            if tag in _NAMED:
+            if tag in NAMED:
                 bits = "".join(c if perm & b else "-" for c, b in (("r", 4), ("w", 2), ("x", 1)))
-                words.append(f"{_NAMED[tag]}:{ident}:{bits}")
+                words.append(f"{NAMED[tag]}:{ident}:{bits}")
         return " ".join(words)
 
     def _found(self) -> dict[tuple[int, int], int]:
@@ -63,15 +62,15 @@ class Access(NamedTuple):
     def effective(self) -> dict[tuple[int, int], int]:
         """Return (tag, id) -> permissions, the mask applied."""
         found = self._found()
-        mask = found.get((_MASK, _NO_ID), 7)
-        masked = (_USER, _GROUP_OBJ, _GROUP)
+        mask = found.get((MASK, NO_ID), 7)
+        masked = (NAMED_USER, GROUP_OBJ, NAMED_GROUP)
         return {key: perm & mask if key[0] in masked else perm for key, perm in found.items()}
 
 
 def from_mode(mode: int, uid: int = 0, gid: int = 0) -> Access:
     """Return the access of a file that has only a mode."""
-    bits = ((_USER_OBJ, mode >> 6), (_GROUP_OBJ, mode >> 3), (_OTHER, mode))
-    return Access(uid, gid, tuple((tag, _NO_ID, perm & 7) for tag, perm in bits))
+    bits = ((USER_OBJ, mode >> 6), (GROUP_OBJ, mode >> 3), (OTHER, mode))
+    return Access(uid, gid, tuple((tag, NO_ID, perm & 7) for tag, perm in bits))
 
 
 def read_access(path: str | int) -> Access | None:
@@ -152,18 +151,41 @@ def allows(access: Access, who: Who) -> bool:
     found = access.effective()
     own = _own_key(access, who)
     if own in found:
-        return bool(found[own] & _X)
+        return bool(found[own] & X)
     if who.kind == USER:
         identity = identity_for(who)
         groups = {identity.gid, *identity.groups}
         matching = [
             perm
             for (tag, ident), perm in found.items()
-            if (tag == _GROUP and ident in groups) or (tag == _GROUP_OBJ and access.gid in groups)
+            if (tag == NAMED_GROUP and ident in groups)
+            or (tag == GROUP_OBJ and access.gid in groups)
         ]
-        if matching and not any(perm & _X for perm in matching):
+        if matching and not any(perm & X for perm in matching):
             return False
-    return bool(found[_OTHER, _NO_ID] & _X)
+    return bool(found[OTHER, NO_ID] & X)
+
+
+def permits(access: Access, uid: int, gids: set[int], bit: int) -> bool:
+    """Return what access(2) says to a process of this user and these groups (acl(5))."""
+    found = access.effective()
+    if uid == access.uid:
+        return _has(found, USER_OBJ, bit)
+    for (tag, ident), perm in found.items():
+        if tag == NAMED_USER and ident == uid:
+            return bool(perm & bit)
+    classes = [
+        perm
+        for (tag, ident), perm in found.items()
+        if (tag == NAMED_GROUP and ident in gids) or (tag == GROUP_OBJ and access.gid in gids)
+    ]
+    if classes:
+        return any(perm & bit for perm in classes)
+    return _has(found, OTHER, bit)
+
+
+def _has(found: dict[tuple[int, int], int], tag: int, bit: int) -> bool:
+    return any(perm & bit for (other, _), perm in found.items() if other == tag)
 
 
 def holds(access: Access, who: Who) -> bool:
@@ -172,9 +194,9 @@ def holds(access: Access, who: Who) -> bool:
     Root has none as the owner of a file: that is how files are made.
     """
     own = _own_key(access, who)
-    if own[0] in (_USER_OBJ, _GROUP_OBJ) and who.ident == 0:
+    if own[0] in (USER_OBJ, GROUP_OBJ) and who.ident == 0:
         return False
-    return bool(access.effective().get(own, 0) & _X)
+    return bool(access.effective().get(own, 0) & X)
 
 
 def only_everyones(access: Access) -> bool:
@@ -190,9 +212,9 @@ def owned_by(access: Access, who: Who) -> bool:
 def holders(access: Access) -> list[Who]:
     """Return all but root for whom holds() is true."""
     found = access.effective()
-    whos = [everyone()] if found[_OTHER, _NO_ID] & _X else []
-    users = [access.uid, *(ident for tag, ident in found if tag == _USER)]
-    groups = [access.gid, *(ident for tag, ident in found if tag == _GROUP)]
+    whos = [everyone()] if found[OTHER, NO_ID] & X else []
+    users = [access.uid, *(ident for tag, ident in found if tag == NAMED_USER)]
+    groups = [access.gid, *(ident for tag, ident in found if tag == NAMED_GROUP)]
     for who in (*map(user_of, users), *map(group_of, groups)):
         if holds(access, who) and who not in whos:
             whos.append(who)
@@ -203,8 +225,8 @@ def with_grant(access: Access, who: Who) -> Access:
     """Return the access with execute permission for `who`, and for nobody else."""
     found = access.effective()  # what the mask held back stays away when the mask grows
     key = _own_key(access, who)
-    found[key] = found.get(key, 0) | _X
-    return _made(access, found)
+    found[key] = found.get(key, 0) | X
+    return with_permissions(access, found)
 
 
 def without_grant(access: Access, who: Who) -> Access | None:
@@ -215,33 +237,34 @@ def without_grant(access: Access, who: Who) -> Access | None:
     """
     found = access.effective()
     key = _own_key(access, who)
-    if key[0] in _NAMED:
+    if key[0] in NAMED:
         del found[key]
     elif who.kind == EVERYONE and only_everyones(access):
         return None  # left there, it would refuse what rule files grant
-    elif key[0] == _GROUP_OBJ and found[_OTHER, _NO_ID] & _X:
+    elif key[0] == GROUP_OBJ and found[OTHER, NO_ID] & X:
         return access._replace(gid=0)
     else:
-        found[key] &= ~_X
-    return _made(access, found)
+        found[key] &= ~X
+    return with_permissions(access, found)
 
 
 def _own_key(access: Access, who: Who) -> tuple[int, int]:
     if who.kind == EVERYONE:
-        return _OTHER, _NO_ID
+        return OTHER, NO_ID
     if who.kind == GROUP:
-        return (_GROUP_OBJ, _NO_ID) if who.ident == access.gid else (_GROUP, who.ident)
-    return (_USER_OBJ, _NO_ID) if who.ident == access.uid else (_USER, who.ident)
+        return (GROUP_OBJ, NO_ID) if who.ident == access.gid else (NAMED_GROUP, who.ident)
+    return (USER_OBJ, NO_ID) if who.ident == access.uid else (NAMED_USER, who.ident)
 
 
-def _made(access: Access, found: dict[tuple[int, int], int]) -> Access:
-    """Return `found` as an Access, its mask made anew as setfacl makes it."""
-    found.pop((_MASK, _NO_ID), None)
-    if any(tag in _NAMED for tag, _ in found):
+def with_permissions(access: Access, found: dict[tuple[int, int], int]) -> Access:
+    """Return the access with these (tag, id) -> permissions, its mask made anew as by setfacl(1)."""
+    found.pop((MASK, NO_ID), None)
+    if any(tag in NAMED for tag, _ in found):
         mask = 0
         for (tag, _), perm in found.items():
-            mask |= perm if tag in (_USER, _GROUP_OBJ, _GROUP) else 0
-        # With an empty mask the kernel does not look at the list at all, and an
+            mask |= perm if tag in (NAMED_USER, GROUP_OBJ, NAMED_GROUP) else 0
+        # With an empty mask the kernel does not look at the list at all
+        # (acl_permission_check() in fs/namei.c goes by the group bits), and an
         # entry that refuses one user would give way to what all others have.
-        found[_MASK, _NO_ID] = mask or _R
+        found[MASK, NO_ID] = mask or R
     return access._replace(entries=tuple((*key, perm) for key, perm in sorted(found.items())))

@@ -7,26 +7,25 @@ Everything that cannot be expressed is refused here, before anything is written.
 from __future__ import annotations
 
 import functools
-import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from ..model import MAPPED
 from ..paths import CONFIG_DIR
 from .access import Access, allows, from_mode, holders, holds, owned_by, with_grant, without_grant
 from .errors import Failed
-from .names import Flag, Rule, flag_name
+from .names import Flag, flag_name, pieces
 from .overlap import covered, meets, subtract_all
-from .spec import pieces, spec_text
-from .state import Placed, State, in_file, order
+from .precedence import FlagIndex, in_force, rank, without_mapped
+from .rule import Rule
+from .spec import spec_text
+from .state import Placed, State
 from .who import EVERYONE, Who, everyone, group_of, rules_name, user_of
 
 FLAGS_MAX = 128  # flag files that one range for everyone may become
-_MAPPED_RULE = Rule(int(socket.AF_INET6), MAPPED + bytes(4), MAPPED + b"\xff" * 4, 0, 65535, None)
 
 
 def grant(state: State, who: Who, rule: Rule) -> None:
     """Let `who` have `rule`. Raises Failed with the reason and a command; Invalid."""
-    for piece in pieces(rule):
+    for piece in [piece for part in without_mapped(rule) for piece in pieces(part)]:
         if who.kind == EVERYONE:
             _grant_everyone(state, piece)
             continue
@@ -91,7 +90,7 @@ def _grant_everyone(state: State, rule: Rule) -> None:
             continue
         new = Flag(flag_name(single), single)
         # A file that comes after the new one does not matter: the new one decides.
-        before = [at for at in flags if order(at.flag) <= order(new)]
+        before = [at for at in flags if rank(at.flag) <= rank(new)]
         rest = _open_flags(state, everyone(), single, before)
         if rest:
             state.set_access(new, from_mode(0o755))
@@ -157,28 +156,14 @@ def _indivisible(who: Who, rule: Rule, placed: Placed) -> Failed:
     return Failed(*lines, command)
 
 
-def overriding(state: State) -> dict[int, list[Rule]]:
-    """Return port -> what flag files decide there, so that no rule file is asked."""
-    found: dict[int, list[Rule]] = {}
-    for flag, _, _ in state.flags(1, 65535, lasting=True):
-        found.setdefault(flag.rule.port_min, []).append(flag.rule)
-    return found
+def overriding(state: State) -> FlagIndex:
+    """Return the flag files that decide before any rule file is asked, and last."""
+    return FlagIndex(placed.flag for placed in state.flags(1, 65535, lasting=True))
 
 
-def rule_grants(state: State, name: str, flags: dict[int, list[Rule]]) -> list[Rule]:
+def rule_grants(state: State, name: str, flags: FlagIndex) -> list[Rule]:
     """Return what a rule file grants. flags: from overriding()."""
-    return [part for rule in state.rules(name) for part in _in_effect(rule, flags)]
-
-
-def _in_effect(rule: Rule, flags: dict[int, list[Rule]]) -> list[Rule]:
-    if rule.port_max - rule.port_min < len(flags):
-        ports: Iterable[int] = range(rule.port_min, rule.port_max + 1)
-    else:
-        ports = (port for port in flags if rule.port_min <= port <= rule.port_max)
-    cuts = [cut for port in ports for cut in flags.get(port, ())]
-    if rule.addr_min.startswith(MAPPED) or rule.addr_max.startswith(MAPPED):
-        cuts.append(_MAPPED_RULE)  # judged as IPv4, so no IPv6 rule grants it
-    return subtract_all([rule], cuts)
+    return [part for rule in state.rules(name) for part in flags.left(rule)]
 
 
 def prune(state: State, wanted: Callable[[Who], list[Rule]]) -> None:
@@ -208,11 +193,11 @@ def prune(state: State, wanted: Callable[[Who], list[Rule]]) -> None:
 
 def _excess(
     name: str,
-    flags: dict[int, list[Rule]],
+    flags: FlagIndex,
     keep: list[Rule],
     exactly: frozenset[Rule],
     rule: Rule,
 ) -> list[Rule]:
     """Return what a line grants beyond `keep`. exactly: `keep`, where most are found at once."""
-    parts = [live for part in in_file(name, rule) for live in _in_effect(part, flags)]
+    parts = [left for part in in_force(rule, "/!" in name) for left in flags.left(part)]
     return subtract_all([part for part in parts if part not in exactly], keep)

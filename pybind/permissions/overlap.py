@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
-from .names import ANY, Rule
+from .rule import ANY, Rule
 
 _FAMILIES = ((int(socket.AF_INET), 4), (int(socket.AF_INET6), 16))
 

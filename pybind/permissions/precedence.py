@@ -1,21 +1,53 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which flag files decide before a rule, or another flag file, is looked at. Pure."""
+"""What counts before what: which part of a line does, and which flag file decides first. Pure.
+
+The order is the helper's (helpers/helper/), described in pybind(5). Nobody is
+granted or refused anything here.
+"""
 
 from __future__ import annotations
 
-import itertools
+import socket
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from .names import Flag, Rule, address_name
+from ..model import MAPPED
+from .names import RESERVED_MAX, RESERVED_MIN, Flag, is_reserved, pieces
 from .overlap import meets, subtract_all
+from .rule import Rule, address_name
 
+_IPV6 = int(socket.AF_INET6)
+_MAPPED_RULE = Rule(_IPV6, MAPPED + bytes(4), MAPPED + b"\xff" * 4, 0, 65535, None)
 _LAST = 99  # after every flag file: the rule files
 
 
-def _rank(flag: Flag) -> int:
-    """Return where a flag file stands among those for one address and port."""
+def without_mapped(rule: Rule) -> list[Rule]:
+    """Return the rule without mapped addresses at its ends; nothing, where all of it is mapped.
+
+    The helper judges ::ffff:192.0.2.1 as the IPv4 address inside it, so no IPv6
+    rule is ever asked about one. A rule that only spans them, such as ::/0,
+    stays in one piece.
+    """
+    if rule.family != _IPV6 or MAPPED not in (rule.addr_min[:12], rule.addr_max[:12]):
+        return [rule]
+    return subtract_all([rule], [_MAPPED_RULE])
+
+
+def in_force(rule: Rule, reserved: bool) -> list[Rule]:
+    """Return the parts of a line that can count in a file with, or without, the '!'."""
+    low, high = rule.port_min, rule.port_max
+    whole = not reserved and (low > RESERVED_MAX or 0 < low <= high < RESERVED_MIN)
+    return [
+        piece
+        for part in without_mapped(rule)
+        for piece in ([part] if whole else pieces(part))
+        if whole or is_reserved(piece.port_min) == reserved
+    ]
+
+
+def rank(flag: Flag) -> int:
+    """Return where a flag file stands among those for one address and port: the first decides."""
     folder, _, name = flag.name.partition("/")
     if folder == "byport":
         return 0 if flag.rule.protocol else 1
@@ -33,36 +65,62 @@ class Shadow(NamedTuple):
 
 
 class FlagIndex:
-    """Which flag files decide before a rule, or another flag file, is looked at."""
+    """Flag files by port: which of them decide before a rule, or before another of them."""
 
     ENOUGH = 24  # a rule for all ports may have thousands of flag files before it
 
     def __init__(self, flags: Iterable[Flag]) -> None:
         self._at: dict[int, list[tuple[int, Flag]]] = {}
         for flag in flags:
-            self._at.setdefault(flag.rule.port_min, []).append((_rank(flag), flag))
+            self._at.setdefault(flag.rule.port_min, []).append((rank(flag), flag))
         for entries in self._at.values():
             entries.sort(key=lambda entry: entry[0])
         self._ports = sorted(self._at)
 
+    def _deciding(self, rule: Rule, before: Flag | None, left: list[Rule]) -> Iterator[Flag]:
+        """Yield the flag files that decide some of a rule; at the end `left` has what none does."""
+        limit = _LAST if before is None else rank(before)
+        rest = [rule]
+        for at in range(bisect_left(self._ports, rule.port_min), len(self._ports)):
+            port = self._ports[at]
+            if port > rule.port_max or not rest:
+                break
+            left += [part for part in rest if part.port_max < port]
+            rest = [part for part in rest if part.port_max >= port]
+            for earlier_rank, earlier in self._at[port]:
+                if earlier_rank < limit and meets(rest, earlier.rule):
+                    rest = subtract_all(rest, [earlier.rule])
+                    yield earlier
+        left += rest
+
+    def __iter__(self) -> Iterator[Flag]:
+        """Yield the flag files by port, each port's in the order in which they decide."""
+        return (flag for port in self._ports for _, flag in self._at[port])
+
+    def _meets_none(self, rule: Rule) -> bool:
+        first = bisect_left(self._ports, rule.port_min)
+        return first == len(self._ports) or self._ports[first] > rule.port_max
+
     def shadow(self, rule: Rule, flag: Flag | None = None) -> Shadow:
         """Return what decides a rule, or `flag` whose rule it is, before: ENOUGH of it."""
-        first = bisect_left(self._ports, rule.port_min)
-        if first == len(self._ports) or self._ports[first] > rule.port_max:
+        if self._meets_none(rule):
             return _NOTHING
-        limit = _LAST if flag is None else _rank(flag)
         found: list[Flag] = []
-        rest = [rule]
-        for port in itertools.takewhile(
-            lambda port: port <= rule.port_max, itertools.islice(self._ports, first, None)
-        ):
-            for rank, earlier in self._at[port]:
-                if rank < limit and meets(rest, earlier.rule):
-                    found.append(earlier)
-                    rest = subtract_all(rest, [earlier.rule])
-            if len(found) >= self.ENOUGH or not rest:
-                break
-        return Shadow(tuple(found), not rest)
+        left: list[Rule] = []
+        for earlier in self._deciding(rule, flag, left):
+            if len(found) >= self.ENOUGH and earlier.rule.port_min != found[-1].rule.port_min:
+                return Shadow(tuple(found), whole=False)
+            found.append(earlier)
+        return Shadow(tuple(found), not left)
+
+    def left(self, rule: Rule, flag: Flag | None = None) -> list[Rule]:
+        """Return the parts of a rule, or of `flag` whose rule it is, that no earlier file decides."""
+        if self._meets_none(rule):
+            return [rule]
+        left: list[Rule] = []
+        for _ in self._deciding(rule, flag, left):
+            pass
+        return left
 
 
-_NOTHING = Shadow((), False)
+_NOTHING = Shadow((), whole=False)

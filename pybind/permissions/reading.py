@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads all permission files for list and lint; decides nothing.
+"""Reads the permission files as they are; decides nothing.
 
 What it says the files say is held against the helper by a property test
 (tests/admin/test_listing.py).
@@ -7,43 +7,21 @@ What it says the files say is held against the helper by a property test
 
 from __future__ import annotations
 
-import functools
 import os
-import re
 import shlex
-import socket
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import _wire
-from ..model import MAPPED
-from ..paths import CONFIG_DIR
-from .access import Access, from_mode, read_access
-from .names import (
-    ANY,
-    FILE_SIZE_MAX,
-    FOLDERS,
-    RESERVED_MAX,
-    RESERVED_MIN,
-    Broken,
-    Flag,
-    Line,
-    Owner,
-    Rule,
-    Unknown,
-    parse_line,
-    parse_name,
-    scan,
-)
+from ..paths import CONFIG_DIR, FOLDERS
+from ..trust import NO_FOLDER, UNSAFE, folder_faults, others_can_write
+from .access import Access, X, from_mode, permits, read_access
+from .errors import Invalid
+from .names import Flag, Owner, Unknown, parse_name
+from .rule import Broken, Line, parse, parse_line
 
-_IPV4 = int(socket.AF_INET)
-R, X = 4, 1  # permission bits
-USER_OBJ, USER, GROUP_OBJ, GROUP, OTHER = 1, 2, 4, 8, 32  # tags of Access.entries
-_MAPPED_END = MAPPED + b"\xff" * 4
-_PLAIN = re.compile(
-    rb"(?:any|([0-9]{1,3}(?:\.[0-9]{1,3}){3})),([1-9][0-9]{0,4})(?:/(?:(tcp)|(udp)))?"
-)
+FILE_SIZE_MAX = 1 << 20  # the helper refuses a larger rule file
 
 
 class Trouble(NamedTuple):
@@ -79,6 +57,20 @@ def survey() -> Survey:
     return found
 
 
+def scan() -> Iterator[Flag | Owner | Unknown]:
+    """Yield every name in the four folders, in the order of FOLDERS and of names.
+
+    A folder that does not exist is empty; raises OSError for other trouble.
+    """
+    for folder in FOLDERS:
+        try:
+            names = sorted(os.listdir(path_of(folder)))
+        except FileNotFoundError:
+            continue
+        for name in names:
+            yield parse_name(folder, os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
 def path_of(name: str) -> str:
     """Return the path of a name below the permission directory; a path stays."""
     return name if name.startswith("/") else f"{CONFIG_DIR}/{name}"
@@ -90,60 +82,78 @@ def owner_of(folder: str, name: str) -> Owner | None:
     return what if isinstance(what, Owner) else None
 
 
-@functools.lru_cache(maxsize=1 << 14)
-def parsed(raw: bytes) -> Rule | Broken | None:
-    """Return parse_line(raw); the plainest lines by a short cut, for there may be a million."""
-    match = _PLAIN.fullmatch(raw)
-    if match is None:
-        return parse_line(raw)
-    address, digits, tcp, udp = match.groups()
-    port = int(digits)
-    if port > 65535:
-        return parse_line(raw)
-    protocol = "tcp" if tcp else "udp" if udp else None
-    if address is None:
-        return Rule(ANY, b"", b"", port, port, protocol)
-    try:
-        addr = socket.inet_pton(socket.AF_INET, address.decode("ascii"))
-    except OSError:
-        return parse_line(raw)
-    return Rule(_IPV4, addr, addr, port, port, protocol)
-
-
-def lines_of(data: bytes) -> list[Line]:
-    """Return rulelines.parse(data), each different line being parsed once."""
-    raws = data.split(b"\n")
-    if not raws[-1]:
-        raws.pop()
-    return [Line(at, raw, parsed(raw)) for at, raw in enumerate(raws, 1)]
-
-
 def read_rule_file(name: str, path: str) -> tuple[list[Line], list[Trouble]]:
     """Return the lines of a rule file, and why the helper refuses it.
 
     No lines where it is not to be read. Raises OSError (PermissionError where
     the caller is not root).
     """
+    status, data = _open_and_read(path)
+    trouble = _unsafe(name, path, status)
+    troubles = [trouble] if trouble else []
+    if data is None:
+        return [], troubles
+    if len(data) > FILE_SIZE_MAX:
+        return [], [*troubles, too_big(name)]
+    lines = parse(data)
+    return lines, troubles + list(faults(name, path, lines))
+
+
+def read_rules(name: str) -> bytes | None:
+    """Return the contents of rule file `name` (below CONFIG_DIR), None if there is none.
+
+    Raises Invalid for a file that the helper refuses whatever it is asked:
+    unsafe, too big, or with a broken line.
+    """
+    path = path_of(name)
+    try:
+        status, data = _open_and_read(path)
+    except FileNotFoundError:
+        return None
+    if data is None:
+        raise Invalid(f"{path}: is {_kind(status)}", f"put it aside: mv '{path}' '{path}.old'")
+    if others_can_write(status):
+        raise Invalid(
+            f"{path}: others than root can write it (owner {status.st_uid}, mode "
+            f"{_mode(status)}); pybind refuses such a file",
+            f"read it, then: chown root:root '{path}' && chmod 0644 '{path}'",
+        )
+    check_rules(name, data)
+    return data
+
+
+def check_rules(name: str, data: bytes) -> None:
+    """Raise Invalid, with file and line, where the helper would refuse these contents."""
+    path = path_of(name)
+    if len(data) > FILE_SIZE_MAX:
+        raise Invalid(f"{path}: is larger than 1 MiB; pybind refuses such a file")
+    for line in parse(data):
+        if isinstance(line.what, Broken):
+            raise Invalid(
+                f"{path} line {line.number}: {line.what.text}; pybind refuses the whole file",
+                f"correct the line, see also: pybindctl lint '{path}'",
+            )
+
+
+def _open_and_read(path: str) -> tuple[os.stat_result, bytes | None]:
+    """Return what is at a path and its contents, as the helper opens a rule file.
+
+    Of more than FILE_SIZE_MAX bytes one more is returned; None of what is no
+    regular file. Raises OSError.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        trouble = _unsafe(name, path, os.lstat(path))
-        if trouble:
-            return [], [trouble]
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return status, None
         raise
-    try:
-        status = os.fstat(fd)
-        trouble = _unsafe(name, path, status)
-        if trouble and not stat.S_ISREG(status.st_mode):
-            return [], [trouble]
-        data = _read(fd)
-    finally:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
         os.close(fd)
-    troubles = [trouble] if trouble else []
-    if len(data) > FILE_SIZE_MAX:
-        return [], [*troubles, too_big(name)]
-    lines = lines_of(data)
-    return lines, troubles + list(faults(name, path, lines))
+        return status, None
+    with open(fd, "rb") as file:
+        return status, file.read(FILE_SIZE_MAX + 1)
 
 
 def too_big(name: str) -> Trouble:
@@ -153,30 +163,21 @@ def too_big(name: str) -> Trouble:
     return Trouble(name, 0, text, f"mv {quoted} {quoted}.old")
 
 
-def _read(fd: int) -> bytes:
-    chunks = []
-    size = 0
-    while size <= FILE_SIZE_MAX:
-        chunk = os.read(fd, FILE_SIZE_MAX + 1 - size)
-        if not chunk:
-            break
-        chunks.append(chunk)
-        size += len(chunk)
-    return b"".join(chunks)
-
-
 def _unsafe(name: str, path: str, status: os.stat_result) -> Trouble | None:
     quoted = shlex.quote(path)
     if not stat.S_ISREG(status.st_mode):
-        kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no regular file"
-        return Trouble(name, 0, f"is {kind}", f"mv {quoted} {quoted}.old")
-    if status.st_uid != 0 or status.st_mode & 0o022:
+        return Trouble(name, 0, f"is {_kind(status)}", f"mv {quoted} {quoted}.old")
+    if others_can_write(status):
         text = (
-            f"is not safely root's (owner {status.st_uid}, mode {status.st_mode & 0o7777:04o}): "
+            f"is not safely root's (owner {status.st_uid}, mode {_mode(status)}): "
             "others could write it"
         )
         return Trouble(name, 0, text, f"chown root:root {quoted} && chmod 0644 {quoted}")
     return None
+
+
+def _kind(status: os.stat_result) -> str:
+    return "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no regular file"
 
 
 def faults(name: str, path: str, lines: list[Line]) -> Iterator[Trouble]:
@@ -187,7 +188,7 @@ def faults(name: str, path: str, lines: list[Line]) -> Iterator[Trouble]:
         if not isinstance(what, Broken):
             continue
         text, fault = _wire.FAULT_TEXTS[what.fault], what.fault
-        if raw.endswith(b"\r") and not isinstance(parsed(raw[:-1]), Broken):
+        if raw.endswith(b"\r") and not isinstance(parse_line(raw[:-1]), Broken):
             if not carriage_seen:
                 yield Trouble(name, number, text, rf"sed -i 's/\r$//' {quoted}")
             carriage_seen = True
@@ -214,10 +215,11 @@ def broken_folders() -> list[Trouble]:
             continue
         except OSError:  # below something that is named here already
             continue
-        if not stat.S_ISDIR(status.st_mode):
+        found_faults = folder_faults(status)
+        if NO_FOLDER in found_faults:
             repair = f"mv {quoted} {quoted}.old && install -d -m 0755 {quoted}"
             found.append(Trouble(path, 0, "is no directory (nor a link to one)", repair))
-        elif status.st_uid != 0 or status.st_mode & 0o022:
+        elif UNSAFE in found_faults:
             text = f"is not safely root's: owner {status.st_uid}, mode {_mode(status)}"
             repair = f"chown root {quoted} && chmod go-w {quoted}"
             found.append(Trouble(path, 0, text, repair))
@@ -249,42 +251,3 @@ def noexec(folder: str) -> bool:
 
 def _mode(status: os.stat_result) -> str:
     return f"{status.st_mode & 0o7777:04o}"
-
-
-def permits(access: Access, uid: int, gids: set[int], bit: int) -> bool:
-    """Return what access(2) says to a process of this user and these groups (acl(5))."""
-    found = access.effective()
-    if uid == access.uid:
-        return _has(found, USER_OBJ, bit)
-    for (tag, ident), perm in found.items():
-        if tag == USER and ident == uid:
-            return bool(perm & bit)
-    classes = [
-        perm
-        for (tag, ident), perm in found.items()
-        if (tag == GROUP and ident in gids) or (tag == GROUP_OBJ and access.gid in gids)
-    ]
-    if classes:
-        return any(perm & bit for perm in classes)
-    return _has(found, OTHER, bit)
-
-
-def _has(found: dict[tuple[int, int], int], tag: int, bit: int) -> bool:
-    return any(perm & bit for (other, _), perm in found.items() if other == tag)
-
-
-def in_force(rule: Rule, reserved: bool) -> list[Rule]:
-    """Return the parts of a line that can count in a file with, or without, the '!'."""
-    if rule.family not in (ANY, _IPV4) and rule.addr_min >= MAPPED and rule.addr_max <= _MAPPED_END:
-        return []  # judged as the IPv4 address inside it, and so never asked about
-    low, high = rule.port_min, rule.port_max
-    if reserved:
-        return _clipped(rule, RESERVED_MIN, RESERVED_MAX)
-    if low > RESERVED_MAX or (low > 0 and high < RESERVED_MIN):
-        return [rule]
-    return _clipped(rule, 1, RESERVED_MIN - 1) + _clipped(rule, RESERVED_MAX + 1, 65535)
-
-
-def _clipped(rule: Rule, first: int, last: int) -> list[Rule]:
-    low, high = max(rule.port_min, first), min(rule.port_max, last)
-    return [rule._replace(port_min=low, port_max=high)] if low <= high else []

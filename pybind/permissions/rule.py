@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ _ADDRESSES = re.compile(r"any|([0-9a-fA-F:.]*)(?:-([0-9a-fA-F:.]*)|/([0-9]*))?")
 _PORTS = re.compile(r"[ \t]*([0-9]*)(?:-([0-9]*))?")
 _OLD_PORTS = re.compile(r"[ \t]*([0-9]*)(?:,[ \t]*([0-9]*))?")
 _END = re.compile(r"(?:(/)(tcp|udp)?)?([ \t]*)")
+# What nearly every line looks like: one address, one port, nothing else.
+_PLAIN = re.compile(
+    rb"(?:any|([0-9]{1,3}(?:\.[0-9]{1,3}){3})),([1-9][0-9]{0,4})(?:/(?:(tcp)|(udp)))?"
+)
+_IPV4 = int(socket.AF_INET)
 
 
 class Rule(NamedTuple):
@@ -37,10 +43,9 @@ class Rule(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A line that refuses its whole file. fault: FAULT_* of _wire; line: from 1."""
+    """A line that refuses its whole file. fault: FAULT_* of _wire."""
 
     fault: int
-    line: int
 
     @property
     def text(self) -> str:
@@ -60,19 +65,46 @@ class _FaultError(Exception):
     """What is wrong with a line; args[0] is its FAULT_* number."""
 
 
-def parse_line(raw: bytes, number: int = 0) -> Rule | Broken | None:
-    """Return what one line (without its newline) says, None for nothing."""
+@functools.lru_cache(maxsize=1 << 14)
+def parse_line(raw: bytes) -> Rule | Broken | None:
+    """Return what one line (without its newline) says, None for nothing.
+
+    A host may have a million lines, most of them plain and many of them alike:
+    hence the short cut and the cache.
+    """
+    match = _PLAIN.fullmatch(raw)
+    return (_plain_rule(match) if match else None) or parse_any_line(raw)
+
+
+def _plain_rule(match: re.Match[bytes]) -> Rule | None:
+    """Return the rule of a plain line; None where it is broken after all."""
+    address, digits, tcp, udp = match.groups()
+    port = int(digits)
+    if port > 65535:
+        return None
+    protocol = "tcp" if tcp else "udp" if udp else None
+    if address is None:
+        return Rule(ANY, b"", b"", port, port, protocol)
+    try:
+        addr = socket.inet_pton(socket.AF_INET, address.decode("ascii"))
+    except OSError:
+        return None
+    return Rule(_IPV4, addr, addr, port, port, protocol)
+
+
+def parse_any_line(raw: bytes) -> Rule | Broken | None:
+    """Return parse_line(raw) without its short cut: the whole grammar."""
     if len(raw) > LINE_LEN_MAX:
-        return Broken(_wire.FAULT_TOO_LONG, number)
+        return Broken(_wire.FAULT_TOO_LONG)
     if not _BYTES.fullmatch(raw):
-        return Broken(_wire.FAULT_BYTE, number)
+        return Broken(_wire.FAULT_BYTE)
     text = raw.partition(b"#")[0].decode("ascii")
     if not text.strip(" \t"):
         return None
     try:
         return _rule(text)
     except _FaultError as fault:
-        return Broken(fault.args[0], number)
+        return Broken(fault.args[0])
 
 
 def _rule(text: str) -> Rule:
@@ -144,15 +176,18 @@ def parse(data: bytes) -> list[Line]:
     raws = data.split(b"\n")
     if not raws[-1]:
         raws.pop()  # what follows the last newline is no line
-    return [Line(at, raw, parse_line(raw, at)) for at, raw in enumerate(raws, 1)]
+    return [Line(at, raw, parse_line(raw)) for at, raw in enumerate(raws, 1)]
 
 
 def rule_text(rule: Rule) -> str:
     """Return the rule as a line: any,80-90/tcp or 192.0.2.0/24,443."""
-    ports = f"{rule.port_min}"
-    if rule.port_max != rule.port_min:
-        ports += f"-{rule.port_max}"
-    return f"{addresses_text(rule)},{ports}" + (f"/{rule.protocol}" if rule.protocol else "")
+    protocol = f"/{rule.protocol}" if rule.protocol else ""
+    return f"{addresses_text(rule)},{ports_text(rule)}{protocol}"
+
+
+def ports_text(rule: Rule) -> str:
+    """Return the rule's ports: 80 or 80-90."""
+    return f"{rule.port_min}" + (f"-{rule.port_max}" if rule.port_max != rule.port_min else "")
 
 
 def addresses_text(rule: Rule) -> str:

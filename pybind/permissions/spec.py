@@ -14,7 +14,7 @@ import socket
 from ..model import MAPPED, Address
 from ..ports import parse_listed
 from .errors import AdminError
-from .names import ANY, RESERVED_MAX, RESERVED_MIN, Broken, Rule, addresses_text, parse_line
+from .rule import ANY, Broken, Rule, addresses_text, parse_line, ports_text
 
 _SPEC = re.compile(
     r"(?:(?P<low>\[[^\]]*\]|[^:\[\]/-]*)(?:/(?P<length>[^:]*)|-(?P<high>\[[^\]]*\]|[^:]*))?:)?"
@@ -105,28 +105,13 @@ def _mapped(
 
 def spec_text(rule: Rule) -> str:
     """Return a rule as a SPEC that parse_spec() reads back: 192.0.2.0/24:443/tcp."""
-    tail = f"{rule.port_min}"
-    if rule.port_max != rule.port_min:
-        tail += f"-{rule.port_max}"
-    if rule.protocol:
-        tail += f"/{rule.protocol}"
+    tail = ports_text(rule) + (f"/{rule.protocol}" if rule.protocol else "")
     if rule.family == ANY:
         return tail
     where = addresses_text(rule)
     if rule.family == socket.AF_INET6:
         where = re.sub(r"[0-9a-f:.]*:[0-9a-f:.]*", r"[\g<0>]", where)
     return f"{where}:{tail}"
-
-
-def pieces(rule: Rule) -> list[Rule]:
-    """Split a rule at 511/512 and 1023/1024, where the names of the files change."""
-    borders = ((1, RESERVED_MIN - 1), (RESERVED_MIN, RESERVED_MAX), (RESERVED_MAX + 1, 65535))
-    found = []
-    for low, high in borders:
-        port_min, port_max = max(low, rule.port_min), min(high, rule.port_max)
-        if port_min <= port_max:
-            found.append(rule._replace(port_min=port_min, port_max=port_max))
-    return found
 
 
 def samples(rule: Rule) -> list[Address]:

@@ -1,36 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The permission files as they are and as they shall be: read, edited in memory, compared.
 
-Nothing is written here: State.changes() is what changes.commit() carries out.
+Nothing is written here: State.changes() is what writing.commit() carries out.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ..paths import CONFIG_DIR
+from ..paths import CONFIG_DIR, FOLDERS
 from .access import Access, only_everyones, read_access
 from .errors import Failed
-from .names import (
-    FILE_SIZE_MAX,
-    FOLDERS,
-    LINE_LEN_MAX,
-    Flag,
-    Owner,
-    Rule,
-    check_rules,
-    flag_name,
-    is_reserved,
-    parse,
-    parse_name,
-    read_rules,
-    rule_text,
-)
+from .names import Flag, Owner, parse_name
 from .overlap import subtract_all
-from .spec import pieces
+from .precedence import FlagIndex, in_force
+from .reading import FILE_SIZE_MAX, check_rules, read_rules
+from .rule import LINE_LEN_MAX, Rule, parse, rule_text
 from .writing import Change
 
 
@@ -78,13 +65,12 @@ class State:
         ]
 
     def _place(self, flags: list[Flag], lasting: bool) -> Iterator[Placed]:
-        earlier: list[Rule] = []
-        for flag in sorted(flags, key=order):
-            access = self._access_of(flag.name)
-            if lasting and only_everyones(access):
-                continue
-            yield Placed(flag, access, subtract_all([flag.rule], earlier))
-            earlier.append(flag.rule)
+        accesses = {flag: self._access_of(flag.name) for flag in flags}
+        index = FlagIndex(
+            flag for flag in flags if not (lasting and only_everyones(accesses[flag]))
+        )
+        for flag in index:
+            yield Placed(flag, accesses[flag], index.left(flag.rule, flag))
 
     def _access_of(self, name: str) -> Access:
         if name not in self._access:
@@ -116,7 +102,8 @@ class State:
         if name not in self._parsed:
             lines = parse(self.contents(name))
             rules = [line.what for line in lines if isinstance(line.what, Rule)]
-            self._parsed[name] = [part for rule in rules for part in in_file(name, rule)]
+            reserved = "/!" in name
+            self._parsed[name] = [part for rule in rules for part in in_force(rule, reserved)]
         return self._parsed[name]
 
     def contents(self, name: str) -> bytes:
@@ -133,7 +120,7 @@ class State:
         data += rule_text(rule).encode() + b"\n"
         if len(data) > FILE_SIZE_MAX:
             check_rules(name, data)
-        self.rules(name).extend(in_file(name, rule))
+        self.rules(name).extend(in_force(rule, "/!" in name))
         self._rules[name] = data
 
     def cut_rules(self, name: str, cuts: Callable[[Rule], list[Rule]]) -> None:
@@ -167,24 +154,11 @@ class State:
         return changes
 
 
-def order(flag: Flag) -> tuple[bool, bool, bool]:
-    """Return a key that sorts the flag files of one port and address as the helper asks them."""
-    canonical = flag.name == flag_name(flag.rule)
-    first_form = canonical == (flag.rule.family != socket.AF_INET)  # IPv4: ADDRESS:PORT first
-    return flag.name.startswith("byaddr/"), flag.rule.protocol is None, not first_form
-
-
 def _names(folder: str) -> list[str]:
     try:
         return os.listdir(f"{CONFIG_DIR}/{folder}")
     except FileNotFoundError:
         return []
-
-
-def in_file(name: str, rule: Rule) -> list[Rule]:
-    """Return the parts of a rule that count in rule file `name`, with its '!' or without."""
-    reserved = "/!" in name
-    return [part for part in pieces(rule) if is_reserved(part.port_min) == reserved]
 
 
 def _cut_line(raw: bytes, rest: list[Rule]) -> list[bytes]:

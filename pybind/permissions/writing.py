@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import diagnose
-from ..paths import CONFIG_DIR
+from ..paths import CONFIG_DIR, FOLDERS
 from .access import Access, from_mode, give_access, write_access
 from .errors import Failed, NeedsRoot
-from .names import FOLDERS, LEFT_OVER
+from .names import LEFT_OVER
 
 _NEW, _OLD = LEFT_OVER
 _LOCK = f"{CONFIG_DIR}/.pybindctl.lock"

@@ -135,6 +135,12 @@ def test_addresses_that_meet(rule, held, free):
                 assert [grant["free"] for grant in grants().values()] == [expected], address
 
 
+def test_what_is_never_asked_is_not_shown():
+    """A line for mapped addresses grants nothing: the helper judges them as IPv4."""
+    rules(f"byuser/{UID}", "::ffff:192.0.2.1,80/tcp", "192.0.2.1,81/tcp")
+    assert list(grants()) == [("81", "tcp", "192.0.2.1")]
+
+
 def test_connections_are_not_holders():
     """An accepted connection does not keep the port; only who listens does."""
     flag("byport/80")

@@ -14,7 +14,7 @@ from ctl import PYBINDCTL, as_json, pybindctl
 from support import CONFIG, GID, UID, flag, rules
 from test_listing import SEED, generate, write
 
-from pybind.permissions import names, reading
+from pybind.permissions import rule
 
 ENVIRON = {"PATH": f"{support.PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -297,5 +297,5 @@ def test_short_cut_reads_as_the_parser():
         for entry in generate.configuration(rng.random(), number).files.values():
             lines.update(entry.content[:4096].split(b"\n"))
     for line in lines:
-        assert reading.parsed(line) == names.parse_line(line), line
+        assert rule.parse_line(line) == rule.parse_any_line(line), line
     assert len(lines) > 1000

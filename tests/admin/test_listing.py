@@ -20,7 +20,8 @@ from pybind.admin import ask
 from pybind.admin.commands import lint
 from pybind.admin.commands import list as listing
 from pybind.model import Address
-from pybind.permissions.names import FOLDERS, Flag, Owner, parse_name
+from pybind.paths import FOLDERS
+from pybind.permissions.names import Flag, Owner, parse_name
 from pybind.permissions.who import Identity, identity_of
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "compat"))

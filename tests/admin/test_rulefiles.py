@@ -12,25 +12,14 @@ from support import UID, rules
 from pybind import _wire
 from pybind.admin.ask import ask
 from pybind.errors import UsageError
-from pybind.model import Address
+from pybind.model import MAPPED, Address
 from pybind.permissions.errors import AdminError, Invalid
-from pybind.permissions.names import (
-    ANY,
-    Broken,
-    Flag,
-    Owner,
-    Rule,
-    Unknown,
-    address_name,
-    flag_name,
-    parse,
-    parse_line,
-    parse_name,
-    read_rules,
-    rule_text,
-)
+from pybind.permissions.names import Flag, Owner, Unknown, flag_name, parse_name, pieces
 from pybind.permissions.overlap import covered, intersect, subtract
-from pybind.permissions.spec import parse_spec, pieces, spec_text
+from pybind.permissions.precedence import in_force
+from pybind.permissions.reading import read_rules
+from pybind.permissions.rule import ANY, Broken, Rule, address_name, parse, parse_line, rule_text
+from pybind.permissions.spec import parse_spec, spec_text
 from pybind.permissions.who import Identity
 
 FEW = settings(
@@ -88,9 +77,9 @@ def test_lines_as_the_helper_reads_them(lines, addr, port, udp):
     question = _question(addr, port, udp)
     (reply,) = ask(Identity(UID, support.GID, (), None), [question])
     read = parse(path.read_bytes())
-    broken = [line.what for line in read if isinstance(line.what, Broken)]
+    broken = [line for line in read if isinstance(line.what, Broken)]
     if broken:
-        expected = (_wire.REASON_RULES_BROKEN, broken[0].line, broken[0].fault)
+        expected = (_wire.REASON_RULES_BROKEN, broken[0].number, broken[0].what.fault)
     else:
         point = Rule(int(question.family), question.addr, question.addr, port, port,
                      "udp" if udp else "tcp")  # fmt: skip
@@ -171,6 +160,36 @@ def test_wrong_specs(spec, words):
     with pytest.raises((AdminError, UsageError)) as raised:
         parse_spec(spec)
     assert words in " ".join(raised.value.lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("::ffff:192.0.2.1,80", []),
+        ("::ffff:0:0/96,80", []),
+        ("::ffff:10.0.0.0/104,80", []),
+        ("::fffe:0:0-::ffff:1:1,80", ["::fffe:0:0/96,80"]),
+        ("::ffff:1:1-::1:0:0:5,80", ["::1:0:0:0-::1:0:0:5,80"]),
+        ("::/0,80", ["::/0,80"]),
+        ("::fffe:ffff:ffff,80", ["::fffe:ffff:ffff,80"]),
+        ("::1:0:0:0,80", ["::1:0:0:0,80"]),
+    ],
+)
+def test_mapped_addresses_count_for_no_ipv6_line(line, counts):
+    """The helper judges a mapped address as IPv4: what is left of a line is all that it grants."""
+    rules(f"byuser/{UID}", line)
+    whole, parts = parse_line(line.encode()), in_force(parse_line(line.encode()), reserved=False)
+    assert [rule_text(part) for part in parts] == counts
+    assert in_force(whole, reserved=True) == []
+    ends = {addr for part in parts for addr in (part.addr_min, part.addr_max)} - {bytes(16)}
+    ends |= {whole.addr_min, whole.addr_max} - {bytes(16)}
+    ends |= {socket.inet_pton(socket.AF_INET6, text) for text in ("::ffff:1:1", "::ffff:c000:201")}
+    questions = [Address(socket.AF_INET6, addr, 0, 80, False) for addr in sorted(ends)]
+    for question, reply in zip(questions, ask(Identity(UID, support.GID, (), None), questions)):
+        mapped = question.addr.startswith(MAPPED)
+        point = Rule(socket.AF_INET6, question.addr, question.addr, 80, 80, "tcp")
+        covers = not mapped and any(intersect(part, point) for part in parts)
+        assert (reply.reason == _wire.REASON_GRANTED) == covers, question
 
 
 def test_pieces():

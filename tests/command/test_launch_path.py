@@ -31,7 +31,7 @@ sys.exit(main(sys.argv[2:], "ooodd:-1:-1:-1"))
         (["--port", "80/tcp", "--depth", "2", "-q"], {"binding", "listed", "output", "ports"}),
         (
             ["--listen", "--port", "80"],
-            {"binding", "explain", "listed", "listening", "output", "ports"},
+            {"binding", "explain", "listed", "listening", "output", "ports", "trust"},
         ),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "compat"))
 
-from pybind import _wire, commandline, errors, explain, paths  # noqa: E402
+from pybind import _wire, commandline, errors, paths  # noqa: E402
 from pybind.admin import cli as admin  # noqa: E402
 from pybind.permissions import errors as admin_errors  # noqa: E402
 
@@ -153,7 +153,7 @@ def test_every_command_of_pybindctl_is_described():
 # -- file names
 
 
-FOLDERS = [f"{paths.CONFIG_DIR}/{name}/" for name in explain.FOLDERS]
+FOLDERS = [f"{paths.CONFIG_DIR}/{name}/" for name in paths.FOLDERS]
 SHARE = f"{paths.PREFIX}/share/pybind/"
 EXAMPLES = f"{paths.PREFIX}/share/doc/pybind/examples/"
 

@@ -23,7 +23,7 @@ from ...errors import PybindError
 from ...permissions import differences, editing
 from ...permissions.access import holders
 from ...permissions.errors import STATUS_NO, AdminError, Invalid
-from ...permissions.names import Rule
+from ...permissions.rule import Rule
 from ...permissions.spec import parse_spec, spec_text
 from ...permissions.state import State
 from ...permissions.who import EVERYONE, GROUP, USER, Who, everyone, group, group_of, user, user_of

@@ -18,8 +18,6 @@ from ...permissions.errors import STATUS_NO
 from ...permissions.who import Identity, identity_of
 from .. import ask, output
 
-_UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
-
 
 class Decision(NamedTuple):
     """What became of one address. reply: None where the kernel needs no grant for it."""
@@ -33,15 +31,6 @@ class Decision(NamedTuple):
     def granted(self) -> bool:
         """Tell whether the user may bind it."""
         return self.reply is None or self.reply.reason == _wire.REASON_GRANTED
-
-
-def first_unprivileged_port() -> int:
-    """Return the first port that needs no grant in this network namespace (ip(7))."""
-    try:
-        with open(_UNPRIVILEGED, encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return 1024
 
 
 def decide(listed: Listed, who: Identity) -> list[Decision]:
@@ -58,7 +47,7 @@ def decide(listed: Listed, who: Identity) -> list[Decision]:
 
 
 def _kernel_allows(port: int, who: Identity) -> str:
-    first = first_unprivileged_port()
+    first = diagnose.first_unprivileged_port()
     if port >= first:
         return f"the kernel allows it without a grant: ports from {first} on are not privileged"
     if who.uid == os.getuid() and diagnose.binds_alone():

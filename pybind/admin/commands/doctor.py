@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import click
 
-from ...explain import FOLDERS
-from ...paths import CONFIG_DIR, HELPER, REINSTALL
+from ... import trust
+from ...paths import CONFIG_DIR, FOLDERS, HELPER, REINSTALL
 from ...permissions.errors import STATUS_NO, Failed, NeedsRoot
 from .. import output
 from ..doctor import filecaps, installation, kernel, setcap, wheel
@@ -21,7 +21,6 @@ from ..doctor.installation import BROKEN, OK, WARNING, Finding
 from ..doctor.program import program as served
 
 _COLOURS = {OK: output.GOOD, WARNING: output.WARNING, BROKEN: output.BAD}
-_WORLD = stat.S_IWGRP | stat.S_IWOTH
 
 
 @click.command("doctor")
@@ -146,7 +145,7 @@ def _refuse_a_stranger(status: os.stat_result) -> None:
     """
     folder = os.stat(os.path.dirname(HELPER))
     for name, what in ((HELPER, status), (os.path.dirname(HELPER), folder)):
-        if what.st_uid != 0 or what.st_mode & _WORLD:
+        if trust.others_can_write(what):
             raise Failed(
                 f"{name} has owner {what.st_uid}, mode {stat.S_IMODE(what.st_mode):04o}: another "
                 "user could have replaced the helper",

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import click
 
-from ... import _wire, explain
+from ... import _wire, diagnose, explain
 from ...errors import HelperUnusable
 from ...model import Address, Reply
 from ...paths import CONFIG_DIR
 from ...permissions import differences, editing
 from ...permissions.errors import STATUS_NO, AdminError
-from ...permissions.names import ANY, RESERVED_MAX, RESERVED_MIN, Rule
-from ...permissions.spec import parse_spec, pieces, samples, spec_text
+from ...permissions.names import RESERVED_MAX, RESERVED_MIN, pieces
+from ...permissions.rule import ANY, Rule
+from ...permissions.spec import parse_spec, samples, spec_text
 from ...permissions.state import State
 from ...permissions.who import EVERYONE, Who, identity_for, parse_who
 from ...permissions.writing import Change, commit, left_over, locked, need_root
@@ -200,11 +201,7 @@ def _notes(who: Who, rules: Sequence[Rule], answers: Sequence[Answer]) -> list[s
         f"{who.text} may now bind {addresses} ({where})"
         for where, addresses in _by_file([answer for answer in answers if answer.granted]).items()
     ]
-    try:
-        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
-            start = int(file.read())
-    except (OSError, ValueError):
-        return lines
+    start = diagnose.first_unprivileged_port()
     open_to_all = [spec_text(rule) for rule in rules if rule.port_min >= start]
     if open_to_all:
         lines.append(

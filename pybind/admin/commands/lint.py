@@ -9,16 +9,16 @@ from collections.abc import Iterable
 
 import click
 
-from ...paths import CONFIG_DIR
+from ... import diagnose
+from ...paths import CONFIG_DIR, FOLDERS
 from ...permissions import reading
 from ...permissions.access import read_access
 from ...permissions.errors import STATUS_INVALID, STATUS_NO, AdminError, Failed
-from ...permissions.names import FOLDERS, Flag, Owner, parse_name
+from ...permissions.names import Flag, Owner, parse_name
 from ...permissions.precedence import FlagIndex
 from .. import output
 from ..lint import flag_files, rule_files
 from ..lint.rule_files import BROKEN, Context, Finding
-from .check import first_unprivileged_port
 
 
 def everything() -> tuple[list[Finding], int]:
@@ -44,7 +44,7 @@ def everything() -> tuple[list[Finding], int]:
 def these(paths: Iterable[str]) -> tuple[list[Finding], int]:
     """Lint single files: those of the permission directory, and rule files anywhere."""
     found: list[Finding] = []
-    context = Context(first_unprivileged_port(), FlagIndex([]))
+    context = Context(diagnose.first_unprivileged_port(), FlagIndex([]))
     surveyed = False
     count = 0
     for path in paths:
@@ -64,7 +64,7 @@ def these(paths: Iterable[str]) -> tuple[list[Finding], int]:
 
 
 def _context(content: reading.Survey) -> Context:
-    return Context(first_unprivileged_port(), FlagIndex(flag for flag, _ in content.flags))
+    return Context(diagnose.first_unprivileged_port(), FlagIndex(flag for flag, _ in content.flags))
 
 
 def _of_name(folder: str, name: str, context: Context) -> Iterable[Finding]:

@@ -11,11 +11,24 @@ from typing import NamedTuple
 
 import click
 
+from ...paths import FOLDERS
 from ...permissions import reading
-from ...permissions.access import Access, read_access
-from ...permissions.names import FOLDERS, Broken, Flag, Line, Owner, Rule, addresses_text
-from ...permissions.precedence import FlagIndex
-from ...permissions.reading import R, Trouble, X
+from ...permissions.access import (
+    GROUP_OBJ,
+    NAMED_GROUP,
+    NAMED_USER,
+    OTHER,
+    USER_OBJ,
+    Access,
+    R,
+    X,
+    permits,
+    read_access,
+)
+from ...permissions.names import Flag, Owner
+from ...permissions.precedence import FlagIndex, in_force
+from ...permissions.reading import Trouble
+from ...permissions.rule import Line, Rule, addresses_text, ports_text
 from ...permissions.who import GROUP, USER, Identity, Who, everyone, group_of, identity_of, user_of
 from .. import output
 
@@ -99,7 +112,7 @@ def _of_flags(
 
 def _own(access: Access, who: Identity) -> list[tuple[Who, tuple[Who, ...]]]:
     gids = {who.gid, *who.groups}
-    return [(_user_of(who.uid), ())] if reading.permits(access, who.uid, gids, X) else []
+    return [(_user_of(who.uid), ())] if permits(access, who.uid, gids, X) else []
 
 
 def _principals(access: Access) -> list[tuple[Who, tuple[Who, ...]]]:
@@ -110,14 +123,14 @@ def _principals(access: Access) -> list[tuple[Who, tuple[Who, ...]]]:
     others = False
     for (tag, ident), perm in found.items():
         can = bool(perm & X)
-        if tag == reading.USER_OBJ:
+        if tag == USER_OBJ:
             users[access.uid] = can
-        elif tag == reading.USER:
+        elif tag == NAMED_USER:
             users.setdefault(ident, can)
-        elif tag in (reading.GROUP, reading.GROUP_OBJ):
-            gid = access.gid if tag == reading.GROUP_OBJ else ident
+        elif tag in (NAMED_GROUP, GROUP_OBJ):
+            gid = access.gid if tag == GROUP_OBJ else ident
             groups[gid] = groups.get(gid, False) or can
-        elif tag == reading.OTHER:
+        elif tag == OTHER:
             others = can
     without_users = tuple(_user_of(uid) for uid, can in users.items() if uid and not can)
     without_groups = tuple(_group_of(gid) for gid, can in groups.items() if not can)
@@ -152,7 +165,7 @@ def _read(owner: Owner, who: Identity | None) -> tuple[list[Line], list[Trouble]
         if not troubles and who is not None:
             access = read_access(path)
             gids = {who.gid, *who.groups}
-            if access and not reading.permits(access, who.uid, gids, R):
+            if access and not permits(access, who.uid, gids, R):
                 troubles = [Trouble(owner.name, 0, f"cannot be read by uid {who.uid}", "")]
     except FileNotFoundError:  # removed meanwhile
         return [], []
@@ -164,9 +177,9 @@ def _read(owner: Owner, who: Identity | None) -> tuple[list[Line], list[Trouble]
 def _of_lines(owner: Owner, lines: Iterable[Line]) -> Iterator[Delegation]:
     who = _user_of(owner.ident) if owner.folder == "byuser" else _group_of(owner.ident)
     for number, _, what in lines:
-        if what is None or isinstance(what, Broken):
+        if not isinstance(what, Rule):
             continue
-        for part in reading.in_force(what, owner.reserved):
+        for part in in_force(what, owner.reserved):
             yield Delegation(who, (), part, owner.name, number, None)
 
 
@@ -212,11 +225,6 @@ def _note(refusing: list[Trouble]) -> None:
         more = len(refusing) - _NOTES_SHOWN
         rest = f"{more} more; " if more > 0 else ""
         click.echo(f"pybindctl: {rest}to repair, see: pybindctl lint", err=True)
-
-
-def ports_text(rule: Rule) -> str:
-    """Return 80, or 80-90."""
-    return str(rule.port_min) + (f"-{rule.port_max}" if rule.port_max != rule.port_min else "")
 
 
 def _as_row(row: Delegation, index: FlagIndex) -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from ...holders import Process, Socket, held, in_the_way, processes
 from ...paths import CONFIG_DIR
 from ...permissions import who
 from ...permissions.errors import Invalid
-from ...permissions.names import Flag, Owner, Unknown, is_reserved, parse, read_rules, scan
-from ...permissions.rule import Rule, addresses_text
-from ...permissions.spec import pieces
+from ...permissions.names import Flag, Owner, Unknown
+from ...permissions.precedence import in_force
+from ...permissions.reading import read_rules, scan
+from ...permissions.rule import Rule, addresses_text, parse, ports_text
 from .. import output
 
 _HEAD = ("PORT", "PROTOCOL", "ADDRESS", "STATE", "GRANTED BY")
@@ -31,12 +32,6 @@ class Grant(NamedTuple):
     rule: Rule
     files: list[str]
     held: list[Socket]
-
-    @property
-    def ports(self) -> str:
-        """Return 80 or 8000-8010."""
-        first, last = self.rule.port_min, self.rule.port_max
-        return f"{first}" if first == last else f"{first}-{last}"
 
 
 @click.command("status")
@@ -51,7 +46,7 @@ def status_command(as_json: bool) -> int:
     found, notes = granted()
     opened = held()
     for grant in found:
-        grant.held.extend(s for s in opened if in_the_way(s, grant.rule))
+        grant.held.extend(s for s in opened if _may_meet(s, grant.rule))
     holders = processes({sock.inode for grant in found for sock in grant.held})
     if as_json:
         grants = [_as_object(grant, holders) for grant in found]
@@ -102,9 +97,17 @@ def _rules(entry: _Entry) -> Iterator[tuple[Rule, str]]:
         return
     for line in parse(read_rules(entry.name) or b""):
         if isinstance(line.what, Rule):
-            for piece in pieces(line.what):
-                if is_reserved(piece.port_min) == entry.reserved:
-                    yield piece, f"{entry.name}:{line.number}"
+            for part in in_force(line.what, entry.reserved):
+                yield part, f"{entry.name}:{line.number}"
+
+
+def _may_meet(sock: Socket, rule: Rule) -> bool:
+    """Tell whether somebody who uses `rule` (of one protocol) may meet the socket."""
+    return (
+        sock.protocol == rule.protocol
+        and rule.port_min <= sock.port <= rule.port_max
+        and in_the_way(sock, rule.addr_min, rule.addr_max)
+    )
 
 
 def _rows(
@@ -117,7 +120,7 @@ def _rows(
             word = "held" if grant.rule.port_min == grant.rule.port_max else f"{ports} held"
             state = output.paint(word, output.WARNING)
         protocol, files = grant.rule.protocol or "", " ".join(map(output.plain, grant.files))
-        yield grant.ports, protocol, addresses_text(grant.rule), state, files
+        yield ports_text(grant.rule), protocol, addresses_text(grant.rule), state, files
         for sock in grant.held:
             address = sock.text.rpartition(":")[0].strip("[]")
             yield f"  {sock.port}", protocol, address, _holder(sock, holders), ""
@@ -146,7 +149,10 @@ def _as_object(grant: Grant, holders: dict[int, list[Process]]) -> dict[str, obj
                 "port": sock.port,
                 "uid": sock.uid,
                 "user": who.user_of(sock.uid).name,
-                "processes": [process._asdict() for process in holders.get(sock.inode, [])],
+                "processes": [
+                    {"pid": process.pid, "name": process.name}
+                    for process in holders.get(sock.inode, [])
+                ],
             }
             for sock in grant.held
         ],

@@ -13,8 +13,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ...diagnose import CAP_NET_BIND_SERVICE
+
 ATTRIBUTE = "security.capability"
-NET_BIND_SERVICE = 10
 _REVISION_2, _REVISION_3 = 0x02000000, 0x03000000
 _EFFECTIVE = 1
 # capability.h, in the order of their numbers.
@@ -47,7 +48,7 @@ class FileCaps(NamedTuple):
         return (text or "=") + (f" [rootid={self.root_uid}]" if self.root_uid else "")
 
 
-HELPERS = FileCaps(1 << NET_BIND_SERVICE, 0, False)  # exactly this, see helpers/helper/caps.c
+HELPERS = FileCaps(1 << CAP_NET_BIND_SERVICE, 0, False)  # exactly this, see helpers/helper/caps.c
 
 
 def _names(mask: int) -> Iterator[tuple[str, int]]:

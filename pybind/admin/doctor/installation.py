@@ -18,15 +18,14 @@ from typing import Any, NamedTuple
 
 import pybind
 
-from ... import diagnose, explain
-from ...paths import CONFIG_DIR, HELPER, LIBRARY, REINSTALL
+from ... import diagnose, trust
+from ...paths import CONFIG_DIR, FOLDERS, HELPER, LIBRARY, REINSTALL
 from ...permissions.who import NOBODY
 from . import filecaps
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 SETUP = "pybindctl setup"
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(pybind.__file__)))
-_ANY_OTHER = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Finding(NamedTuple):
@@ -67,7 +66,7 @@ def _mode(status: os.stat_result) -> Finding:
         return Finding(OK, "helper's mode", what)
     if mode & (stat.S_ISUID | stat.S_ISGID):
         text = f"{what}: must never be setuid, its capability is all it needs"
-    elif mode & _ANY_OTHER:
+    elif mode & (stat.S_IWGRP | stat.S_IWOTH):
         text = f"{what}: others than root can change it"
         return Finding(BROKEN, "helper's mode", text, (REINSTALL, SETUP + " --yes"))
     elif not mode & stat.S_IXOTH:
@@ -109,9 +108,7 @@ def _writable_parents(path: str) -> list[Finding]:
     folder = os.path.dirname(os.path.realpath(path))
     while folder != "/":
         status = os.stat(folder)
-        if status.st_uid != 0 or (
-            status.st_mode & _ANY_OTHER and not status.st_mode & stat.S_ISVTX
-        ):
+        if trust.others_can_replace(status):
             text = (
                 f"{folder} (owner {status.st_uid}, group {status.st_gid}, mode "
                 f"{stat.S_IMODE(status.st_mode):04o}): others than root can replace what is in it"
@@ -132,7 +129,7 @@ def library() -> list[Finding]:
         return [Finding(BROKEN, topic, f"{LIBRARY}: {error.strerror}", (REINSTALL,))]
     what = f"{LIBRARY}: owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
     repair = f"chown root:root {LIBRARY} && chmod 0755 {LIBRARY}"
-    if status.st_uid != 0 or status.st_mode & _ANY_OTHER:
+    if trust.others_can_write(status):
         text = what + ": others than root can change what users' programs load"
         return [Finding(BROKEN, topic, text, (REINSTALL, repair))]
     if not status.st_mode & stat.S_IROTH:
@@ -216,7 +213,7 @@ def folders() -> list[Finding]:
     found = [
         _folder(path, required=True) for path in ("/", os.path.dirname(CONFIG_DIR), CONFIG_DIR)
     ]
-    found += [_folder(f"{CONFIG_DIR}/{name}", required=False) for name in explain.FOLDERS]
+    found += [_folder(f"{CONFIG_DIR}/{name}", required=False) for name in FOLDERS]
     try:
         noexec = os.statvfs(f"{CONFIG_DIR}/byport").f_flag & os.ST_NOEXEC
     except OSError:
@@ -242,13 +239,14 @@ def _folder(path: str, required: bool) -> Finding:
     mode = stat.S_IMODE(status.st_mode)
     what = f"owner {status.st_uid}, mode {mode:04o}"
     repair = SETUP if path.startswith(CONFIG_DIR) else f"chown root {path} && chmod 0755 {path}"
-    if not stat.S_ISDIR(status.st_mode):
+    faults = trust.folder_faults(status)
+    if trust.NO_FOLDER in faults:
         quoted = shlex.quote(path)
         text = "is not a directory (or a symbolic link to one): everything is refused"
         return Finding(BROKEN, topic, text, (f"mv {quoted} {quoted}.old && {SETUP}",))
-    if status.st_uid != 0 or mode & _ANY_OTHER:
+    if trust.UNSAFE in faults:
         text = f"{what}: others than root can write it, so everything is refused"
         return Finding(BROKEN, topic, text, (repair,))
-    if not mode & stat.S_IXOTH or (path.startswith(CONFIG_DIR) and mode & 0o111 != 0o111):
+    if trust.CLOSED in faults:
         return Finding(BROKEN, topic, f"{what}: other users cannot search it", (repair,))
     return Finding(OK, topic, what)

@@ -13,7 +13,6 @@ from ...model import Address
 from ...permissions.who import everyone, identity_for, identity_of
 from ...supervise import preflight
 from ..ask import ask
-from . import filecaps
 from .installation import BROKEN, OK, WARNING, Finding
 
 
@@ -75,7 +74,7 @@ def _looking() -> Finding:
 
 def _first_port() -> Finding | None:
     topic, name = "privileged ports", "net.ipv4.ip_unprivileged_port_start"
-    start = int(_read("/proc/sys/net/ipv4/ip_unprivileged_port_start") or 1024)
+    start = diagnose.first_unprivileged_port()
     if start == 0:
         text = f"{name} is 0: every user may bind every port, nothing needs a grant"
     elif start < 1024:
@@ -95,7 +94,7 @@ def process() -> list[Finding]:
         found.append(Finding(BROKEN, "no_new_privs", text, ("start pybind outside of it",)))
     else:
         found.append(Finding(OK, "no_new_privs", "not set here"))
-    if int(status.get("CapBnd", "0"), 16) >> filecaps.NET_BIND_SERVICE & 1:
+    if int(status.get("CapBnd", "0"), 16) >> diagnose.CAP_NET_BIND_SERVICE & 1:
         found.append(Finding(OK, "bounding set", "has CAP_NET_BIND_SERVICE"))
     else:
         text = "lacks CAP_NET_BIND_SERVICE here: the helper cannot gain it"

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ...diagnose import CAP_NET_BIND_SERVICE
 from ...paths import HELPER
 from . import filecaps
 
@@ -45,7 +46,7 @@ def find(search: str) -> list[Capable]:
     found: dict[tuple[int, int], Capable] = {}
     for path in _files(search):
         caps = filecaps.read(path)
-        if caps is None or not caps.permitted >> filecaps.NET_BIND_SERVICE & 1:
+        if caps is None or not caps.permitted >> CAP_NET_BIND_SERVICE & 1:
             continue
         status = os.stat(path)
         if path != os.path.realpath(HELPER):

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 import pybind
 
+from ... import trust
 from ...paths import HELPER, PREFIX
 from ...permissions.errors import Failed
 from . import installation
@@ -99,9 +100,8 @@ def _refuse_a_strangers_environment() -> None:
     for path in (sys.executable, _PACKAGE, os.path.realpath(sys.executable)):
         for part in (path, *map(str, pathlib.PurePath(path).parents)):
             status = os.lstat(part)
-            mode = stat.S_IMODE(status.st_mode)
-            loose = mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX
-            if status.st_uid != 0 or (loose and not stat.S_ISLNK(status.st_mode)):
+            if trust.others_can_replace(status):
+                mode = stat.S_IMODE(status.st_mode)
                 raise Failed(
                     f"{part} has owner {status.st_uid}, mode {mode:04o}: others could replace "
                     "what every user's pybind would run",

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import operator
 import os
 import re
 import shlex
@@ -19,16 +17,27 @@ import stat
 
 from ...model import MAPPED
 from ...permissions import spec
-from ...permissions.access import Access, from_mode, holders, read_access
+from ...permissions.access import (
+    MASK,
+    NAMED_USER,
+    NO_ID,
+    USER_OBJ,
+    Access,
+    R,
+    X,
+    from_mode,
+    holders,
+    read_access,
+    with_permissions,
+)
 from ...permissions.errors import AdminError, Invalid
-from ...permissions.names import FILE_SIZE_MAX, Flag, Owner, Unknown, parse_name
+from ...permissions.names import Flag, Owner, Unknown, parse_name, pieces
+from ...permissions.reading import FILE_SIZE_MAX
 from ...permissions.who import NOBODY, user_of
 from . import authbind_answers, authbind_lines
 from .authbind_lines import LIBRARY_PORT_MAX
 from .lists import Left, Old, Question, Source
 
-_R, _X = 4, 1
-_USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _NO_ID = 1, 2, 4, 8, 16, 0xFFFFFFFF
 _PORT = re.compile("(!?)(?:.*[,:])?([0-9]+)")
 _HALF = 512  # from here on authbind wants the '!'
 
@@ -132,7 +141,7 @@ class _Reader:
             for at, meaning in enumerate(line.meanings):
                 lost = meaning.odd or ("" if carried.kept and at == 0 else carried.note)
                 meanings.append((meaning.rule, lost))
-                for piece in spec.pieces(meaning.rule):
+                for piece in pieces(meaning.rule):
                     if _is_asked(piece.port_min, owner.reserved):
                         samples = [a for a in spec.samples(piece) if not a.udp]
                         self.source.questions.extend(Question(who, a) for a in samples)
@@ -191,17 +200,12 @@ def _access(path: str) -> Access:
 def _as_roots(access: Access) -> Access:
     """Return the same permissions for a file that is root's: its owner becomes an entry."""
     found = access.effective()
-    found.pop((_MASK, _NO_ID), None)
+    found.pop((MASK, NO_ID), None)
     if access.uid != 0:
-        found[_USER, access.uid] = found[_USER_OBJ, _NO_ID]
-    found = {key: perm & 5 for key, perm in found.items()}
-    found[_USER_OBJ, _NO_ID] = 7 if any(perm & _X for perm in found.values()) else 6
-    if any(tag in (_USER, _GROUP) for tag, _ in found):
-        middle = (perm for (tag, _), perm in found.items() if tag in (_USER, _GROUP_OBJ, _GROUP))
-        # With an empty mask the kernel would not look at the entries (acl_permission_check() in
-        # fs/namei.c goes by the group bits), and one that refuses would let its user in with all others.
-        found[_MASK, _NO_ID] = functools.reduce(operator.or_, middle, 0) or _R
-    return Access(0, access.gid, tuple((*key, perm) for key, perm in sorted(found.items())))
+        found[NAMED_USER, access.uid] = found[USER_OBJ, NO_ID]
+    found = {key: perm & (R | X) for key, perm in found.items()}
+    found[USER_OBJ, NO_ID] = 7 if any(perm & X for perm in found.values()) else 6
+    return with_permissions(access._replace(uid=0), found)
 
 
 def _contents(path: str) -> bytes:

@@ -16,8 +16,9 @@ from ...errors import PybindError
 from ...model import Address
 from ...permissions.access import Access
 from ...permissions.errors import AdminError, Invalid
+from ...permissions.names import pieces
 from ...permissions.rule import ANY, Rule
-from ...permissions.spec import parse_spec, pieces, samples
+from ...permissions.spec import parse_spec, samples
 from ...permissions.who import EVERYONE, Who, group, parse_who, user
 
 

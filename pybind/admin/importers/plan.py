@@ -9,8 +9,9 @@ from ...paths import CONFIG_DIR
 from ...permissions import editing
 from ...permissions.access import Access, allows, holders, read_access
 from ...permissions.errors import Failed
-from ...permissions.names import Flag, check_rules, parse_name, read_rules
+from ...permissions.names import Flag, parse_name
 from ...permissions.overlap import intersect
+from ...permissions.reading import check_rules, read_rules
 from ...permissions.rule import Rule, parse_line
 from ...permissions.state import State
 from ...permissions.who import GROUP, USER, Who, group_of, user_of

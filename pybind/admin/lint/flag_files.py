@@ -11,11 +11,11 @@ import shlex
 from collections.abc import Iterator
 
 from ... import diagnose
-from ...paths import CONFIG_DIR
+from ...paths import CONFIG_DIR, FOLDERS
 from ...permissions import reading
-from ...permissions.access import Access
-from ...permissions.names import FOLDERS, LEFT_OVER, Flag, Unknown, parse_name
-from ...permissions.reading import GROUP, GROUP_OBJ, OTHER, USER, USER_OBJ, X
+from ...permissions.access import GROUP_OBJ, NAMED_GROUP, NAMED_USER, OTHER, USER_OBJ, Access, X
+from ...permissions.names import LEFT_OVER, Flag, Unknown, parse_name
+from ...trust import CLOSED, folder_faults
 from .rule_files import BROKEN, WARNING, Context, Finding
 
 
@@ -61,16 +61,18 @@ def _who_may(path: str, quoted: str, access: Access) -> Iterator[Finding]:
         )
         yield Finding(WARNING, "grants-nobody", path, 0, text, f"rm {quoted}")
     for tag, ident in sorted(holders):
-        if tag == USER and not _known(pwd.getpwuid, ident):
+        if tag == NAMED_USER and not _known(pwd.getpwuid, ident):
             text, repair = f"there is no user {ident}", f"setfacl -x u:{ident} {quoted}"
-        elif tag == GROUP and not _known(grp.getgrgid, ident):
+        elif tag == NAMED_GROUP and not _known(grp.getgrgid, ident):
             text, repair = f"there is no group {ident}", f"setfacl -x g:{ident} {quoted}"
         elif tag == GROUP_OBJ and not _known(grp.getgrgid, access.gid):
             text, repair = f"there is no group {access.gid}", f"setfacl -m g::- {quoted}"
         else:
             continue
         text = f"is executable for somebody who does not exist: {text} on this host"
-        yield Finding(WARNING, "no-user" if tag == USER else "no-group", path, 0, text, repair)
+        yield Finding(
+            WARNING, "no-user" if tag == NAMED_USER else "no-group", path, 0, text, repair
+        )
 
 
 def _known(look_up: object, ident: int) -> bool:
@@ -147,11 +149,12 @@ def folders() -> Iterator[Finding]:
     """Yield folders that not everybody can search, and what lies beside the folders."""
     for path in (CONFIG_DIR, *map(reading.path_of, FOLDERS)):
         try:
-            mode = os.stat(path).st_mode & 0o7777
+            status = os.stat(path)
         except OSError:
             continue
-        if os.path.isdir(path) and not mode & 0o001:
-            level = WARNING if mode & 0o010 else BROKEN
+        if CLOSED in folder_faults(status):
+            mode = status.st_mode & 0o7777
+            level = WARNING if mode & 0o011 else BROKEN
             text = f"not every user can search it (mode {mode:04o}); who cannot is refused"
             yield Finding(level, "folder-search", path, 0, text, f"chmod 0755 {path}")
     try:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from ...model import MAPPED
 from ...paths import CONFIG_DIR
 from ...permissions import reading
-from ...permissions.access import read_access
-from ...permissions.names import FILE_SIZE_MAX, Line, Owner, Rule, rule_text
-from ...permissions.precedence import FlagIndex
-from ...permissions.reading import R, Trouble
+from ...permissions.access import R, permits, read_access
+from ...permissions.names import Owner
+from ...permissions.precedence import FlagIndex, in_force
+from ...permissions.reading import FILE_SIZE_MAX, Trouble
+from ...permissions.rule import Line, Rule, parse, rule_text
 from ...permissions.spec import spec_text
 from ...permissions.who import group_of, identity_of, user_of
 
@@ -80,7 +81,7 @@ def of_contents(path: str, context: Context) -> Iterator[Finding]:
     if len(data) > FILE_SIZE_MAX:
         yield broken(reading.too_big(path))
         return
-    lines = reading.lines_of(data)
+    lines = parse(data)
     faults = list(reading.faults(path, path, lines))
     yield from map(broken, faults)
     folder, _, name = os.path.abspath(path).rpartition("/")
@@ -104,9 +105,9 @@ def _unreadable(owner: Owner, path: str) -> Iterator[Finding]:
         return
     if owner.folder == "byuser":
         user = identity_of(owner.ident)
-        readable = reading.permits(access, user.uid, {user.gid, *user.groups}, R)
+        readable = permits(access, user.uid, {user.gid, *user.groups}, R)
     else:
-        readable = reading.permits(access, -1, {owner.ident}, R)
+        readable = permits(access, -1, {owner.ident}, R)
     if not readable:
         text = f"cannot be read by whom it is for ({access.text}), and so refuses"
         yield Finding(BROKEN, "unreadable", path, 0, text, f"chmod 0644 {shlex.quote(path)}")
@@ -130,9 +131,9 @@ def _of_lines(
             continue
         take_out = f"sed -i '{number}s/^/# /' {quoted}"
         if owner is None:
-            parts = reading.in_force(rule, reserved=False) + reading.in_force(rule, reserved=True)
+            parts = in_force(rule, reserved=False) + in_force(rule, reserved=True)
         else:
-            parts = reading.in_force(rule, owner.reserved)
+            parts = in_force(rule, owner.reserved)
         if not parts:
             code, text, repair = _never(rule, owner, number, quoted)
             yield Finding(WARNING, code, path, number, text, repair or take_out)

@@ -27,13 +27,15 @@ class Bound:
         self.seconds = float(os.environ.get("PYBIND_BOUND") or own)
 
     def _over(self, _signal, _frame):
+        signal.setitimer(signal.ITIMER_REAL, 0)  # ps may take a while
         ps = ["/bin/ps", "-eHo", "pid,stat,wchan:20,args"]
         tree = subprocess.run(ps, capture_output=True, text=True).stdout
+        signal.setitimer(signal.ITIMER_REAL, min(self.seconds, AGAIN_S))
         pytest.fail(f"not done within its bound of {self.seconds:g} s; the processes:\n{tree}")
 
     def __enter__(self):
         self._handler = signal.signal(signal.SIGALRM, self._over)
-        signal.setitimer(signal.ITIMER_REAL, self.seconds, min(self.seconds, AGAIN_S))
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
 
     def __exit__(self, *_):
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -60,16 +60,16 @@ def pytest_of(folder, text, **environ):
     command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "bound", "-p", "skips",
                "--rootdir", path.parent, "-c", os.devnull, path]  # fmt: skip
     done = subprocess.run(command, env={**ENVIRON, "PYTHONPATH": str(tests), **environ},
-                          capture_output=True, text=True, cwd="/", timeout=60)  # fmt: skip
+                          capture_output=True, text=True, cwd="/", timeout=200)  # fmt: skip
     return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("where", HANGING)
 def test_a_test_that_hangs_fails(where, tmp_path):
     """With where it hung and what ran then, and the next test runs."""
-    environ = {} if "of its own" in where else {"PYBIND_BOUND": "0.5"}
+    environ = {} if "of its own" in where else {"PYBIND_BOUND": "2"}
     printed = pytest_of(tmp_path, HANGING[where], **environ)
-    assert "not done within its bound of 0." in printed
+    assert "not done within its bound of " in printed
     assert "-m pytest" in printed.partition("the processes:")[2]
     assert "1 passed" in printed or "2 passed, 1 error" in printed
 

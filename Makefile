@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# make, make install, make demo, make test, make bench (these four as root), make deb
+# `make help` says what there is to make.
 
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -102,8 +102,9 @@ pybind/_wire.py: SHELL := $(SETPRIV)
 pybind/_wire.py: .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
 endif
 
-all: $(BUILD)/pybind-helper $(BUILD)/libpybind.so $(BUILD)/pybind $(BUILD)/authbind $(BUILD)/pybindctl \
-     $(BUILD)/pybindd $(BUILD)/pybindd.service $(BUILD)/paths.py pybind/_wire.py $(BPF)
+PARTS        = pybind-helper libpybind.so pybind authbind pybindctl pybindd pybindd.service paths.py
+
+all: $(addprefix $(BUILD)/,$(PARTS)) pybind/_wire.py $(BPF) ## build everything, below build/ (make alone does this)
 
 # Paths are compiled in: other paths are another build.
 $(BUILD)/settings: FORCE
@@ -154,7 +155,7 @@ pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
 
 # The capability goes on last: chown(2) and strip(1) take it off.  A staged
 # install (DESTDIR) leaves it to the package's own post-install step.
-install: all
+install: all ## install below PREFIX=/usr/local; DESTDIR= stages a package (root)
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
 	  $(PREFIX)/sbin $(UNITDIR) $(addprefix $(SHARE)/,$(sort $(dir $(MODULES)))) \
@@ -202,7 +203,7 @@ endif
 
 # The command line of authbind(1), beside `install`.  Never in place of the real
 # one: ours, and its manual, name startauthbind.py.
-install-authbind-compat: $(BUILD)/authbind
+install-authbind-compat: $(BUILD)/authbind ## the command line of authbind(1) beside it (root)
 	@[ -e $(DESTDIR)$(SHARE)/start.py ] || { \
 	  if [ -e /usr/share/pybind/start.py ]; then \
 	    echo "pybind is installed as a package, and its package pybind-ports-authbind has this command line:" >&2; \
@@ -218,7 +219,7 @@ install-authbind-compat: $(BUILD)/authbind
 	$(INSTALL) -m 0755 $(BUILD)/authbind $(AUTHBIND)
 
 # /etc/pybind is the administrator's: it stays, unless it is empty.
-uninstall:
+uninstall: ## remove what install installed; grants in /etc/pybind stay (root)
 	for file in $(AUTHBIND) $(AUTHBIND_1); do \
 	  if grep -qsF startauthbind.py $$file; then rm -f $$file; fi; done
 	[ ! -e $(DESTDIR)$(HELPER) ] || setcap -r $(DESTDIR)$(HELPER) || true
@@ -230,6 +231,12 @@ uninstall:
 	rm -f $(DESTDIR)$(CONFIG_DIR)/.pybindctl.lock
 	rmdir $(addprefix $(DESTDIR)$(CONFIG_DIR)/,byport byaddr byuser bygroup) $(DESTDIR)$(CONFIG_DIR) 2>/dev/null || true
 
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 26
+
+check: ## unit tests, ruff and mypy where they are: seconds, no root, no network
+	@PYTHON=$(PYTHON) tools/check
+
 # For tools/test-newest-click, which has no network.
 $(BUILD)/newest-click:
 	$(PYTHON) -m venv $(BUILD)/pip
@@ -239,83 +246,83 @@ $(BUILD)/newest-click:
 $(BUILD)/init-systems: tools/unpack
 	tools/unpack $@ openrc libeinfo1 'librc1t64|librc1' runit
 
-demo:
+demo: ## the demonstration, in a sandbox: two minutes (root)
 	tools/need demo
 	@$(MAKE) -s all
 	@tools/sandbox tools/demo
 
 # TESTS='-k name' and the like go to pytest.
-test:
+test: ## all tests, in a sandbox; TESTS='-k name' for some (root)
 	tools/need test
 	$(MAKE) all $(BUILD)/init-systems
 	tools/test $(TESTS)$(GIVE_BACK)
 
 # The only test that needs more than the distribution: click from the package index.
-test-newest-click:
+test-newest-click: ## pybindctl with click from the package index (root)
 	tools/need test
 	$(MAKE) all $(BUILD)/newest-click
 	tools/sandbox tools/test-newest-click
 
 # demo and test as the README has them, in an empty Debian 12 and 13: half an hour or more.
-test-empty:
+test-empty: ## demo and test in an empty Debian 12 and 13: half an hour or more (root)
 	tools/need empty
 	tools/test-empty bookworm$(GIVE_BACK)
 	tools/test-empty trixie$(GIVE_BACK)
 
 # Real programs only; docs/programs.md is what they showed.
-test-programs:
+test-programs: ## real programs; writes docs/programs.md anew (root)
 	tools/need programs
 	$(MAKE) all
 	PYTHONPATH=tests/programs tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p programtable \
 	  -m program --programs-table docs/programs.md tests/programs tests/supervise tests/listen
 
 # BENCH='launch bind' and the like: some parts, or options of bench/__main__.py.
-bench:
+bench: ## the figures of speed; BENCH='launch' for some (root)
 	tools/need bench
 	$(MAKE) all
 	tools/sandbox $(PYTHON) -m bench $(BENCH)$(GIVE_BACK)
 
-deb:
+deb: ## the Debian packages, into build/deb
 	tools/need deb
 	$(AS_OWNER) tools/build-deb $(BUILD)/deb
 	@ls $(BUILD)/deb/*.deb
 
-rpm:
+rpm: ## the RPM package, into build/rpm
 	tools/need rpm
 	$(AS_OWNER) tools/build-rpm $(BUILD)/rpm
 
 # Installs, upgrades and removes the Debian package in fresh systems of two Debian releases.
-test-deb:
+test-deb: ## the life of the Debian package in fresh systems of two releases (root)
 	tools/need deb
 	tools/test-deb$(GIVE_BACK)
 
 # Real systems in virtual machines, one after the other: docs/systems.md. RECORD=1 writes its
 # tables anew. SYSTEMS='trixie' and JOBS='life units' choose; the disks stay in
 # PYBIND_SYSTEMS_CACHE, by default /var/cache/pybind-systems.
-test-systems:
+test-systems: ## real systems in virtual machines (root)
 	tools/need systems
 	$(if $(findstring -,$(SYSTEMS)),tools/need foreign)
 	PYTHONPATH=tests $(PYTHON) -B -m systems $(if $(SYSTEMS),--systems '$(SYSTEMS)') \
 	  $(if $(JOBS),--jobs '$(JOBS)') $(if $(RECORD),--record)
 
 # About an hour: the figures of SECURITY.md. The short form, some minutes, is CI's.
-prove:
+prove: ## the figures of docs/proof.md again: about an hour (root)
 	tools/need prove
 	$(MAKE) all
 	tools/prove long $(STAGES)$(GIVE_BACK)
 
-prove-short:
+prove-short: ## the short form of prove: some minutes (root)
 	tools/need test
 	$(MAKE) all
 	tools/prove short $(STAGES)$(GIVE_BACK)
 
-lint:
+lint: ## ruff, mypy, shellcheck, mandoc; pip fetches the first two
 	tools/need lint
 	$(AS_OWNER) tools/run-lint
 
-clean:
+clean: ## remove build/
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all no-bpf install install-authbind-compat uninstall demo test test-newest-click test-empty prove prove-short test-programs test-systems \
+.PHONY: all help check no-bpf install install-authbind-compat uninstall demo test test-newest-click test-empty prove prove-short test-programs test-systems \
         bench deb rpm test-deb lint clean FORCE

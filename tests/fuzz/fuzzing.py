@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds and runs the fuzz targets: fuzzing.py TARGET RUNS|SECONDSs|merge [FOLDER].
 
-TARGET is parser or decoder.  A corpus folder is read and written (by default a
-copy of the kept one below build/fuzz); merge makes the kept corpus anew, as the smallest part of
-FOLDER that reaches all that FOLDER reaches.  Needs clang with its libFuzzer.
+TARGET is parser or decoder.  A corpus folder is read and written (by default
+the kept inputs, unpacked below build/fuzz).  merge makes the kept inputs anew,
+as the smallest part of FOLDER that reaches all that FOLDER reaches.  Needs clang
+with its libFuzzer.
+
+The kept inputs of a target are one archive, corpus/TARGET.tar.xz: in reached/
+what a search reached, minimised, and in seeds/ what was made by hand, for what
+coverage does not tell apart.
 """
 
+import io
 import json
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -19,8 +26,8 @@ REPOSITORY = HERE.parents[1]
 HELPER = REPOSITORY / "helpers" / "helper"
 BUILD = REPOSITORY / "build" / "fuzz"
 WORLD = (HERE / "world.c", HERE / "files.c")  # the kernel of the decoder's runs
-CORPUS = HERE / "corpus"  # what a search reached, minimised
-SEEDS = HERE / "seeds"  # made by hand, for what coverage does not tell apart
+CORPUS = HERE / "corpus"
+REACHED, SEEDS = "reached", "seeds"  # the folders of an archive
 SANITIZERS = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 CONFIG = '-DCONFIG_DIR="/etc/pybind"'
 COMPILE = ["clang", "-std=c11", "-g", "-O1", "-D_GNU_SOURCE", CONFIG, *SANITIZERS]
@@ -56,13 +63,32 @@ def build(target: str) -> pathlib.Path:
     return binary
 
 
+def kept_inputs(target: str) -> dict[str, bytes]:
+    """Return the kept inputs of a target: their names, such as seeds/family, and contents."""
+    with tarfile.open(CORPUS / f"{target}.tar.xz") as archive:
+        return {
+            member.name: archive.extractfile(member).read()
+            for member in archive.getmembers()
+            if member.isfile()
+        }
+
+
+def keep(target: str, inputs: dict[str, bytes]) -> None:
+    """Write the archive of a target; the same inputs give the same bytes."""
+    with tarfile.open(CORPUS / f"{target}.tar.xz", "w:xz", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in sorted(inputs.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 def working_corpus(target: str) -> pathlib.Path:
     """Return a folder that may grow, with what is kept and nothing else: a seed says it all."""
     folder = BUILD / f"corpus-{target}"
     shutil.rmtree(folder, ignore_errors=True)
-    for kept in (CORPUS / target, SEEDS / target):
-        if kept.is_dir():
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
+    folder.mkdir(parents=True)
+    for name, content in kept_inputs(target).items():
+        (folder / name.replace("/", "-")).write_bytes(content)
     return folder
 
 
@@ -98,15 +124,15 @@ def fuzz(target: str, amount: str, folder: pathlib.Path, seed: int = 1) -> dict:
 
 
 def merge(target: str, folder: pathlib.Path) -> None:
-    """Replace the kept corpus by the smallest part of FOLDER with the same reach."""
-    kept = CORPUS / target
+    """Replace what a search reached by the smallest part of FOLDER with the same reach."""
     new = BUILD / f"merged-{target}"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     options = ["-merge=1", f"-max_len={INPUT_MAX[target]}"]
     subprocess.run([BUILD / target, *options, new, folder], check=True, stderr=subprocess.DEVNULL)
-    shutil.rmtree(kept, ignore_errors=True)
-    shutil.copytree(new, kept)
+    inputs = {name: data for name, data in kept_inputs(target).items() if name.startswith(SEEDS)}
+    inputs.update({f"{REACHED}/{path.name}": path.read_bytes() for path in new.iterdir()})
+    keep(target, inputs)
 
 
 def main(target: str, amount: str, folder: str = "") -> None:

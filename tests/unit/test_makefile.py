@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make help` and `make check`: what a newcomer types first."""
+
+import pathlib
+import re
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+INNER = {"FORCE", "no-bpf"}  # which nobody types
+
+
+def test_help_has_a_line_for_each_target():
+    """What is phony in the Makefile is what can be made; each has its line, and no other has."""
+    phony = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = set(phony[1].replace("\\", "").split()) - INNER
+    shown = subprocess.run(["make", "-C", ROOT, "-s", "help"], capture_output=True, text=True)
+    lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
+    assert shown.returncode == 0, shown.stderr
+    assert sorted(name for name, _ in lines) == sorted(targets)
+    assert max(map(len, shown.stdout.splitlines())) <= 100

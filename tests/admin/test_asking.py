@@ -23,7 +23,11 @@ def as_root(*arguments, **options):
     """Run pybindctl as the administrator."""
     options = {"stdin": subprocess.DEVNULL, "cwd": "/", "env": SANE, **options}
     return subprocess.run(
-        [PYBINDCTL, *arguments], capture_output=True, text=True, timeout=30, **options
+        [PYBINDCTL, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=support.PATIENCE_S,
+        **options,
     )
 
 
@@ -68,7 +72,7 @@ def repair(command):
     """Type a command as root at a terminal, and y where it asks."""
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"], input=b"y\n", env=SANE,
-        capture_output=True, timeout=30,
+        capture_output=True, timeout=support.PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
 

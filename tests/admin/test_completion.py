@@ -11,6 +11,7 @@ import subprocess
 
 import ctl
 import pytest
+import support
 
 COMMANDS = ("grant", "revoke", "list", "lint", "check", "explain", "apply", "export", "status")
 COMMANDS += ("doctor", "setup", "import", "completion")
@@ -45,7 +46,7 @@ def complete(script, line, before="", clean=True):
         ["bash", "--norc", "-c", DRIVER.replace("$BEFORE", before), "bash", script, line, *words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=support.PATIENCE_S,
         check=True,
     )
     assert not clean or done.stderr == ""
@@ -54,8 +55,10 @@ def complete(script, line, before="", clean=True):
 
 def test_syntax(script):
     """Bash parses it, also where a shell is strict about unset variables."""
-    subprocess.run(["bash", "-n", script], check=True, timeout=30)
-    subprocess.run(["bash", "-uec", 'source "$1"', "bash", script], check=True, timeout=30)
+    subprocess.run(["bash", "-n", script], check=True, timeout=support.PATIENCE_S)
+    subprocess.run(
+        ["bash", "-uec", 'source "$1"', "bash", script], check=True, timeout=support.PATIENCE_S
+    )
 
 
 def test_commands(script):
@@ -146,7 +149,7 @@ def test_other_shells(shell, tmp_path):
     path = tmp_path / shell
     path.write_text(text)
     if shutil.which(shell):
-        subprocess.run([shell, "-n", path], check=True, timeout=30)
+        subprocess.run([shell, "-n", path], check=True, timeout=support.PATIENCE_S)
 
 
 def test_wrong_shell():

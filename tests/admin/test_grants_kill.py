@@ -97,7 +97,7 @@ def test_two_at_once():
         subprocess.Popen([ctl.PYBINDCTL, "grant", str(UID), str(port)], stdout=subprocess.DEVNULL)
         for port in ports
     ]
-    assert [process.wait(60) for process in running] == [0] * len(ports)
+    assert [process.wait(ctl.PATIENCE_S) for process in running] == [0] * len(ports)
     assert sorted(ctl.lines(f"byuser/{UID}")) == [f"any,{port}" for port in ports]
     assert pybindctl("grant", str(UID), "2000-2011").returncode == 0
     assert sorted(ctl.lines(f"byuser/{UID}")) == [f"any,{port}" for port in ports]

@@ -114,7 +114,9 @@ def test_finding_and_repair(make, level, finding):
     if finding[1].count("/") == 1:
         assert lint(CONFIG / finding[1])[finding] == found[finding]
     command = found[finding]["repair"]
-    subprocess.run(command, shell=True, check=True, cwd="/", env=ENVIRON, timeout=30)
+    subprocess.run(
+        command, shell=True, check=True, cwd="/", env=ENVIRON, timeout=support.PATIENCE_S
+    )
     assert finding not in lint()
 
 
@@ -180,7 +182,9 @@ def test_repairs_of_generated_files():
         for _ in range(5):
             broken = [entry for entry in lint().values() if entry["level"] == "broken"]
             for entry in broken:
-                subprocess.run(entry["repair"], shell=True, env=ENVIRON, cwd="/", timeout=30)
+                subprocess.run(
+                    entry["repair"], shell=True, env=ENVIRON, cwd="/", timeout=support.PATIENCE_S
+                )
             if not broken:
                 break
         assert not broken, (SEED, number)

@@ -209,12 +209,16 @@ def test_sysctl_lowered_meanwhile(agent):
     sysctl = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
     with started(under_pybind(agent, mode="supervise", ports=())) as (_, talk):
         assert talk.ask("bind tcp 127.90.0.1 80") == EACCES
-        subprocess.run(["/bin/sh", "-c", f"echo 80 >{sysctl}"], check=True, timeout=10)
+        subprocess.run(
+            ["/bin/sh", "-c", f"echo 80 >{sysctl}"], check=True, timeout=support.PATIENCE_S
+        )
         try:
             assert talk.ask("bind tcp 127.90.0.1 80") == OK
             assert talk.ask("bind tcp 127.90.0.1 79") == EACCES
         finally:
-            subprocess.run(["/bin/sh", "-c", f"echo 1024 >{sysctl}"], check=True, timeout=10)
+            subprocess.run(
+                ["/bin/sh", "-c", f"echo 1024 >{sysctl}"], check=True, timeout=support.PATIENCE_S
+            )
 
 
 @pytest.mark.hostile("R3")

@@ -305,7 +305,7 @@ test-systems: ## real systems in virtual machines (root)
 	PYTHONPATH=tests $(PYTHON) -B -m systems $(if $(SYSTEMS),--systems '$(SYSTEMS)') \
 	  $(if $(JOBS),--jobs '$(JOBS)') $(if $(RECORD),--record)
 
-# About an hour: the figures of SECURITY.md. The short form, some minutes, is CI's.
+# About an hour: the figures of docs/proof.md. The short form, some minutes, is CI's.
 prove: ## the figures of docs/proof.md again: about an hour (root)
 	tools/need prove
 	$(MAKE) all

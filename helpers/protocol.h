@@ -5,7 +5,9 @@
  * file by tools/gen_wire.py, and a test holds the two together).
  *
  * One helper process serves one request.  It is started with
- *     descriptor 0   one end of a private SOCK_SEQPACKET socketpair(2)
+ *     descriptor 0   one end of a private SOCK_SEQPACKET socketpair(2); the
+ *                    same on 1 and 2, else the helper's libc opens /dev/null
+ *                    for them before main()
  *     descriptor 3   the program's own socket (PB_OP_BIND only)
  * reads one struct pb_request, sends one struct pb_reply (after a check that
  * the rules were asked about, followed in the same message by struct pb_trace)
@@ -117,7 +119,15 @@ enum pb_fault {
     X(SECCOMP, 7, "a seccomp filter keeps this process from starting the helper; " \
                   "to serve it all the same: pybind --mode supervise") \
     X(USER_NAMESPACE, 8, "this process is in a user namespace, where no grant counts; " \
-                         "to serve it, started outside: pybind --mode supervise")
+                         "to serve it, started outside: pybind --mode supervise") \
+    X(NO_HELPER, 9, "the helper is not in the root directory of this process; " \
+                    "where the program changed that, this serves it: pybind --mode supervise")
+
+enum pb_word {
+#define X(name, value, text) PB_WORD_##name = value,
+    PB_WORDS(X)
+#undef X
+};
 
 #define PB_FLAG_CAPABLE 1u    /* the helper has CAP_NET_BIND_SERVICE */
 #define PB_FLAG_V4_HALF 2u    /* the refusal is about 0.0.0.0, the other half of :: */

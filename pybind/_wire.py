@@ -100,6 +100,7 @@ WORD_BUSY = 5
 WORD_NO_NEW_PRIVS = 6
 WORD_SECCOMP = 7
 WORD_USER_NAMESPACE = 8
+WORD_NO_HELPER = 9
 WORD_TEXTS = {
     1: "not among the ports of --port; to serve it, add: --port ",
     2: "--port names this port for another protocol; to serve it, add: --port ",
@@ -109,6 +110,7 @@ WORD_TEXTS = {
     6: "this process has set no_new_privs, so a helper gains nothing; to serve it all the same: pybind --mode supervise",
     7: "a seccomp filter keeps this process from starting the helper; to serve it all the same: pybind --mode supervise",
     8: "this process is in a user namespace, where no grant counts; to serve it, started outside: pybind --mode supervise",
+    9: "the helper is not in the root directory of this process; where the program changed that, this serves it: pybind --mode supervise",
 }
 
 STEP_ABSENT = 0

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
-#include <sys/prctl.h>
 
 #include "arch.h"
 #include "preload.h"
@@ -17,19 +16,12 @@
 
 typedef int bind_fn(int, const struct sockaddr *, socklen_t);
 
-/* From whichever libc the program has. */
-extern int *__errno_location(void) __attribute__((weak)); /* absent where no libc is */
-extern void *dlsym(void *handle, const char *symbol) __attribute__((weak));
-
 /* The bind of a preload library behind this one, or libc's. */
 static bind_fn *next_bind;
 
 __attribute__((constructor)) static void find_next_bind(void)
 {
-    void *const rtld_next = (void *)-1L; /* RTLD_NEXT, dlsym(3) */
-
-    if (dlsym)
-        next_bind = (bind_fn *)dlsym(rtld_next, "bind");
+    next_bind = (bind_fn *)next_symbol("bind");
 }
 
 /* Returns 0 or an errno; the program's errno is whatever it is afterwards. */
@@ -66,19 +58,6 @@ static bool make_request(const struct sockaddr *addr, socklen_t len, struct pb_r
     return request->port != 0;
 }
 
-static bool wanted(int fd, const struct pb_request *request)
-{
-    int protocol = 0;
-    socklen_t len = sizeof protocol;
-
-    /* The helper could not gain its capability, and a filter of the program
-     * that kills for fork or exec would kill the program for trying. */
-    if (raw(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0)
-        return false;
-    return raw(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
-           limits_allow(request, protocol);
-}
-
 /* The helper died unheard: the socket itself tells whether it was bound. */
 static bool is_bound(int fd, const struct pb_request *request)
 {
@@ -95,36 +74,43 @@ static bool is_bound(int fd, const struct pb_request *request)
                : memcmp(&name.sin6_addr, request->addr, sizeof name.sin6_addr) == 0;
 }
 
-static int ask_helper(int fd, const struct pb_request *request)
+static int ask_helper(int fd, const struct pb_request *request, struct outcome *outcome)
 {
-    struct pb_reply reply;
-
-    switch (spawn_helper(fd, request, &reply)) {
-    case SPAWN_ANSWERED:
-        return reply.error;
-    case SPAWN_VANISHED:
-        return is_bound(fd, request) ? 0 : EACCES;
-    default:
-        return EACCES;
-    }
+    spawn_helper(fd, request, outcome);
+    if (outcome->result == SPAWN_ANSWERED)
+        return outcome->reply.error;
+    return outcome->result == SPAWN_VANISHED && is_bound(fd, request) ? 0 : EACCES;
 }
 
 static int serve(int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct pb_request request;
-    unsigned mark;
-    int error, tries = RETRIES;
+    struct outcome outcome;
+    unsigned mark, word = 0;
+    int error, tries = RETRIES, protocol = 0;
+    socklen_t protocol_len = sizeof protocol;
 
     do {
-        mark = spawn_mark();
+        mark = progress_mark();
         error = plain_bind(fd, addr, len);
-    } while (error == EADDRINUSE && spawn_had_copies(mark, 0) && tries-- > 0);
-    if (error != EACCES || !make_request(addr, len, &request) || !wanted(fd, &request))
+    } while (error == EADDRINUSE && progress_had_copies(mark, 0) && tries-- > 0);
+    if (error != EACCES || !make_request(addr, len, &request))
         return error;
+    if (privileges_given_up())
+        word = PB_WORD_NO_NEW_PRIVS;
+    else if (raw(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &protocol_len) != 0)
+        return error;
+    else
+        word = limits_exclude(&request, protocol);
+    if (word) {
+        report_word(&request, protocol, word);
+        return error;
+    }
     do {
-        mark = spawn_mark();
-        error = ask_helper(fd, &request);
-    } while (error == EADDRINUSE && spawn_had_copies(mark, 1) && tries-- > 0);
+        mark = progress_mark();
+        error = ask_helper(fd, &request, &outcome);
+    } while (error == EADDRINUSE && progress_had_copies(mark, 1) && tries-- > 0);
+    report_outcome(&request, protocol, &outcome);
     return error;
 }
 

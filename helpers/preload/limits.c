@@ -22,17 +22,19 @@
 
 bool limits_verbose;
 static bool environment_read, limited, too_long;
+static bool covers_children; /* they start with the library, because LD_PRELOAD names it */
+static unsigned variables;   /* of ours, with which this program was started */
 static char ports[PORTS_LEN_MAX];
 
-extern char **environ __attribute__((weak));
+static const char library_path[] = LIBRARY_PATH;
 
-static char *value_of(char *entry, const char *name)
+static char *value_of(const char *entry, const char *name)
 {
     while (*name && *entry == *name) {
         entry++;
         name++;
     }
-    return *name == '\0' && *entry == '=' ? entry + 1 : NULL;
+    return *name == '\0' && *entry == '=' ? (char *)entry + 1 : NULL;
 }
 
 static size_t length(const char *s)
@@ -44,6 +46,16 @@ static size_t length(const char *s)
     return len;
 }
 
+static bool is_ours(const char *entry)
+{
+    static const char prefix[] = "PYBIND_";
+
+    for (size_t i = 0; i < sizeof prefix - 1; i++)
+        if (entry[i] != prefix[i])
+            return false;
+    return true;
+}
+
 static void keep_ports(const char *value)
 {
     size_t len = length(value);
@@ -53,18 +65,42 @@ static void keep_ports(const char *value)
     memcpy(ports, value, too_long ? 0 : len + 1);
 }
 
-/* Takes LIBRARY_PATH out of the list in place; true when nothing is left. */
+/* The length of the first word of an LD_PRELOAD list (ld.so(8)). */
+static size_t word_length(const char *list)
+{
+    size_t len = 0;
+
+    while (list[len] && list[len] != ':' && list[len] != ' ')
+        len++;
+    return len;
+}
+
+static bool is_library(const char *word, size_t len)
+{
+    return len == sizeof library_path - 1 && memcmp(word, library_path, len) == 0;
+}
+
+static bool names_library(const char *list)
+{
+    for (const char *at = list; *at; at++) {
+        size_t len = word_length(at);
+        if (is_library(at, len))
+            return true;
+        at += len;
+        if (*at == '\0')
+            break;
+    }
+    return false;
+}
+
+/* Takes the library out of the list in place; true when nothing is left. */
 static bool remove_library(char *list)
 {
     char *out = list;
-    static const char path[] = LIBRARY_PATH;
 
     for (char *at = list; *at;) {
-        size_t len = 0;
-        while (at[len] && at[len] != ':' && at[len] != ' ')
-            len++;
-        size_t whole = len + (at[len] != '\0');
-        if (len != sizeof path - 1 || memcmp(at, path, len) != 0) {
+        size_t len = word_length(at), whole = len + (at[len] != '\0');
+        if (!is_library(at, len)) {
             for (size_t i = 0; i < whole; i++)
                 *out++ = at[i];
         }
@@ -81,6 +117,7 @@ static void end_coverage(void)
 {
     char **out = environ;
 
+    covers_children = false;
     for (char **entry = environ; *entry; entry++) {
         char *preload = value_of(*entry, "LD_PRELOAD");
         if (!preload || !remove_library(preload))
@@ -114,22 +151,63 @@ static void count_depth(char *digits)
 
 __attribute__((constructor)) static void read_environment(void)
 {
-    char *depth = NULL;
+    char *depth = NULL, *value;
 
     if (environment_read || !&environ || !environ)
         return;
     environment_read = true;
     for (char **entry = environ; *entry; entry++) {
-        char *value;
+        variables += is_ours(*entry);
         if ((value = value_of(*entry, "PYBIND_PORTS")))
             keep_ports(value);
         else if ((value = value_of(*entry, "PYBIND_DEPTH")))
             depth = value;
         else if ((value = value_of(*entry, "PYBIND_VERBOSE")))
             limits_verbose = *value == '1';
+        else if ((value = value_of(*entry, "LD_PRELOAD")))
+            covers_children = names_library(value);
     }
+    if (limits_verbose)
+        report_look();
     if (depth && *depth)
         count_depth(depth);
+}
+
+/* A start script that sets an LD_PRELOAD of its own (jemalloc) takes the library
+ * from the server that it executes.  Returns the place of that entry, or -1: an
+ * environment without LD_PRELOAD, or without all of our variables, was meant. */
+long limits_lost_at(char *const *env)
+{
+    long found = -1;
+    unsigned ours = 0;
+    const char *list = "";
+
+    read_environment();
+    if (!covers_children || !env)
+        return -1;
+    for (long i = 0; env[i]; i++) {
+        char *value = value_of(env[i], "LD_PRELOAD");
+        ours += is_ours(env[i]);
+        if (value) {
+            list = value;
+            found = i;
+        }
+    }
+    return *list && ours == variables && !names_library(list) ? found : -1;
+}
+
+/* Writes such an entry with the library in front again; false: no room for it. */
+bool limits_restore(const char *entry, char *text, size_t size)
+{
+    static const char name[] = "LD_PRELOAD=" LIBRARY_PATH ":";
+    const char *list = value_of(entry, "LD_PRELOAD");
+    size_t len = length(list) + 1;
+
+    if (sizeof name - 1 + len > size)
+        return false;
+    memcpy(text, name, sizeof name - 1);
+    memcpy(text + sizeof name - 1, list, len);
+    return true;
 }
 
 static unsigned hex(const char *text, size_t digits)
@@ -159,38 +237,43 @@ static bool address_matches(const char *text, const struct pb_request *request)
     return true;
 }
 
-/* One entry, which the command wrote; its end is ',', '|' or NUL. */
-static bool entry_matches(const char *entry, size_t len, const struct pb_request *request,
-                          int protocol)
+/* One entry, which the command wrote; its end is ',', '|' or NUL.  Returns how it
+ * differs from what is asked, enum pb_word, or 0. */
+static unsigned entry_differs(const char *entry, size_t len, const struct pb_request *request,
+                              int protocol)
 {
     char kind = protocol == IPPROTO_UDP ? 'u' : 't';
 
-    if (len < 6 || (entry[5] == '4' && len != 14) || (entry[5] == '6' && len != 38))
-        return false;
-    return hex(entry, 4) == port_of(request) && (entry[4] == 'b' || entry[4] == kind) &&
-           address_matches(entry + 5, request);
+    if (len < 6 || (entry[5] == '4' && len != 14) || (entry[5] == '6' && len != 38) ||
+        hex(entry, 4) != port_of(request))
+        return PB_WORD_PORT;
+    if (entry[4] != 'b' && entry[4] != kind)
+        return PB_WORD_PROTOCOL;
+    return address_matches(entry + 5, request) ? 0 : PB_WORD_ADDRESS;
 }
 
-bool limits_allow(const struct pb_request *request, int protocol)
+/* Of the entries of a list the nearest counts; every list has to have one. */
+unsigned limits_exclude(const struct pb_request *request, int protocol)
 {
-    bool allowed = false;
+    unsigned nearest = PB_WORD_PORT;
 
     read_environment(); /* a library may bind before our constructor ran */
     if (!limited)
-        return true;
-    if (too_long)
-        return false;
-    for (const char *at = ports;;) {
+        return 0;
+    for (const char *at = ports; !too_long;) {
         size_t len = 0;
         while (at[len] && at[len] != ',' && at[len] != '|')
             len++;
-        allowed = allowed || entry_matches(at, len, request, protocol);
+        unsigned differs = entry_differs(at, len, request, protocol);
+        if (differs == 0 || (nearest != 0 && differs > nearest))
+            nearest = differs;
         at += len;
-        if (*at != ',' && !allowed)
-            return false;
+        if (*at != ',' && nearest != 0)
+            return nearest;
         if (*at == '\0')
-            return true;
+            return 0;
         if (*at++ == '|')
-            allowed = false;
+            nearest = PB_WORD_PORT;
     }
+    return nearest;
 }

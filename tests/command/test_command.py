@@ -188,8 +188,8 @@ def test_silence(grant80):
     assert pybind(*script).stderr == ""
     told = pybind("-v", *script).stderr
     assert "served by the preload library" in told
-    assert "bind of port 80 (IPv4): granted, /etc/pybind/byport/80" in told
-    assert "bind of port 81 (IPv4): no permission file grants it" in told
+    assert "bind of port 80/tcp (IPv4): granted, /etc/pybind/byport/80" in told
+    assert "bind of port 81/tcp (IPv4): no permission file grants it" in told
 
 
 def test_script_without_interpreter_line(grant80):

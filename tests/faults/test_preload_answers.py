@@ -5,6 +5,7 @@ A stand-in in the helper's place gives the answers; nothing here is granted.
 """
 
 import errno
+import os
 import re
 
 import pytest
@@ -43,13 +44,20 @@ def bind(host=IPV4, port=80, number=-1, preload=support.LIBRARY, words=()):
 
 def line(text, family="IPv4", port=80):
     """Return the line that the library writes."""
-    return f"pybind: bind of port {port} ({family}): {text}\n"
+    return f"pybind: bind of port {port}/tcp ({family}): {text}\n"
+
+
+def told(number):
+    """Return how an error is told."""
+    return f", errno {int(number)} ({os.strerror(number)})"
 
 
 @pytest.mark.parametrize("reason", [*w.REASON_TEXTS, max(w.REASON_TEXTS) + 1, 65535])
 def test_each_reason(reason):
     """The words are those of protocol.h, also for a reason that this library does not know."""
     text = w.REASON_TEXTS.get(reason, "unknown reason")
+    if reason == w.REASON_NO_RULE:
+        text = f"{w.WORD_TEXTS[w.WORD_NO_GRANT]}{support.UID} 80/tcp"
     with other_helper(answering(reply(reason, errno.EACCES))):
         assert bind() == (errno.EACCES, line(text))
 
@@ -65,7 +73,7 @@ DETAILS = {
     "cause": ({"cause": errno.ELOOP}, f", errno {int(errno.ELOOP)}"),
     "all": (
         {"name": b"byuser/7", "line": 10, "flags": w.FLAG_V4_HALF, "cause": 2},
-        ", /etc/pybind/byuser/7 line 10 (the 0.0.0.0 half of ::), errno 2",
+        ", /etc/pybind/byuser/7 line 10 (the 0.0.0.0 half of ::)" + told(errno.ENOENT),
     ),
 }
 
@@ -78,6 +86,20 @@ def test_details(what, host, family):
     with other_helper(answering(reply(w.REASON_RULES_BROKEN, errno.EACCES, **fields))):
         text = w.REASON_TEXTS[w.REASON_RULES_BROKEN] + expected
         assert bind(host) == (errno.EACCES, line(text, family))
+
+
+def test_busy():
+    """A port that is in use, and what shows by whom."""
+    with other_helper(answering(reply(w.REASON_KERNEL, errno.EADDRINUSE, errno.EADDRINUSE))):
+        assert bind() == (errno.EADDRINUSE, line(w.WORD_TEXTS[w.WORD_BUSY] + "80"))
+
+
+@pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM])
+def test_other_errors_of_the_kernel(error):
+    """Number and text, as the supervisor has them."""
+    with other_helper(answering(reply(w.REASON_KERNEL, error, error))):
+        text = w.REASON_TEXTS[w.REASON_KERNEL] + told(error)
+        assert bind() == (error, line(text))
 
 
 @pytest.mark.parametrize(
@@ -116,11 +138,12 @@ def test_message_that_is_no_answer(what):
 
 
 def test_helper_that_cannot_start():
-    """The line names the helper's path and the error of its execve(2)."""
-    for content, mode, error in ((None, 0, 2), (b"#!/bin/true\n", 0o644, 13)):
-        with other_helper(content, mode):
-            text = f"cannot start {support.HELPER}, errno {error}"
-            assert bind() == (errno.EACCES, line(text))
+    """The line names the helper's path and the error of its execve(2), or where it may be."""
+    with other_helper(b"#!/bin/true\n", 0o644):
+        text = f"cannot start {support.HELPER}{told(errno.EACCES)}"
+        assert bind() == (errno.EACCES, line(text))
+    with other_helper(None, 0):
+        assert bind() == (errno.EACCES, line(w.WORD_TEXTS[w.WORD_NO_HELPER]))
 
 
 @pytest.mark.parametrize("number", [0, 1, 3, 4, 100])
@@ -167,7 +190,7 @@ def test_helper_that_dies_unheard(denied, what):
     with other_helper(script(*binds)):
         found, written = bind(host, PORT, preload=denied)
     assert (found, re.sub(" .IPv[46].", "", written)) == (
-        expected, f"pybind: bind of port {PORT}: {DIED}\n"
+        expected, f"pybind: bind of port {PORT}/tcp: {DIED}\n"
     )  # fmt: skip
 
 

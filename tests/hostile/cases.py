@@ -23,7 +23,7 @@ GROUPS = {
     "Messages and descriptors": range(31, 49),
     "Address policy and rule files": (49, 52, 53, 54, 55, 56),
     "Library and supervisor": (50, 51, 57, 58, 59, 60, 61, 62),
-    "Found by review": (63,),
+    "Found by review": range(63, 68),
 }
 CASES: Dict[int, Case] = {
     1: Case("A process of the same user looks into the helper: ptrace, memory, /proc, pidfd_getfd",
@@ -117,6 +117,16 @@ CASES: Dict[int, Case] = {
              "Supervised, what may be in a Landlock domain is left to the kernel."),
     63: Case("A program forks while its thread binds; another user wants the processor; the child "
              "binds a busy port", "EADDRINUSE at once"),
+    64: Case("/dev without a null, where the C library of a program with capabilities looks for it",
+             "bound; the helper opens nothing before it has dropped its rights"),
+    65: Case("A seccomp filter that kills for prctl, clone or execve, the program's own or root's",
+             "EACCES, never SIGSYS",
+             "A filter that kills for clone(2) and comes without no_new_privs, or by a raw system "
+             "call, cannot be known before: documented."),
+    66: Case("A program executes another, closes descriptors or forks while its thread binds",
+             "no child and no signal is left; copies are gone after two system calls"),
+    67: Case("A start script sets an LD_PRELOAD of its own before it executes the server",
+             "served; what was taken out on purpose stays out"),
 }  # fmt: skip
 
 RELIABILITY: Dict[int, Case] = {

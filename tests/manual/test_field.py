@@ -60,7 +60,7 @@ def test_strace(grant80, program):
             "pybind --mode supervise ... -- strace -f PROGRAM", "as root: strace -u USER -f")  # fmt: skip
     assert last(support.pybind("-p", "80", "--", *strace, *program)) == DENIED
     said = support.pybind("-v", "-p", "80", "--", *strace, *program).stderr
-    assert "bind of port 80 (IPv4): granted, but the helper has no CAP_NET_BIND_SERVICE" in said
+    assert "bind of port 80/tcp (IPv4): granted, but the helper has no CAP_NET_BIND_SERVICE" in said
 
     done = support.pybind("--mode", "supervise", "-p", "80", "--", *strace, *program)
     assert last(done) == "bound", done

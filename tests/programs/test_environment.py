@@ -5,10 +5,15 @@ The variables are set by hand: the command writes only what is well-formed.
 """
 
 import pathlib
+import re
+import socket
 
 import pytest
 import support
 from launching import build_library
+
+from pybind import _wire, plan
+from pybind.model import Address
 
 pytestmark = pytest.mark.usefixtures("grant80")
 
@@ -104,6 +109,14 @@ NOT_SERVED = {
 }  # fmt: skip
 
 
+NOT_LISTED = {
+    "port": _wire.WORD_PORT,
+    "protocol": _wire.WORD_PROTOCOL,
+    "address": _wire.WORD_ADDRESS,
+}
+WELL_FORMED = re.compile(r"[0-9a-f]{4}[tub](\*|4[0-9a-f]{8}|6[0-9a-f]{32})")
+
+
 def _cases(table):
     return [(host, ports) for host, lists in table.items() for ports in lists]
 
@@ -118,7 +131,19 @@ def test_ports_that_list_it(host, ports):
 def test_ports_that_do_not(host, ports):
     """Another port, protocol, address or family, and whatever is malformed, serves nothing."""
     done = bind(host, f"PYBIND_PORTS={ports}", "PYBIND_VERBOSE=1")
-    assert (done.stdout, done.stderr) == (REFUSED, "")
+    words = {_wire.WORD_TEXTS[word] + "80/tcp" for word in NOT_LISTED.values()}
+    if all(
+        map(WELL_FORMED.fullmatch, re.split("[,|]", ports))
+    ):  # then in the words of the supervised mode
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        address = Address(family, socket.inet_pton(family, host), 0, 80, udp=False)
+        excluded = plan.limits_exclude(ports.encode(), address)
+        words = {_wire.WORD_TEXTS[NOT_LISTED[excluded]] + "80/tcp"}
+    head, _, text = done.stderr.partition("): ")
+    assert (done.stdout, head) == (
+        REFUSED, f"pybind: bind of port 80/tcp (IPv{6 if ':' in host else 4}"
+    )  # fmt: skip
+    assert text.rstrip("\n") in words
 
 
 def test_too_many_ports():

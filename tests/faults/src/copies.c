@@ -8,16 +8,16 @@
  * same, and the copy is there for so long that the bind gives up. forked: a
  * child, which has the thread's counts but not the thread, binds a busy port.
  *
- * With PYBIND_VERBOSE=1 the process of a bind closes what is below descriptor 2,
- * between it and its socket, and above. Held up at the third it still holds a
- * high copy of the listening socket. The main thread's socket is descriptor 0,
- * so its own bind takes two, as the helper does.
+ * The process of a bind closes what is above its socket, then what is below. Held
+ * up at the second it still holds a copy of the listening socket. The main
+ * thread's socket is descriptor 0, so that its own bind has only the first.
  */
 #include "../../programs/src/common.h"
 
 #include <fcntl.h>
 #include <sys/syscall.h>
 
+enum { FIRST = 3, HIGH = 100 };
 static _Atomic pid_t binder_id;
 
 static void *binder(void *unused)
@@ -28,24 +28,28 @@ static void *binder(void *unused)
     return NULL;
 }
 
-/* A thread that waits in vfork(2) sleeps where nothing interrupts it. */
-static void wait_for_vfork(void)
+/* Until the process of the thread's bind has left our descriptor table, with copies:
+ * of what is above its socket it has none. */
+static void wait_for_copies(void)
 {
-    char path[64], text[256];
-    const char *state = "";
+    char path[64], text[32];
+    int fd;
 
     while (!binder_id)
         ;
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)binder_id);
-    while (strncmp(state, ") D", 3) != 0) {
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (ssize_t got = 0; got <= 0;) {
+        snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)binder_id);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
         REQUIRE(fd >= 0);
-        ssize_t got = read(fd, text, sizeof text - 1);
-        REQUIRE(got > 0);
-        text[got] = '\0';
-        state = strrchr(text, ')');
-        REQUIRE(state && close(fd) == 0);
+        got = read(fd, text, sizeof text - 1);
+        text[got > 0 ? got : 0] = '\0';
+        REQUIRE(close(fd) == 0);
     }
+    do {
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", atoi(text), HIGH);
+    } while (access(path, F_OK) == 0);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", atoi(text), FIRST);
+    REQUIRE(access(path, F_OK) == 0);
 }
 
 static int try_bind(int fd, const struct sockaddr_in *wanted)
@@ -66,14 +70,14 @@ int main(int argc, char **argv)
     REQUIRE(argc == 3);
     int is_fork = strcmp(argv[1], "forked") == 0, is_held = strcmp(argv[1], "held") == 0;
     struct sockaddr_in wanted = loopback(2, atoi(argv[2]));
-    int first = listening(&wanted), high = fcntl(first, F_DUPFD_CLOEXEC, 100), second;
+    int first = listening(&wanted), second;
     pthread_t thread;
 
-    REQUIRE(first == 3 && high >= 100);
+    REQUIRE(first == FIRST && dup2(2, HIGH) == HIGH);
     close(0);
     second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     REQUIRE(second == 0 && pthread_create(&thread, NULL, binder, NULL) == 0);
-    wait_for_vfork();
+    wait_for_copies();
     if (is_fork) {
         int status;
         pid_t child = fork();
@@ -82,7 +86,7 @@ int main(int argc, char **argv)
         REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
         REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == EADDRINUSE);
     } else {
-        REQUIRE(close(first) == 0 && close(high) == 0);
+        REQUIRE(close(first) == 0);
         REQUIRE(try_bind(second, &wanted) == (is_held ? EADDRINUSE : 0));
     }
     REQUIRE(pthread_join(thread, NULL) == 0);

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""With -v no refused bind is silent, in either mode: the line, and what it says to type."""
+
+import errno
+import os
+import platform
+import shlex
+import socket
+import struct
+import subprocess
+
+import pytest
+import support
+from support import PYBIND, UID
+
+from pybind import _wire
+
+# prepare: what the program does to itself before it binds port 80 (or what argv says).
+PROGRAM = """
+import ctypes, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+kind, port, prepare = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+sock = socket.socket(type=socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+exec(prepare)
+try:
+    sock.bind(("127.80.3.1", port))
+    print("bound")
+except OSError as error:
+    print(error.errno)
+"""
+NO_NEW_PRIVS = "assert libc.prctl(38, 1, 0, 0, 0) == 0"
+BY_SYSTEM_CALL = "assert libc.syscall({prctl}, 38, 1, 0, 0, 0) == 0"
+IN_A_THREAD = """
+import threading
+thread = threading.Thread(target=lambda: libc.prctl(38, 1, 0, 0, 0))
+thread.start()
+thread.join()
+"""
+CHROOT = """
+os.mkdir("/tmp/told") if not os.path.isdir("/tmp/told") else None
+assert libc.unshare(0x10000000) == 0, ctypes.get_errno()
+os.chroot("/tmp/told")
+"""
+USER_NAMESPACE = "assert libc.unshare(0x10000000) == 0, ctypes.get_errno()"
+CALLS = {
+    "x86_64": {"prctl": 157, "clone": 56, "execve": 59, "bind": 49},
+    "aarch64": {"prctl": 167, "clone": 220, "execve": 221, "bind": 200},
+    "riscv64": {"prctl": 167, "clone": 220, "execve": 221, "bind": 200},
+}[platform.machine()]
+KILL, TRAP, EPERM = 0x80000000, 0x00030000, 0x00050000 | errno.EPERM
+
+
+def seccomp(call, action, first="", flags=0):
+    """Return code that installs a filter: this call gets this action, all else is allowed.
+
+    flags: of clone(2), those with all of them set only.
+    """
+    number = CALLS[call]
+    rows = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, action), (0x06, 0, 0, 0x7FFF0000)]
+    text = b"".join(struct.pack("=HBBI", *row) for row in rows)
+    return f"""
+{first or NO_NEW_PRIVS}
+rows = ctypes.create_string_buffer({text!r})
+filter = struct.pack("@HP", {len(rows)}, ctypes.addressof(rows))
+seccomp = {{"x86_64": 317}}.get(os.uname().machine, 277)
+assert libc.syscall(seccomp, 1, 0, filter) == 0, ctypes.get_errno()
+"""
+
+
+def bind(*options, kind="tcp", port=80, prepare="", mode="preload"):
+    """Run the program under pybind -v; returns (what it printed, what it was told)."""
+    program = ["/usr/bin/python3", "-c", PROGRAM, kind, port, prepare]
+    done = support.run([PYBIND, "--mode", mode, "-v", *options, "--", *program])
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if ": bind of port" in line]
+    return done.stdout.strip(), lines
+
+
+def line(word, kind="tcp", port=80, more=""):
+    """Return the line with a text of protocol.h."""
+    return [f"pybind: bind of port {port}/{kind} (IPv4): {_wire.WORD_TEXTS[word]}{more}"]
+
+
+MODES = pytest.mark.parametrize("mode", ["preload", "supervise"])
+REFUSED = str(int(errno.EACCES))
+UNLISTED = {
+    "port": (("--port", "80"), "tcp", 81, _wire.WORD_PORT),
+    "protocol": (("--port", "80/tcp"), "udp", 80, _wire.WORD_PROTOCOL),
+    "address": (("--port", "127.80.3.9:80"), "tcp", 80, _wire.WORD_ADDRESS),
+}
+
+
+@MODES
+@pytest.mark.parametrize("what", UNLISTED)
+def test_unlisted(mode, what):
+    """Granted, and not among what --port names: said, and the option to add serves it."""
+    support.rules(f"byuser/{UID}", "any,80-81")
+    options, kind, port, word = UNLISTED[what]
+    told = bind(*options, kind=kind, port=port, mode=mode)
+    assert told == (REFUSED, line(word, kind, port, f"{port}/{kind}"))
+    repair = told[1][0].rpartition("add: ")[2].split()
+    assert repair == ["--port", f"{port}/{kind}"]
+    assert bind(*options, *repair, kind=kind, port=port, mode=mode)[0] == "bound"
+
+
+@MODES
+def test_no_grant(mode):
+    """No file grants it: the command is there, and after it the port is served."""
+    told = bind(mode=mode)
+    assert told == (REFUSED, line(_wire.WORD_NO_GRANT, more=f"{UID} 80/tcp"))
+    type_as_root(told)
+    assert bind(mode=mode)[0] == "bound"
+
+
+@MODES
+def test_busy(mode, grant80):
+    """The port is in use: the command shows by whom."""
+    with socket.socket() as holder:
+        holder.bind(("127.80.3.1", 80))
+        holder.listen()
+        told = bind(mode=mode)
+        assert told == (str(int(errno.EADDRINUSE)), line(_wire.WORD_BUSY, more="80"))
+        assert f"pid={os.getpid()}," in type_as_root(told)
+
+
+def type_as_root(told):
+    """Type the command that the line ends with; returns what it prints."""
+    command = shlex.split(told[1][0].rpartition(": sudo ")[2])
+    if command[0] == "ss":  # sport = :80, as a shell gives it
+        assert command[-3:-1] == ["sport", "="]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=support.PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+OF_THE_PROGRAM = {
+    "no_new_privs": (NO_NEW_PRIVS, _wire.WORD_NO_NEW_PRIVS),
+    "no_new_privs, by the system call": (
+        BY_SYSTEM_CALL.format(**CALLS), _wire.WORD_NO_NEW_PRIVS,
+    ),
+    "filter that fails clone": (seccomp("clone", EPERM), _wire.WORD_NO_NEW_PRIVS),
+    "filter that kills for clone": (seccomp("clone", KILL), _wire.WORD_NO_NEW_PRIVS),
+    "filter that kills for prctl": (seccomp("prctl", KILL), _wire.WORD_NO_NEW_PRIVS),
+    "filter that kills for execve": (seccomp("execve", KILL), _wire.WORD_NO_NEW_PRIVS),
+    "user namespace": (USER_NAMESPACE, _wire.WORD_USER_NAMESPACE),
+    "root directory": (CHROOT, _wire.WORD_NO_HELPER),
+}  # fmt: skip
+
+
+@pytest.mark.hostile(65)
+@pytest.mark.parametrize("what", OF_THE_PROGRAM)
+def test_what_the_program_did_to_itself(what, grant80):
+    """The reason is said, and --mode supervise, which the line ends with, serves it."""
+    prepare, word = OF_THE_PROGRAM[what]
+    told = bind(prepare=prepare)
+    assert told == (REFUSED, line(word))
+    repair = told[1][0].rpartition("pybind ")[2].split()
+    assert repair == ["--mode", "supervise"]
+    assert bind(prepare=prepare, mode=repair[1])[0] == "bound"
+
+
+def test_other_threads_are_served(grant80):
+    """no_new_privs belongs to a thread: the others are served as before."""
+    assert bind(prepare=IN_A_THREAD)[0] == "bound"

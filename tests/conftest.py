@@ -12,11 +12,17 @@ pytest_plugins = ["bound", "skips"]
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+collect_ignore = ["systems"]  # for virtual machines: make test-systems
+
 if "PYBIND_SANDBOX" in os.environ:
     import support
 
-    # A connection of one test in TIME_WAIT would keep the port from the next.
-    pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
+
+def pytest_sessionstart(session):
+    """Let no connection of one test in TIME_WAIT keep its port from the next."""
+    if "PYBIND_SANDBOX" in os.environ and not session.config.option.collectonly:
+        pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
+
 
 # Started with nohup(1) or with & by a script, the programs under test would ignore these
 # too. A handler that does nothing leaves it so for pytest and ends at execve(2).

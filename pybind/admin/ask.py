@@ -20,16 +20,20 @@ from . import child
 _PATIENCE_S = 30  # beside a tenth of a second for each address: a helper takes 1 ms
 
 
-def ask(identity: Identity, addresses: Sequence[Address]) -> list[Reply]:
+def ask(
+    identity: Identity, addresses: Sequence[Address], *, root: str | None = None
+) -> list[Reply]:
     """Return the helper's answer to each address, for a process of this identity.
 
     Nothing is bound. The caller is asked about directly, with the groups that
-    the calling process has. Raises NeedsRoot, Failed, HelperUnusable.
+    the calling process has. root: a folder with permission files and a helper
+    of its own, which are asked in place of the host's. Raises NeedsRoot, Failed, HelperUnusable.
     """
     for number in (identity.uid, identity.gid, *identity.groups):
         if not 0 <= number <= ID_MAX:
             raise AdminError(f"{number} is no uid or gid: they are 0 to {ID_MAX}")
-    if identity.uid == os.getuid() and (identity.uid != 0 or _are_ours(identity)):
+    is_caller = identity.uid == os.getuid() and (identity.uid != 0 or _are_ours(identity))
+    if is_caller and root is None:
         return [helper.check(address) for address in addresses]
     if os.geteuid() != 0:
         raise NeedsRoot(
@@ -40,6 +44,7 @@ def ask(identity: Identity, addresses: Sequence[Address]) -> list[Reply]:
     replies = child.answer_as(
         identity,
         lambda: [helper.check(address) for address in addresses],
+        root=root,
         patience_s=_PATIENCE_S + len(addresses) / 10,
     )
     return [_reply(fields) for fields in replies]

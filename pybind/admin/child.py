@@ -10,9 +10,8 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
-from .. import diagnose
 from ..errors import HelperUnusable, PybindError
 from ..permissions.errors import Failed
 from ..permissions.who import Identity
@@ -23,17 +22,19 @@ def answer_as(
     work: Callable[[], object],
     *,
     folder: str = "/",
+    root: str | None = None,
     patience_s: float = 30,
 ) -> Any:
     """Return what work() returns, by way of JSON, in a process of this identity.
 
     folder: its working directory, entered before the rights are given away.
+    root: its root directory from then on (chroot(2)).
     Raises Failed; HelperUnusable where work() raises it.
     """
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(writing, identity, work, folder)
+        _child(writing, identity, work, folder, root)
     os.close(writing)
     try:
         data = _read(reading, patience_s)
@@ -84,13 +85,18 @@ def _child(
     identity: Identity,
     work: Callable[[], object],
     folder: str,
+    root: str | None,
 ) -> NoReturn:
     """Become the user, work, write the answer and end: never returns into the parent's code."""
     try:
         answer: dict[str, object]
         try:
-            os.chdir(folder)
-            _become(identity)
+            with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+                os.chdir(folder)
+                if root is not None:  # where there is no /proc
+                    os.chroot(root)
+                    os.chdir("/")
+                _become(identity, status)
             answer = {"result": work()}
         except HelperUnusable as error:
             answer = {"unusable": error.lines}
@@ -105,11 +111,12 @@ def _child(
         os._exit(0)
 
 
-def _become(identity: Identity) -> None:
+def _become(identity: Identity, status: TextIO) -> None:
     uid, gid = identity.uid, identity.gid
     os.setgroups(identity.groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     # Dropping the uid drops every capability, unless securebits(7) say otherwise.
-    if uid != 0 and int(diagnose.own_status()["CapPrm"], 16):
+    held = next(line.split()[1] for line in status if line.startswith("CapPrm:"))
+    if uid != 0 and int(held, 16):
         raise HelperUnusable(f"uid {uid} would keep root's capabilities here (see: capsh --print)")

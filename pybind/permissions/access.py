@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .who import EVERYONE, GROUP, USER, Who, everyone, group_of, identity_for, user_of
@@ -18,7 +19,7 @@ from .who import EVERYONE, GROUP, USER, Who, everyone, group_of, identity_for, u
 # linux/posix_acl_xattr.h: a little-endian version, then entries sorted by tag and id.
 _VERSION, _ENTRY, NO_ID = struct.pack("<I", 2), struct.Struct("<HHI"), 0xFFFFFFFF
 USER_OBJ, NAMED_USER, GROUP_OBJ, NAMED_GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32  # tags
-R, X = 4, 1  # permission bits
+R, W, X = 4, 2, 1  # permission bits
 NAMED = {NAMED_USER: "user", NAMED_GROUP: "group"}
 ACL_NAME = "system.posix_acl_access"
 
@@ -48,23 +49,41 @@ class Access(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it for people: 0750 root's group 33, user:1000:--x."""
-        words = [f"mode {self.mode:04o} owner {self.uid} group {self.gid}"]
+        """Return it with numbers: mode 0750 owner 0 group 33 user:1000:--x."""
+        return self._text(lambda _: "")
+
+    @property
+    def described(self) -> str:
+        """Return it for people: mode 0750 owner 0 group 33 (www-data) user:1000 (alice):--x."""
+        return self._text(
+            lambda who: "" if who.ident == 0 or who.name == str(who.ident) else f" ({who.name})"
+        )
+
+    def _text(self, name: Callable[[Who], str]) -> str:
+        owner, group = name(user_of(self.uid)), name(group_of(self.gid))
+        words = [f"mode {self.mode:04o} owner {self.uid}{owner} group {self.gid}{group}"]
         for tag, ident, perm in self.entries:
             if tag in NAMED:
                 bits = "".join(c if perm & b else "-" for c, b in (("r", 4), ("w", 2), ("x", 1)))
-                words.append(f"{NAMED[tag]}:{ident}:{bits}")
+                who = user_of(ident) if tag == NAMED_USER else group_of(ident)
+                words.append(f"{NAMED[tag]}:{ident}{name(who)}:{bits}")
         return " ".join(words)
 
     def _found(self) -> dict[tuple[int, int], int]:
         return {(tag, ident): perm for tag, ident, perm in self.entries}
 
     def effective(self) -> dict[tuple[int, int], int]:
-        """Return (tag, id) -> permissions, the mask applied."""
+        """Return (tag, id) -> permissions, the mask applied.
+
+        An entry for the file's own group is part of what the group has: acl(5)
+        grants a group what any of its entries has.
+        """
         found = self._found()
         mask = found.get((MASK, NO_ID), 7)
         masked = (NAMED_USER, GROUP_OBJ, NAMED_GROUP)
-        return {key: perm & mask if key[0] in masked else perm for key, perm in found.items()}
+        found = {key: perm & mask if key[0] in masked else perm for key, perm in found.items()}
+        found[GROUP_OBJ, NO_ID] |= found.pop((NAMED_GROUP, self.gid), 0)
+        return found
 
 
 def from_mode(mode: int, uid: int = 0, gid: int = 0) -> Access:
@@ -95,13 +114,13 @@ def read_access(path: str | int) -> Access | None:
 
 
 def write_access(path: str, old: Access, new: Access) -> None:
-    """Change a flag file's mode, list or group. Raises OSError.
+    """Change a flag file's mode, list, owner or group. Raises OSError.
 
-    One system call, or two where the group changes and entries too: between
-    them the file lets in nobody whom neither old nor new lets in.
+    One system call, or two where the owner or group changes and entries too:
+    between them the file lets in nobody whom neither old nor new lets in.
     """
-    if old.gid != new.gid:
-        os.chown(path, -1, new.gid, follow_symlinks=False)
+    if (old.uid, old.gid) != (new.uid, new.gid):
+        os.chown(path, new.uid, new.gid, follow_symlinks=False)
     if old.entries != new.entries:
         if old.extended or new.extended:
             os.setxattr(path, ACL_NAME, _list_of(new), follow_symlinks=False)
@@ -209,16 +228,29 @@ def owned_by(access: Access, who: Who) -> bool:
     return who.kind == USER and who.ident == access.uid
 
 
+def named(access: Access) -> list[Who]:
+    """Return all whom the file speaks of: everyone, its owner, its group and its entries."""
+    users = [access.uid, *(ident for tag, ident, _ in access.entries if tag == NAMED_USER)]
+    groups = [access.gid, *(ident for tag, ident, _ in access.entries if tag == NAMED_GROUP)]
+    return list(dict.fromkeys([everyone(), *map(user_of, users), *map(group_of, groups)]))
+
+
 def holders(access: Access) -> list[Who]:
     """Return all but root for whom holds() is true."""
+    return [who for who in named(access) if holds(access, who)]
+
+
+def as_roots(access: Access) -> Access:
+    """Return the same permissions for a file that is root's: its owner becomes an entry.
+
+    The new owner may do what is useless without root's other rights.
+    """
     found = access.effective()
-    whos = [everyone()] if found[OTHER, NO_ID] & X else []
-    users = [access.uid, *(ident for tag, ident in found if tag == NAMED_USER)]
-    groups = [access.gid, *(ident for tag, ident in found if tag == NAMED_GROUP)]
-    for who in (*map(user_of, users), *map(group_of, groups)):
-        if holds(access, who) and who not in whos:
-            whos.append(who)
-    return whos
+    if access.uid != 0:
+        found[NAMED_USER, access.uid] = found[USER_OBJ, NO_ID]
+    found = {key: perm & ~W for key, perm in found.items() if key[0] != MASK}
+    found[USER_OBJ, NO_ID] = 7 if any(perm & X for perm in found.values()) else 6
+    return with_permissions(access._replace(uid=0), found)
 
 
 def with_grant(access: Access, who: Who) -> Access:

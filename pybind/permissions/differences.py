@@ -7,19 +7,25 @@ import difflib
 from collections.abc import Iterator
 
 from .access import Access
+from .names import Owner, parse_name
+from .who import group_of, user_of
 from .writing import Change
 
 
 def summary(change: Change) -> list[str]:
     """Return what a change did: the file, and each line that came (+) or went (-)."""
     if isinstance(change.new, Access) and change.old is None:
-        return [f"made {change.path} ({change.new.text})"]
+        return [f"made {change.path} ({change.new.described})"]
     if isinstance(change.old, Access) and change.new is None:
         return [f"removed {change.path}"]
     verb = "made" if change.old is None else "removed" if change.new is None else "changed"
-    lines = difflib.unified_diff(_lines(change.old), _lines(change.new), n=0, lineterm="")
+    old, new = (
+        [each.described] if isinstance(each, Access) else _lines(each)
+        for each in (change.old, change.new)
+    )
+    lines = difflib.unified_diff(old, new, n=0, lineterm="")
     shown = [f"  {line[0]} {line[1:]}" for line in list(lines)[2:] if line[0] in "+-"]
-    return [f"{verb} {change.path}", *shown]
+    return [f"{verb} {_named(change)}", *shown]
 
 
 def unified(changes: list[Change]) -> Iterator[str]:
@@ -46,3 +52,12 @@ def _lines(content: bytes | Access | None) -> list[str]:
     if isinstance(content, Access):
         return [content.text]
     return content.decode("utf-8", "backslashreplace").splitlines()
+
+
+def _named(change: Change) -> str:
+    """Return the path, and of a rule file the account whose number it has."""
+    owner = parse_name(*change.name.split("/", 1))
+    if not isinstance(owner, Owner):
+        return change.path
+    who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
+    return change.path if who.name == str(owner.ident) else f"{change.path} ({who.text})"

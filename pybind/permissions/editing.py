@@ -7,7 +7,7 @@ Everything that cannot be expressed is refused here, before anything is written.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from ..paths import CONFIG_DIR
 from .access import Access, allows, from_mode, holders, holds, owned_by, with_grant, without_grant
@@ -166,38 +166,45 @@ def rule_grants(state: State, name: str, flags: FlagIndex) -> list[Rule]:
     return [part for rule in state.rules(name) for part in flags.left(rule)]
 
 
-def prune(state: State, wanted: Callable[[Who], list[Rule]]) -> None:
-    """Take away all that is granted and not wanted: flag files first, they override the rest.
+def prune(state: State, wanted: Mapping[Who, list[Rule]]) -> None:
+    """Take away all that is granted, or would be if another file went, and is not wanted.
 
-    What a flag file grants goes as a whole: a grant of the wanted part comes after.
+    Flag files first, they override the rest. What a flag file grants goes as a
+    whole: a grant of the wanted part comes after, and a file that grants
+    nobody any more goes where it would refuse that.
     """
     for flag in [placed.flag for placed in state.flags(1, 65535)]:
         port = flag.rule.port_min
         placed = next(at for at in state.flags(port, port) if at.flag == flag)
         access: Access | None = placed.access
-        for who in holders(placed.access) if placed.effective else ():
-            if access is not None and not covered(placed.effective, wanted(who)):
-                if owned_by(placed.access, who):
+        for who in holders(placed.access):
+            decides = placed.effective or [flag.rule]
+            if access is not None and not covered(decides, wanted.get(who, [])):
+                if not owned_by(placed.access, who):
+                    access = without_grant(access, who)
+                elif placed.effective:
                     raise _owned(who, flag)
-                access = without_grant(access, who)
+        if access is not None and access != placed.access and not holders(access):
+            everybodys = (rule for rules in wanted.values() for rule in rules)
+            if any(
+                meets([flag.rule], rule) and subtract_all([flag.rule], [rule])
+                for rule in everybodys
+            ):
+                access = None
         if access != placed.access:
             state.set_access(flag, access)
-    flags = overriding(state)
     for owner in state.owners():
         who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
-        keep = wanted(who)
-        state.cut_rules(
-            owner.name, functools.partial(_excess, owner.name, flags, keep, frozenset(keep))
-        )
+        keep = [part for rule in wanted.get(who, []) for part in in_force(rule, "/!" in owner.name)]
+        state.cut_rules(owner.name, functools.partial(_excess, owner.name, keep, frozenset(keep)))
 
 
-def _excess(
-    name: str,
-    flags: FlagIndex,
-    keep: list[Rule],
-    exactly: frozenset[Rule],
-    rule: Rule,
-) -> list[Rule]:
-    """Return what a line grants beyond `keep`. exactly: `keep`, where most are found at once."""
-    parts = [left for part in in_force(rule, "/!" in name) for left in flags.left(part)]
-    return subtract_all([part for part in parts if part not in exactly], keep)
+def _excess(name: str, keep: list[Rule], exactly: frozenset[Rule], rule: Rule) -> list[Rule]:
+    """Return what a line has beyond `keep`. exactly: `keep`, where most are found at once.
+
+    What can never count in a file of this name stays where the rest is wanted.
+    """
+    parts = in_force(rule, "/!" in name)
+    if parts and not subtract_all([part for part in parts if part not in exactly], keep):
+        return []
+    return subtract_all([rule], keep)

@@ -84,6 +84,11 @@ class State:
             self._access[name] = self._old_access[name] = access
         return self._access[name]
 
+    def access(self, flag: Flag) -> Access | None:
+        """Return a flag file's access, None where there is none. Raises Failed for no file."""
+        here = flag in self._flags.get(flag.rule.port_min, [])
+        return self._access_of(flag.name) if here else None
+
     def set_access(self, flag: Flag, access: Access | None) -> None:
         """Change a flag file, make it (with a mode of root's), or remove it (None)."""
         of_port = self._flags.setdefault(flag.rule.port_min, [])
@@ -111,6 +116,13 @@ class State:
         if name not in self._rules:
             self._rules[name] = self._old_rules[name] = read_rules(name)
         return self._rules[name] or b""
+
+    def set_contents(self, name: str, data: bytes) -> None:
+        """Give a rule file other contents. Raises Invalid for what the helper would refuse."""
+        if data != self.contents(name):
+            check_rules(name, data)
+            self._rules[name] = data
+            self._parsed.pop(name, None)
 
     def add_rule(self, name: str, rule: Rule) -> None:
         """Append a line to a rule file."""

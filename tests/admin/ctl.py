@@ -19,7 +19,7 @@ from pybind.permissions import access, writing
 
 PYBINDCTL = support.PREFIX + "/bin/pybindctl"
 CALLS = ("open", "mkdir", "link", "rename", "unlink", "fchown", "fchmod", "fsync", "chmod",
-         "chown", "setxattr")  # fmt: skip
+         "chown", "setxattr", "removexattr")  # fmt: skip
 
 
 def pybindctl(*args, **options):

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """apply and export: one TOML file for all grants of a host."""
 
+import contextlib
+import grp
+import io
+import json
+import pwd
 import subprocess
 
 import pytest
@@ -10,6 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import CONFIG, GID, OTHER_UID, UID, clear_config, flag, rules
 from test_grants_sequences import run
+
+from pybind.admin import cli
+from pybind.admin.commands.apply import _toml as toml
+from pybind.permissions.overlap import subtract_all
+from pybind.permissions.spec import parse_spec
 
 WANTED = """
 [[grant]]
@@ -77,7 +87,7 @@ def test_prune(wanted):
     assert lines(f"byuser/{UID}") == [
         "# mine", "any,80 # web", "# ssh", "any,443/tcp", "192.0.2.0/24,8000-8010"
     ]  # fmt: skip
-    assert lines("byuser/1") == ["any,92", "any,512-1023"]  # without effect, as they were
+    assert lines("byuser/1") == []  # what a flag file overrides would be granted when that goes
     assert lines("byuser/!1") == []
     assert "byport/81" not in snapshot()
     assert snapshot()["byport/92"][2] & 0o111 == 0o100  # kept, it keeps the port from others
@@ -89,8 +99,59 @@ def test_prune_of_overridden_lines():
     """Where everyone's file goes, a line that it overrode must not come to life."""
     rules(f"byuser/{UID}", "any,80")
     flag("byport/80", gid=0, mode=0o755)
-    done("apply", "-", "--prune", input="")
+    done("apply", "-", "--prune", input="grant = []")
     assert snapshot() == {}
+
+
+def test_prune_of_what_is_behind_a_file():
+    """Lines and entries that another file overrides go too: they would come to life without it."""
+    rules(f"byuser/{UID}", "any,80-90 # web", "any,600")
+    rules("byuser/1", "any,600 # never counts here")
+    rules("bygroup/33", "any,80")
+    flag("byport/80", gid=33)
+    flag("byaddr/192.0.2.1:81", gid=33)
+    flag("byaddr/192.0.2.1,81", gid=GID)
+    text = """
+[[grant]]
+user = 65534
+ports = ["82-90", "192.0.2.1:81"]
+[[grant]]
+group = 33
+ports = ["80"]
+"""
+    done("apply", "-", "--prune", input=text)
+    assert lines(f"byuser/{UID}") == ["192.0.2.1,81 # web", "any,82-90"]
+    assert lines("byuser/1") == ["# never counts here"]
+    assert lines("bygroup/33") == ["any,80"]
+    assert same(boxes(done("export")), boxes(text))
+    for name in ("byport/80", "byaddr/192.0.2.1:81"):
+        (CONFIG / name).unlink()
+    assert not [
+        who for who, rest in boxes(done("export")).items() if subtract_all(rest, boxes(text)[who])
+    ]
+
+
+def test_prune_where_an_empty_flag_file_would_refuse():
+    """A flag file that grants nobody any more goes where FILE wants a part of it."""
+    flag("byport/80")
+    text = '[[grant]]\nuser = 65534\nports = ["80/tcp"]\n'
+    done("apply", "-", "--prune", input=text)
+    assert same(boxes(done("export")), boxes(text))
+    assert done("apply", "-", "--prune", "--check", input=text) == "nothing to change\n"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_prune_by_an_empty_file(text):
+    """A file that came empty takes nothing away, unless it says so itself."""
+    rules(f"byuser/{UID}", "any,80")
+    for options in ([], ["--check"]):
+        failed(3, "apply", "-", "--prune", *options, input=text,
+               words=["no [[grant]]", "nothing was changed", "grant = []"])  # fmt: skip
+    assert done("apply", "-", input=text) == "nothing to change\n"
+    done("apply", "-", "--prune", input="grant = []\n")
+    assert snapshot() == {}
+    assert "\ngrant = []\n" in done("export")
+    assert done("apply", "-", "--prune", input=done("export")) == "nothing to change\n"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +226,7 @@ FLAGS = ["byport/80", "byport/80,tcp", "byport/!631", "byaddr/192.0.2.1,53", "by
     ),
 )  # fmt: skip
 def test_apply_of_an_export(files, flags):
-    """Changes nothing, with --prune or without."""
+    """Changes nothing; with --prune what other files override goes, and the export stays."""
     clear_config()
     for name, content in files.items():
         rules(name, *content)
@@ -175,17 +236,96 @@ def test_apply_of_an_export(files, flags):
     text = done("export") if not before else _exported()
     path = support.SCRATCH / "export.toml"
     path.write_text(text)
-    for options in ([], ["--prune"]):
-        assert run("apply", str(path), *options, "--check") == 0, (text, options)
+    assert run("apply", str(path), "--check") == 0, text
     assert snapshot() == before
+    if text.endswith("grant = []\n") or "[[grant]]" in text:
+        run("apply", str(path), "--prune")  # 1 where a file excludes the group of who is asked
+        assert _exported() == text
+        assert run("apply", str(path), "--prune", "--check") == 0, text
+
+
+WANTED_PORTS = ["80", "80/tcp", "85", "631", "192.0.2.1:53", "[::1]:443", "0.0.0.0/0:443", "80-90"]
+
+
+@settings(
+    max_examples=60, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from([f"byuser/{UID}", f"byuser/!{UID}", "byuser/1001", f"bygroup/{GID}", "bygroup/!33"]),
+        st.lists(st.sampled_from(LINES), max_size=4), max_size=4,
+    ),
+    st.dictionaries(
+        st.sampled_from(FLAGS),
+        st.tuples(st.just(0), st.sampled_from([0, 33, GID]),
+                  st.sampled_from([0o755, 0o750, 0o700])), max_size=4,
+    ),
+    st.dictionaries(
+        st.sampled_from([("user", UID), ("user", 1001), ("group", 33)]),
+        st.lists(st.sampled_from(WANTED_PORTS), min_size=1, max_size=3, unique=True), max_size=3,
+    ),
+)  # fmt: skip
+def test_prune_ends_in_the_file(files, flags, wanted):
+    """Whatever was there, after apply --prune the export is what FILE says, or nothing was done."""
+    clear_config()
+    for name, content in files.items():
+        rules(name, *content)
+    for name, (uid, gid, mode) in flags.items():
+        flag(name, uid, gid, mode)
+    text = "".join(
+        f"[[grant]]\n{kind} = {number}\nports = {json.dumps(ports)}\n"
+        for (kind, number), ports in wanted.items()
+    )
+    path = support.SCRATCH / "wanted.toml"
+    path.write_text(text or "grant = []")
+    before = snapshot()
+    status, said = cli_run("apply", str(path), "--prune")
+    if status == 1 and "cannot be granted" in said:  # a flag file that others need decides on more
+        assert snapshot() == before
+        return
+    assert status == 0, said
+    assert same(boxes(_exported()), boxes(text)), (text, _exported())
+    assert run("apply", str(path), "--prune", "--check") == 0
+    for name in [name for name in snapshot() if name.startswith(("byport", "byaddr"))]:
+        (CONFIG / name).unlink()  # what was hidden behind them would show now
+    now = boxes(_exported())
+    assert not [who for who in now if subtract_all(now[who], boxes(text).get(who, []))], now
+
+
+def cli_run(*arguments):
+    """Run pybindctl in this process; returns its status and all that it says."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        return cli.main(list(arguments)), out.getvalue()
+
+
+def boxes(text):
+    """Return who -> what an export or a FILE grants, in one canonical form."""
+    found = {}
+    for entry in toml().loads(text).get("grant", []):
+        key = next((k, entry[k]) for k in ("user", "group", "everyone") if k in entry)
+        key = key[0], number_of(*key)
+        found.setdefault(key, []).extend(parse_spec(str(port)) for port in entry["ports"])
+    return found
+
+
+def number_of(kind, name):
+    if kind == "everyone" or isinstance(name, int):
+        return name
+    return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+
+
+def same(one, other):
+    """Tell whether two of boxes() grant the same."""
+    return all(
+        not subtract_all(a.get(who, []), b.get(who, []))
+        for a, b in ((one, other), (other, one))
+        for who in a
+    )
 
 
 def _exported():
-    import contextlib
-    import io
-
-    from pybind.admin import cli
-
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         assert cli.main(["export"]) == 0

@@ -177,7 +177,7 @@ def test_user_owned_flag():
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([WHO, "631"], "rsh, NFS"), ([WHO, "53/udp"], "UDP"), (["everyone", "80"], "everyone:"),
+    [([WHO, "631"], "rsh, NFS"), ([WHO, "127.0.0.1:53/udp"], "UDP"), (["everyone", "80"], "everyone:"),
      (["everyone", "600/udp"], "rsh, NFS")],
 )  # fmt: skip
 def test_confirmation(arguments, words):
@@ -231,3 +231,20 @@ def test_open_to_all_is_noted():
     """A port that the kernel gives to everybody."""
     assert "lets everybody bind 8080" in done("grant", WHO, "8080")
     assert socket.has_ipv6
+
+
+def test_own_group_with_an_entry():
+    """An entry for the file's own group counts beside its group bits, and is revoked with them."""
+    path = flag("byport/80", gid=2000, mode=0o700)
+    subprocess.run(["setfacl", "-m", "g:2000:x", path], check=True)
+    assert pybindctl("check", "80", "--user", UID).returncode == 1
+    assert "already granted" in done("grant", "@2000", "80")
+    done("revoke", "@2000", "80")
+    assert "was not granted" in done("revoke", "@2000", "80")
+    assert "still" not in done("grant", "@2001", "80")
+    assert (
+        "group:2000"
+        not in subprocess.run(
+            ["getfacl", "-pn", path], capture_output=True, text=True, check=True
+        ).stdout
+    )

@@ -57,7 +57,13 @@ def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool
     """
     if not check:
         need_root()
-    wanted = _read(file)
+    wanted, is_explicit = _read(file)
+    if prune and not wanted and not is_explicit:
+        raise Invalid(
+            f"{file}: has no [[grant]], and --prune would take every grant away; "
+            "nothing was changed",
+            "if that is meant, write in it: grant = []",
+        )
     changes = _planned(wanted, prune)
     if (changes or left_over()) and not check:
         with locked():
@@ -80,14 +86,21 @@ def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool
 def _planned(wanted: list[Wanted], prune: bool) -> list[Change]:
     state = State()
     if prune:
-        rules: dict[tuple[str, int], list[Rule]] = {}
-        for entry in wanted:
-            rules.setdefault(entry.who[:2], []).extend(entry.rules)
-        editing.prune(state, lambda who: rules.get(who[:2], []))
+        rules: dict[Who, list[Rule]] = {}
+        for who, entries in wanted:
+            rules.setdefault(_canonical(who), []).extend(entries)
+        editing.prune(state, rules)
     for who, entries in wanted:
         for rule in entries:
             editing.grant(state, who, rule)
     return state.changes()
+
+
+def _canonical(who: Who) -> Who:
+    """Return the Who of a number: an account may have several names."""
+    if who.kind == EVERYONE:
+        return who
+    return user_of(who.ident) if who.kind == USER else group_of(who.ident)
 
 
 def _report(changes: list[Change], check: bool, diff: bool) -> None:
@@ -116,8 +129,11 @@ def _verified(wanted: list[Wanted]) -> int:
     return status
 
 
-def _read(file: str) -> list[Wanted]:
-    """Return the grants of a TOML file. Raises Invalid, with the entry that is wrong."""
+def _read(file: str) -> tuple[list[Wanted], bool]:
+    """Return the grants of a TOML file, and whether it says anything about grants.
+
+    Raises Invalid, with the entry that is wrong.
+    """
     toml = _toml()
     try:
         if file == "-":
@@ -136,7 +152,8 @@ def _read(file: str) -> list[Wanted]:
     entries = content.get("grant", [])
     if not isinstance(entries, list):
         raise Invalid(f"{file}: grant is not a list of tables: write [[grant]]")
-    return [_entry(file, number, entry) for number, entry in enumerate(entries, 1)]
+    wanted = [_entry(file, number, entry) for number, entry in enumerate(entries, 1)]
+    return wanted, "grant" in content
 
 
 def _entry(file: str, number: int, entry: Any) -> Wanted:
@@ -206,6 +223,8 @@ def export_command(as_json: bool) -> int:
         )
         return 0
     output.say("# pybindctl export; to be read by: pybindctl apply FILE")
+    if not found:
+        output.say("grant = []")
     for who, ports in found.items():
         ((key, value),) = _key(who).items()
         output.say(f"\n[[grant]]\n{key} = {json.dumps(value, ensure_ascii=False)}")
@@ -224,7 +243,7 @@ def _granted(state: State) -> dict[Who, list[str]]:
         for who in holders(placed.access) if placed.effective else ():
             found.setdefault(who, []).extend(placed.effective)
     flags = editing.overriding(state)
-    for owner in state.owners():
+    for owner in sorted(state.owners()):
         name = user_of if owner.folder == "byuser" else group_of
         rules = editing.rule_grants(state, owner.name, flags)
         if rules:
@@ -237,7 +256,11 @@ def _granted(state: State) -> dict[Who, list[str]]:
 
 
 def _key(who: Who) -> dict[str, object]:
-    """Return who as the key and value of a [[grant]]; a name of digits would be read as one."""
+    """Return who as the key and value of a [[grant]].
+
+    By number where the name is one, or is no text that TOML could carry.
+    """
     if who.kind == EVERYONE:
         return {"everyone": True}
-    return {who.kind: who.ident if who.name.isdecimal() else who.name}
+    is_text = who.name.isprintable() and not who.name.isdecimal()
+    return {who.kind: who.name if is_text else who.ident}

@@ -134,9 +134,7 @@ def _warnings(who: Who, rules: Sequence[Rule]) -> list[str]:
         lines.append(
             "ports 512 to 1023: rsh, NFS and their like take a source port there as a proof of root"
         )
-    if any(
-        rule.protocol == "udp" or (rule.protocol is None and rule.family != ANY) for rule in rules
-    ):
+    if any(rule.protocol != "tcp" and rule.family != ANY for rule in rules):
         lines.append(
             "UDP: a granted address limits where packets are received, not the source of those sent"
         )

@@ -7,38 +7,59 @@ an import adds, and takes a port from nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import click
 
-from ...errors import HelperUnusable
+from ...errors import PybindError
+from ...paths import CONFIG_DIR
 from ...permissions import differences
 from ...permissions.errors import STATUS_NO
-from ...permissions.writing import Change, commit, locked, need_root
+from ...permissions.state import State
+from ...permissions.writing import commit, locked, need_root
 from .. import output
-from ..importers import authbind, lists, proof
-from ..importers.lists import Left, Source
-from ..importers.plan import make_plan, plan_grants
+from ..importers import authbind, lists, rehearsal
+from ..importers.plan import Plan, make_plan
+from ..importers.proof import Difference, Questions
+from ..importers.source import Left, Source
+
+_SHOWN = 8  # users, or ports of one user, in a line or list for people; --json has all
+_SCRIPTS = "/etc/systemd /etc/init.d /etc/default /etc/cron* /usr/local/bin /usr/local/sbin"
 
 
 class _Report(NamedTuple):
-    """What came of an import. problem: why it could not be proved."""
+    """What came of an import. found: what differs. problem: why that could not be found out."""
 
+    source: Source
+    plan: Plan
     applied: bool
-    changes: list[Change]
-    left: list[Left]
-    asked: int = 0
-    found: tuple[proof.Difference, ...] = ()
+    asked: int
+    found: Sequence[Difference] = ()
     problem: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> list[Left]:
+        """Return what is not carried over, or could not be fitted in."""
+        return [*self.source.left, *(lost.note for lost in self.plan.lost)]
+
+    @property
+    def status(self) -> int:
+        """Return the exit status."""
+        unexplained = any(not difference.reason for difference in self.found)
+        nothing = self.source.is_empty and self.source.left
+        unproved = self.applied and self.problem
+        return STATUS_NO if unexplained or nothing or unproved or self.plan.lost else 0
 
 
 @click.group("import")
 def import_command() -> None:
     """Take over the grants of authbind, of a PORT:USER list, or of mac_portacl.
 
-    Without --apply only the plan is shown. Exit status: 0 done, and every old
-    permission has the same answer or a listed reason; 1 not so.
+    Without --apply only the plan is shown, and which answers it would change.
+    Exit status: 0 every answer is as before or has a listed reason; 1 not so.
     """
 
 
@@ -79,61 +100,119 @@ def _run(read: Callable[[], Source], apply: bool, as_json: bool) -> int:
     source = read()
     report = _apply(source) if apply else _plan(source)
     if as_json:
-        _emit(source, report)
+        _emit(report)
     else:
-        _print(source, report)
-    bad = report.problem or any(not difference.why for difference in report.found)
-    failed = len(report.left) > len(source.left)
-    return STATUS_NO if bad or failed else 0
+        _print(report)
+    return report.status
 
 
 def _plan(source: Source) -> _Report:
+    """Plan, and try the plan in a copy, where only root can ask for others."""
     plan = make_plan(source)
-    changes, left = plan_grants(plan.grants)
-    return _Report(False, [*plan.changes, *changes], [*source.left, *left])
+    if os.geteuid() != 0:
+        return _Report(source, plan, False, 0, (), ("only root can try the plan",))
+    questions = Questions(source, plan)
+    report = _Report(source, plan, False, len(questions.cells))
+    try:
+        questions.ask_before()
+        with rehearsal.copy(plan.changes) as root:
+            return report._replace(found=questions.compare(root))
+    except PybindError as error:
+        return report._replace(problem=error.lines)
 
 
 def _apply(source: Source) -> _Report:
+    """Plan and carry it out at once, then ask."""
+    problem: tuple[str, ...] = ()
     with locked():
         plan = make_plan(source)
-        commit(list(plan.changes))
-        more, left = plan_grants(plan.grants)
-        commit(more)
-    changes = [*plan.changes, *more]
-    report = _Report(True, changes, [*source.left, *left])
-    names = {*source.flags, *source.files, *(change.name for change in changes)}
+        questions = Questions(source, plan)
+        try:
+            questions.ask_before()
+        except PybindError as error:
+            problem = error.lines
+        commit(plan.changes)
+    report = _Report(source, plan, True, len(questions.cells), (), problem)
+    if problem:
+        return report
     try:
-        asked, found = proof.prove(source, names)
-    except HelperUnusable as error:
+        questions.renew(State())
+        return report._replace(found=questions.compare(), asked=len(questions.cells))
+    except PybindError as error:
         return report._replace(problem=error.lines)
-    return report._replace(asked=asked, found=tuple(found))
 
 
-def _print(source: Source, report: _Report) -> None:
-    for note in source.changed:
-        output.say(f"{output.paint('changed', output.WARNING)} {_note(note)}")
+def _print(report: _Report) -> None:
+    source, changes = report.source, report.plan.changes
+    for note in (*source.notes, *report.plan.notes):
+        output.say(f"{output.paint('note:', output.WARNING)} {_note(note)}")
     for note in report.left:
-        output.say(f"{output.paint('left', output.WARNING)} {_note(note)}")
-    if not report.changes:
-        output.say(f"nothing to do: all that {source.title} grants is here already")
-    for change in report.changes:
+        output.say(f"{output.paint('left out:', output.WARNING)} {_note(note)}")
+    if source.is_empty and source.left:
+        output.say("nothing could be taken over")
+    elif not changes:
+        what = "it grants nothing" if source.is_empty else "all that it grants is here already"
+        output.say(output.plain(f"nothing to do for {source.title}: {what}"))
+    for change in changes:
         for line in differences.summary(change):
             planned = not report.applied and not line.startswith(" ")
             output.say(output.plain("would be " + line if planned else line))
-    if not report.applied:
-        if report.changes:
-            output.say("nothing was changed; to carry it out, as root: the same with --apply")
-        return
+    for line in _compared(report):
+        output.say(output.plain(line) if "\x1b" not in line else line)
     if report.problem:
-        click.echo("pybindctl: not proved: " + "\n".join(report.problem), err=True)
-        return
+        word = "not proved" if report.applied else "not tried"
+        click.echo(f"pybindctl: {word}: " + "\n".join(report.problem), err=True)
+    if not report.applied and changes:
+        output.say("nothing was changed; to carry it out, type the same with --apply (as root)")
+    elif not report.plan.lost and not source.is_empty:
+        for line in _next_steps(source):
+            output.say(line)
+
+
+def _compared(report: _Report) -> list[str]:
+    """Return the lines about what was asked, and each difference with what would keep it."""
+    if report.problem:
+        return []
+    lines = []
+    kinds: dict[tuple[str, bool], list[Difference]] = {}
     for difference in report.found:
-        word, colour = ("explained", output.WARNING) if difference.why else ("DIFFERS", output.BAD)
-        output.say(f"{output.paint(word, colour)} {difference.text}")
-    output.say(
-        f"proved with the helper: {report.asked - len(report.found)} of {report.asked} answers "
-        "are as before"
-    )
+        kinds.setdefault((difference.reason, difference.granted), []).append(difference)
+    for (reason, granted), found in kinds.items():
+        verdict = "granted" if granted else "refused"
+        verb = f"is {verdict} now" if report.applied else f"would be {verdict}"
+        word, colour = ("differs:", output.WARNING) if reason else ("DIFFERS:", output.BAD)
+        head = reason or "no listed difference explains it"
+        lines.append(f"{output.paint(word, colour)} {output.plain(head)}")
+        for difference in found[:_SHOWN]:
+            by = f" ({difference.by})" if difference.by else ""
+            what = _some(difference.specs)
+            lines.append(f"  {output.plain(difference.who.described)}: {what} {verb}{by}")
+            lines += [f"  to keep it: sudo {line}" for line in difference.commands]
+        if len(found) > _SHOWN:
+            lines.append(f"  and {len(found) - _SHOWN} others (--json shows all)")
+    differing = sum(len(difference.boxes) for difference in report.found)
+    how = "proved with the helper" if report.applied else "tried with the helper"
+    verb = "are" if report.applied else "would be"
+    lines.append(f"{how}: {report.asked - differing} of {report.asked} answers {verb} as before")
+    return lines
+
+
+def _some(specs: Sequence[str]) -> str:
+    more = f" and {len(specs) - _SHOWN} more" if len(specs) > _SHOWN else ""
+    return ", ".join(specs[:_SHOWN]) + more
+
+
+def _next_steps(source: Source) -> list[str]:
+    """Return what is left to do by hand, so that the grants are used."""
+    if source.title == CONFIG_DIR:
+        away = shlex.quote(f"{CONFIG_DIR}/byuid")
+        return [f"next: byuid is done with; to put it away: sudo mv {away} /root/"]
+    if not source.decided and not source.files:
+        return ["next: start it as that user: pybind --port 25 -- PROGRAM"]
+    return [
+        "next: in start scripts write pybind for authbind; it takes --deep and --depth too",
+        f"to find them: grep -rls authbind {_SCRIPTS}",
+    ]
 
 
 def _note(note: Left) -> str:
@@ -141,23 +220,27 @@ def _note(note: Left) -> str:
     return output.plain(f"{note.where}{text}: {note.why}")
 
 
-def _emit(source: Source, report: _Report) -> None:
-    found: list[dict[str, Any]] = [
-        {
-            "user": difference.who.text,
-            "granted": difference.granted,
-            "explanation": difference.why or None,
-            "text": difference.text,
-        }
-        for difference in report.found
-    ]
+def _emit(report: _Report) -> None:
+    source, plan = report.source, report.plan
     output.emit_json(
         source=source.title,
         applied=report.applied,
-        changes=differences.as_json(report.changes),
-        changed=[note._asdict() for note in source.changed],
+        changes=differences.as_json(plan.changes),
+        changed=[note._asdict() for note in (*source.notes, *plan.notes)],
         left=[note._asdict() for note in report.left],
         asked=report.asked,
-        differences=found,
+        differences=[
+            {
+                "user": difference.who.text,
+                "granted": difference.granted,
+                "name": difference.name or None,
+                "explanation": difference.reason or None,
+                "text": f"{_some(difference.specs)} for {difference.who.described}",
+                "ports": difference.specs,
+                "by": difference.by or None,
+                "commands": difference.commands,
+            }
+            for difference in report.found
+        ],
         problem=list(report.problem),
     )

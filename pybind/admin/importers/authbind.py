@@ -15,29 +15,19 @@ import shlex
 import socket
 import stat
 
-from ...model import MAPPED
-from ...permissions import spec
-from ...permissions.access import (
-    MASK,
-    NAMED_USER,
-    NO_ID,
-    USER_OBJ,
-    Access,
-    R,
-    X,
-    from_mode,
-    holders,
-    read_access,
-    with_permissions,
-)
+from ...model import MAPPED, Address
+from ...paths import CONFIG_DIR, FOLDERS
+from ...permissions.access import Access, as_roots, from_mode, named, read_access
 from ...permissions.errors import AdminError, Invalid
 from ...permissions.names import Flag, Owner, Unknown, parse_name, pieces
 from ...permissions.reading import FILE_SIZE_MAX
-from ...permissions.who import NOBODY, user_of
+from ...permissions.rule import Rule
+from ...permissions.who import Identity, user_of
 from . import authbind_answers, authbind_lines
 from .authbind_lines import LIBRARY_PORT_MAX
-from .lists import Left, Old, Question, Source
+from .source import Claim, Left, Old, Source, empty
 
+_FOLDERS = ("byport", "byaddr", "byuid")
 _PORT = re.compile("(!?)(?:.*[,:])?([0-9]+)")
 _HALF = 512  # from here on authbind wants the '!'
 
@@ -47,7 +37,8 @@ def read(folder: str) -> Source:
     reader = _Reader(os.path.abspath(folder))
     if not os.path.isdir(folder):
         raise AdminError(f"{folder}: no such folder", "authbind's is /etc/authbind")
-    for name in ("byport", "byaddr"):
+    reader.list_strays()
+    for name in _FOLDERS[:2]:
         reader.read_flags(name)
     reader.read_rule_files()
     return reader.source
@@ -59,10 +50,24 @@ class _Reader:
     def __init__(self, root: str) -> None:
         self.root = root
         self.meanings: authbind_answers.Meanings = {}
-        self.source = Source(root, {}, {}, [], [], [], [], self._ask)
+        self.source = empty(root, LIBRARY_PORT_MAX, self._ask)
 
-    def _ask(self, questions: list[Question]) -> list[Old]:
-        return authbind_answers.ask(self.root, self.meanings, questions)
+    def _ask(self, identity: Identity, addresses: list[Address]) -> list[Old]:
+        return authbind_answers.ask_as(self.root, self.meanings, identity, addresses)
+
+    def list_strays(self) -> None:
+        """Name what lies beside the three folders; raises AdminError where there are none."""
+        names = sorted(os.listdir(self.root))
+        if not any(os.path.isdir(f"{self.root}/{name}") for name in _FOLDERS):
+            found = f"it has {', '.join(map(repr, names[:5]))}" if names else "it is empty"
+            raise AdminError(
+                f"{self.root}: no byport, byaddr or byuid there: {found}",
+                "authbind's folder is /etc/authbind, and these lie directly in it",
+            )
+        for name in names:
+            ours = self.root == CONFIG_DIR and (name in FOLDERS or name.startswith("."))
+            if name not in _FOLDERS and not ours:
+                self._leave(name, "", "authbind never looks at it")
 
     def _leave(self, name: str, text: str, why: str) -> None:
         self.source.left.append(Left(f"{self.root}/{name}", text, why))
@@ -88,30 +93,32 @@ class _Reader:
             why = _unread_flag(folder, name)
             if why:
                 self._leave(f"{folder}/{name}", "", why)
+                mapped = _mapped_rule(name)
+                if mapped:
+                    self._claim(mapped, f"{path}/{name}")
                 continue
             flag = parse_name(folder, name)
             if isinstance(flag, Flag):
                 self._read_flag(flag)
 
-    def _read_flag(self, flag: Flag) -> None:
-        path = f"{self.root}/{flag.name}"
+    def _claim(self, rule: Rule, path: str) -> Access | None:
+        """Have everybody asked whom a flag file speaks of. None where a link leads nowhere."""
         try:
-            before = _access(path)
+            access = _access(path)
         except FileNotFoundError:
+            return None
+        self.source.decided.append(rule)
+        self.source.claims.extend(Claim(who, rule) for who in named(access))
+        return access
+
+    def _read_flag(self, flag: Flag) -> None:
+        before = self._claim(flag.rule, f"{self.root}/{flag.name}")
+        if before is None:
             self._leave(flag.name, "", "a link to nothing, which authbind takes for no file")
             return
-        access = _as_roots(before)
         if before.uid != 0:
-            text = (
-                f"belongs to {user_of(before.uid).described}, who could open it to others; here "
-                "it is root's, with an entry for that user"
-            )
-            self.source.changed.append(Left(path, "", text))
-        self.source.flags[flag.name] = access
-        owner = [user_of(before.uid)] if before.uid else []
-        for who in dict.fromkeys((*holders(before), *owner, user_of(NOBODY))):
-            samples = [a for a in spec.samples(flag.rule) if not a.udp]  # one file for both
-            self.source.questions.extend(Question(who, address) for address in samples)
+            self.source.owners[flag.name] = user_of(before.uid)
+        self.source.flags[flag.name] = as_roots(before)
 
     def read_rule_files(self) -> None:
         """Read byuid."""
@@ -136,15 +143,16 @@ class _Reader:
             texts.append(carried.text)
             shown = line.raw[:80].decode("utf-8", "backslashreplace")
             if carried.note:
-                notes = self.source.changed if carried.kept else self.source.left
+                notes = self.source.notes if carried.kept else self.source.left
                 notes.append(Left(f"{path} line {line.number}", shown, carried.note))
             for at, meaning in enumerate(line.meanings):
                 lost = meaning.odd or ("" if carried.kept and at == 0 else carried.note)
                 meanings.append((meaning.rule, lost))
-                for piece in pieces(meaning.rule):
-                    if _is_asked(piece.port_min, owner.reserved):
-                        samples = [a for a in spec.samples(piece) if not a.udp]
-                        self.source.questions.extend(Question(who, a) for a in samples)
+                self.source.claims.extend(
+                    Claim(who, piece)
+                    for piece in pieces(meaning.rule)
+                    if _is_asked(piece.port_min, owner.reserved)
+                )
         head = f"# from {path}".encode("ascii", "backslashreplace")[:255]
         if sum(len(text) + 1 for text in (head, *texts)) > FILE_SIZE_MAX:
             texts = [t for t in texts if not t.strip(b" \t").startswith(b"#") and t.strip(b" \t")]
@@ -170,19 +178,22 @@ def _unread_flag(folder: str, name: str) -> str:
     port = int(match[2][:6])
     if port > LIBRARY_PORT_MAX:
         return f"authbind never serves port {port}: its library asks about ports below 1024"
-    if _is_mapped(name):
+    if _mapped_rule(name):
         return "a mapped address is judged as the IPv4 address inside it: see mapped-refused"
     entry = parse_name(folder, name)
     return entry.why if isinstance(entry, Unknown) else ""
 
 
-def _is_mapped(name: str) -> bool:
-    """Tell whether a byaddr file is for an IPv4 address in IPv6 clothes."""
+def _mapped_rule(name: str) -> Rule | None:
+    """Return what a byaddr file for an IPv4 address in IPv6 clothes is about, else None."""
+    where, _, port = name.lstrip("!").rpartition(",")
     try:
-        addr = socket.inet_pton(socket.AF_INET6, name.lstrip("!").rpartition(",")[0])
+        addr = socket.inet_pton(socket.AF_INET6, where)
     except (OSError, ValueError):
-        return False
-    return addr.startswith(MAPPED)
+        return None
+    if not addr.startswith(MAPPED) or not re.fullmatch("[1-9][0-9]{0,4}", port):
+        return None
+    return Rule(int(socket.AF_INET6), addr, addr, int(port), int(port), None)
 
 
 def _access(path: str) -> Access:
@@ -195,17 +206,6 @@ def _access(path: str) -> Access:
     except OSError:
         return from_mode(0o600)  # authbind refuses; a file that nobody may execute does too
     return read_access(real) or from_mode(status.st_mode, status.st_uid, status.st_gid)
-
-
-def _as_roots(access: Access) -> Access:
-    """Return the same permissions for a file that is root's: its owner becomes an entry."""
-    found = access.effective()
-    found.pop((MASK, NO_ID), None)
-    if access.uid != 0:
-        found[NAMED_USER, access.uid] = found[USER_OBJ, NO_ID]
-    found = {key: perm & (R | X) for key, perm in found.items()}
-    found[USER_OBJ, NO_ID] = 7 if any(perm & X for perm in found.values()) else 6
-    return with_permissions(access._replace(uid=0), found)
 
 
 def _contents(path: str) -> bytes:

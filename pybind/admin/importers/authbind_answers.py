@@ -12,41 +12,27 @@ import socket
 
 from ...model import Address
 from ...permissions.rule import Rule, address_name
-from ...permissions.who import Identity, Who, identity_for
+from ...permissions.who import Identity
 from .. import child
-from .lists import Old, Question
+from .source import Old
 
 # The name of a byuid file -> what its lines grant, and why a line is not carried over or "".
 Meanings = dict[str, list[tuple[Rule, str]]]
 _HALF = 512  # from here on authbind wants the '!'
 
 
-def ask(root: str, meanings: Meanings, questions: list[Question]) -> list[Old]:
-    """Return authbind's answers. Raises Failed."""
-    by_who: dict[Who, list[int]] = {}
-    for at, question in enumerate(questions):
-        by_who.setdefault(question.who, []).append(at)
-    answers = [Old(False)] * len(questions)
-    for who, indexes in by_who.items():
-        addresses = [questions[at].address for at in indexes]
-        for at, answer in zip(indexes, ask_as(root, meanings, identity_for(who), addresses)):
-            answers[at] = answer
-    return answers
-
-
 def ask_as(
-    root: str,
-    meanings: Meanings,
-    identity: Identity,
-    addresses: list[Address],
+    root: str, meanings: Meanings, identity: Identity, addresses: list[Address]
 ) -> list[Old]:
-    """Return authbind's answers to a process of this identity."""
+    """Return authbind's answers to a process of this identity. Raises Failed; needs root."""
 
     def work() -> list[Old]:
         return [_answer(identity.uid, meanings, address) for address in addresses]
 
     # In the folder before the rights are given away: authbind's helper does it as root.
-    return [Old(*fields) for fields in child.answer_as(identity, work, folder=root)]
+    patience_s = 30 + len(addresses) / 10
+    fields = child.answer_as(identity, work, folder=root, patience_s=patience_s)
+    return [Old(*each) for each in fields]
 
 
 def _answer(uid: int, meanings: Meanings, address: Address) -> Old:

@@ -1,74 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what others keep their grants in: `25:exim` lines and FreeBSD's mac_portacl.
-
-What a reader returns is a Source: what to grant here, and what cannot be
-carried over, with its reason. authbind's folders
-are authbind.py's.
-"""
+"""Reads lists of grants: `25:exim` lines and FreeBSD's mac_portacl."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import NamedTuple
 
 from ...errors import PybindError
 from ...model import Address
-from ...permissions.access import Access
 from ...permissions.errors import AdminError, Invalid
-from ...permissions.names import pieces
 from ...permissions.rule import ANY, Rule
-from ...permissions.spec import parse_spec, samples
-from ...permissions.who import EVERYONE, Who, group, parse_who, user
+from ...permissions.spec import parse_spec
+from ...permissions.who import EVERYONE, USER, Identity, Who, group, parse_who, user
+from .cells import covers
+from .source import Claim, Grant, Left, Old, Source, empty
 
-
-class Left(NamedTuple):
-    """Something that is not carried over. where: file and line; text: what stands there."""
-
-    where: str
-    text: str
-    why: str
-
-
-class Question(NamedTuple):
-    """Whether this user or group may bind this address."""
-
-    who: Who
-    address: Address
-
-
-class Old(NamedTuple):
-    """The answer there was. why_not: why the permission behind it is not carried over, or ""."""
-
-    granted: bool
-    why_not: str = ""
-
-
-class Grant(NamedTuple):
-    """One old permission, to be granted as pybindctl grant does it."""
-
-    who: Who
-    rule: Rule
-    where: str
-
-
-class Source(NamedTuple):
-    """Grants of another program, as what is to be made here.
-
-    flags: name of a flag file -> who may execute it; files: name of a rule file
-    -> its lines; grants: what is granted beside whole files. left: what is not
-    carried over; changed: lines that are written differently, with a note.
-    questions: what to ask before and after; ask: what the other program answers.
-    """
-
-    title: str
-    flags: dict[str, Access]
-    files: dict[str, list[bytes]]
-    grants: list[Grant]
-    left: list[Left]
-    changed: list[Left]
-    questions: list[Question]
-    ask: Callable[[list[Question]], list[Old]]
+_PORT_MAX = 65535
 
 
 def daemonusr(path: str) -> Source:
@@ -81,7 +27,7 @@ def daemonusr(path: str) -> Source:
             lines = file.read().split("\n")
     except OSError as error:
         raise AdminError(f"{path}: {error.strerror}") from None
-    source = _empty(path)
+    source = _source(path)
     for number, line in enumerate(lines, 1):
         for item in line.partition("#")[0].split(","):
             if item.strip():
@@ -107,6 +53,15 @@ def _add_daemonusr(source: Source, where: str, item: str) -> None:
             f"{where}: 'everyone' is not a user; to open a port: pybindctl grant everyone"
         )
     _add(source, where, who, rule)
+    if name.lstrip("@").isdecimal():
+        source.notes.append(Left(where, item, _named(who)))
+
+
+def _named(who: Who) -> str:
+    kind = "uid" if who.kind == USER else "gid"
+    if who.name == str(who.ident):
+        return f"{kind} {who.ident} has no name on this host"
+    return f"{kind} {who.ident} is {who.text} on this host"
 
 
 _PORTACL = re.compile(r"(uid|gid):([^:]*):(tcp|udp):([^:]*)")
@@ -117,7 +72,7 @@ def portacl(text: str) -> Source:
 
     The name of its sysctl may stand before them. Raises Invalid.
     """
-    source = _empty("mac_portacl rules")
+    source = _source("mac_portacl rules")
     rules = re.sub(r"^\s*security\.mac\.portacl\.rules\s*[=:]\s*", "", text).strip().strip("\"'")
     for number, item in enumerate(filter(None, map(str.strip, rules.split(","))), 1):
         where = f"rule {number}"
@@ -135,20 +90,26 @@ def portacl(text: str) -> Source:
             source.left.append(Left(where, item, "port 0 means any free port, and needs no grant"))
             continue
         _add(source, where, who, Rule(ANY, b"", b"", int(port), int(port), protocol))
-        if who.name == str(who.ident):
-            why = f"{kind} {ident} has no name here; FreeBSD's numbers are not Linux's"
-            source.changed.append(Left(where, item, f"carried over as it is: {why}"))
+        source.notes.append(Left(where, item, f"{_named(who)}; FreeBSD's numbers are not Linux's"))
     return source
 
 
-def _empty(title: str) -> Source:
-    def ask(questions: list[Question]) -> list[Old]:
-        return [Old(True) for _ in questions]
+def _source(title: str) -> Source:
+    """Return an empty Source that answers by the grants that it is given."""
+    grants: list[Grant] = []
 
-    return Source(title, {}, {}, [], [], [], [], ask)
+    def ask(identity: Identity, addresses: list[Address]) -> list[Old]:
+        gids = (identity.gid, *identity.groups)
+        held = [
+            grant.rule
+            for grant in grants
+            if grant.who.ident in ((identity.uid,) if grant.who.kind == USER else gids)
+        ]
+        return [Old(any(covers(rule, address) for rule in held)) for address in addresses]
+
+    return empty(title, _PORT_MAX, ask)._replace(grants=grants)
 
 
 def _add(source: Source, where: str, who: Who, rule: Rule) -> None:
     source.grants.append(Grant(who, rule, where))
-    for piece in pieces(rule):
-        source.questions.extend(Question(who, address) for address in samples(piece))
+    source.claims.append(Claim(who, rule))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Source beside what is here -> the changes: nothing that is here is lost."""
+"""A Source beside what is here -> the changes: nothing that is here is lost.
+
+All of it is planned in one State, so that one commit writes all or nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,87 +10,180 @@ from typing import NamedTuple
 
 from ...paths import CONFIG_DIR
 from ...permissions import editing
-from ...permissions.access import Access, allows, holders, read_access
+from ...permissions.access import Access, allows, as_roots, holders, holds, named
 from ...permissions.errors import Failed
 from ...permissions.names import Flag, parse_name
-from ...permissions.overlap import intersect
-from ...permissions.reading import check_rules, read_rules
-from ...permissions.rule import Rule, parse_line
+from ...permissions.overlap import intersect, subtract_all
+from ...permissions.rule import Rule, parse_line, rule_text
+from ...permissions.spec import spec_text
 from ...permissions.state import State
-from ...permissions.who import GROUP, USER, Who, group_of, user_of
+from ...permissions.who import EVERYONE, GROUP, USER, Who, group_of, user_of
 from ...permissions.writing import Change
-from .lists import Grant, Left, Source
+from .source import Grant, Left, Source
+
+
+class Lost(NamedTuple):
+    """What could not be fitted in beside what is here. who: None for everybody."""
+
+    who: Who | None
+    rule: Rule
+    note: Left
 
 
 class Plan(NamedTuple):
-    """changes: whole files, new flag files first. grants: what grant has to fit in."""
+    """What an import will do.
 
+    state: the permission files as they will be. changes: to write, new flag
+    files before rule files. lost: what could not be fitted in. notes: what is
+    written differently from what was read.
+    """
+
+    state: State
     changes: list[Change]
-    grants: list[Grant]
+    lost: list[Lost]
+    notes: list[Left]
 
 
 def make_plan(source: Source) -> Plan:
     """Return what is to be done. Raises Invalid, Failed where a file here is broken."""
-    plan = Plan([], list(source.grants))
-    existing = _Existing()
-    for name, access in source.flags.items():
-        _plan_flag(plan, existing, name, access, source)
-    for name, lines in source.files.items():
-        old = read_rules(name)
-        new = _merged(old, lines)
-        if new != (old or b""):
-            check_rules(name, new)
-            plan.changes.append(Change(name, old, new))
+    refused: dict[Grant, str] = {}
+    while True:
+        plan = Plan(State(), [], [], [])
+        grants, unplaced = _place_flags(plan, source)
+        for name in source.files:
+            lines = _without(plan, source, name, unplaced)
+            plan.state.set_contents(name, _merged(plan.state.contents(name), lines))
+        wanted = [grant for grant in (*source.grants, *grants) if grant not in refused]
+        failure = _first_refusal(plan.state, wanted)
+        if failure is None:
+            break
+        refused[failure[0]] = failure[1]  # and from the start: the State may have half of it
+    for grant, why in refused.items():
+        plan.lost.append(Lost(grant.who, grant.rule, Left(grant.where, grant.who.described, why)))
+    plan.changes.extend(sorted(plan.state.changes(), key=_is_no_new_flag))
     return plan
 
 
-def _plan_flag(plan: Plan, existing: _Existing, name: str, access: Access, source: Source) -> None:
-    flag = parse_name(*name.split("/", 1))
-    if not isinstance(flag, Flag):  # sources only give such names
-        raise Failed(f"{name}: is no flag file's name")
+def _is_no_new_flag(change: Change) -> bool:
+    """Sort new flag files first: what they refuse, a rule file must not grant before."""
+    return change.old is not None or not isinstance(change.new, Access)
+
+
+def _first_refusal(state: State, grants: list[Grant]) -> tuple[Grant, str] | None:
+    grant = None
     try:
-        here = read_access(f"{CONFIG_DIR}/{name}")
-    except FileNotFoundError:
-        if not existing.would_lose(flag, access, source):
-            plan.changes.append(Change(name, None, access))
-            return
-    else:
-        if here == access:
-            return
-    # A file of this name would take the port from others: its users are let in beside them.
-    plan.grants.extend(Grant(who, flag.rule, name) for who in holders(access))
+        for grant in grants:
+            editing.grant(state, grant.who, grant.rule)
+    except Failed as error:
+        return (grant, "; ".join(error.lines)) if grant else None
+    return None
 
 
-class _Existing:
-    """What is granted here before the import."""
+def _place_flags(plan: Plan, source: Source) -> tuple[list[Grant], list[Flag]]:
+    """Plan each flag file.
 
-    def __init__(self) -> None:
-        self._state = State()
-        self._rules: list[tuple[Who, Rule]] | None = None
+    Returns the flag files that cannot be made here, because they would take the
+    port from others, and the grants that let their users in beside those.
+    """
+    rules = _granted_rules(plan.state)
+    grants: list[Grant] = []
+    unplaced: list[Flag] = []
+    for name, access in source.flags.items():
+        flag = parse_name(*name.split("/", 1))
+        if not isinstance(flag, Flag):  # sources only give such names
+            raise Failed(f"{name}: is no flag file's name")
+        where, owner = f"{source.title}/{name}", source.owners.get(name)
+        if _place(plan.state, rules, flag, source):
+            became = "here it is root's, with an entry for that user"
+        else:
+            unplaced.append(flag)
+            refused = _refused(access)
+            if refused:
+                why = f"it refuses {refused[0].described}, and others have the port here: no file "
+                plan.lost.append(Lost(None, flag.rule, Left(where, "", f"{why}can say both")))
+                continue
+            whos = holders(access)
+            grants.extend(Grant(who, flag.rule, where) for who in whos)
+            names = ", ".join(who.described for who in whos)
+            became = f"here it becomes a grant of {spec_text(flag.rule)} to {names}"
+            became = became if whos else "it lets nobody in, and is not made here"
+            if owner is None:
+                why = f"{CONFIG_DIR} lets others have the port: {became}"
+                plan.notes.append(Left(where, "", why))
+        if owner is not None:
+            why = f"belongs to {owner.described}, who could open it to others; {became}"
+            plan.notes.append(Left(where, "", why))
+    return grants, unplaced
 
-    def would_lose(self, flag: Flag, access: Access, source: Source) -> bool:
-        """Tell whether a new flag file takes what another file grants to somebody."""
-        if self._rules is None:
-            self._rules = [
-                (_who(owner.folder, owner.ident), rule)
-                for owner in self._state.owners()
-                for rule in self._state.rules(owner.name)
-            ]
-        port = flag.rule.port_min
-        for placed in self._state.flags(port, port):
-            if source.flags.get(placed.flag.name) != placed.access:
-                return True
-        return any(
-            intersect(rule, flag.rule) and not allows(access, who) for who, rule in self._rules
-        )
+
+def _refused(access: Access) -> list[Who]:
+    """Return whom a flag file refuses though a group of theirs, or everyone, may use it."""
+    kinds = {who.kind for who in holders(access)}
+    return [
+        who
+        for who in named(access)
+        if who.ident != 0
+        and not holds(access, who)
+        and (EVERYONE in kinds or (who.kind == USER and GROUP in kinds))
+        and who.kind != EVERYONE
+    ]
 
 
-def _who(folder: str, ident: int) -> Who:
-    who = user_of(ident) if folder == "byuser" else group_of(ident)
-    return who._replace(kind=USER if folder == "byuser" else GROUP)
+def _without(plan: Plan, source: Source, name: str, flags: list[Flag]) -> list[bytes]:
+    """Return the lines of a rule file without what only such flag files decided there."""
+    cuts = [flag.rule for flag in flags if ("/!" in flag.name) == ("/!" in name)]
+    found = []
+    for line in source.files[name]:
+        rule = parse_line(line)
+        rest = subtract_all([rule], cuts) if isinstance(rule, Rule) else []
+        if not isinstance(rule, Rule) or rest == [rule]:
+            found.append(line)
+            continue
+        texts = [rule_text(part) for part in rest]
+        found += [text.encode() for text in texts]
+        became = f"becomes {' '.join(texts)}" if texts else "is not needed"
+        why = f"{became}: a flag file there decides about the rest"
+        plan.notes.append(Left(f"{CONFIG_DIR}/{name}", line.decode("ascii"), why))
+    return found
 
 
-def _merged(old: bytes | None, lines: list[bytes]) -> bytes:
+def _place(state: State, rules: list[tuple[Who, Rule]], flag: Flag, source: Source) -> bool:
+    """Make a flag file, or find it here; False where it cannot be as it was there."""
+    access = source.flags[flag.name]
+    try:
+        here = state.access(flag)
+    except Failed:
+        return False
+    if here is None:
+        if _would_lose(state, rules, flag, source):
+            return False
+        state.set_access(flag, access)
+    elif as_roots(here) != access:
+        return False
+    elif here.uid != 0:
+        state.set_access(flag, access)
+    return True
+
+
+def _granted_rules(state: State) -> list[tuple[Who, Rule]]:
+    """Return what rule files grant here before the import."""
+    return [
+        (user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident), rule)
+        for owner in state.owners()
+        for rule in state.rules(owner.name)
+    ]
+
+
+def _would_lose(state: State, rules: list[tuple[Who, Rule]], flag: Flag, source: Source) -> bool:
+    """Tell whether a new flag file takes what another file grants to somebody."""
+    access, port = source.flags[flag.name], flag.rule.port_min
+    for placed in state.flags(port, port):
+        if source.flags.get(placed.flag.name) != placed.access:
+            return True
+    return any(intersect(rule, flag.rule) and not allows(access, who) for who, rule in rules)
+
+
+def _merged(old: bytes, lines: list[bytes]) -> bytes:
     """Return the old contents with the lines that they lack; as they are where no rule is new."""
     if not old:
         return b"".join(line + b"\n" for line in lines)
@@ -96,25 +192,3 @@ def _merged(old: bytes | None, lines: list[bytes]) -> bytes:
     if not any(isinstance(parse_line(line), Rule) for line in new):
         return old
     return old.removesuffix(b"\n") + b"\n" + b"".join(line + b"\n" for line in new)
-
-
-def plan_grants(grants: list[Grant]) -> tuple[list[Change], list[Left]]:
-    """Return the changes for all that can be granted, and what cannot be, with the reason."""
-    left: list[Left] = []
-    good = list(grants)
-    while True:
-        state = State()
-        refused = next(filter(None, (_refusal(state, grant) for grant in good)), None)
-        if refused is None:
-            return state.changes(), left
-        grant, why = refused
-        good.remove(grant)  # and from the start: the State may have half of it
-        left.append(Left(grant.where, grant.who.described, why))
-
-
-def _refusal(state: State, grant: Grant) -> tuple[Grant, str] | None:
-    try:
-        editing.grant(state, grant.who, grant.rule)
-    except Failed as error:
-        return grant, "; ".join(error.lines)
-    return None

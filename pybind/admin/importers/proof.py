@@ -1,82 +1,282 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""After an import: asks whether each old permission gets the same answer here.
+"""Holds what the helper says after an import against what the other program said.
 
-What is granted here is asked of the helper, as the user. A difference is
-explained by one of the deliberate differences from authbind (pybind(5)), by
-what the plan said is not carried over, or by a file that was here before.
+Asked is every question on which the two can differ (cells). What is granted
+here is the helper's word: in the copy that rehearsal.py makes before a plan is
+carried out, and in /etc/pybind after it. A difference has a name of pybind(5),
+or is one that the plan told when it left something out; any other is a fault.
 """
 
 from __future__ import annotations
 
+import shlex
+import socket
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ... import _wire, explain
+from ... import _wire
 from ...model import MAPPED, Address, Reply
 from ...paths import CONFIG_DIR
-from ...permissions.who import Who, identity_for
+from ...permissions.access import named
+from ...permissions.reading import scan
+from ...permissions.rule import Rule
+from ...permissions.spec import spec_text
+from ...permissions.state import State
+from ...permissions.who import (
+    EVERYONE,
+    GROUP,
+    USER,
+    Identity,
+    Who,
+    group_of,
+    identity_for,
+    rules_name,
+    user_of,
+)
 from .. import ask
-from .lists import Old, Question, Source
+from .cells import Cell, cells, covers, joined
+from .plan import Plan
+from .source import Old, Source
 
 _GRANTED = (_wire.REASON_GRANTED, _wire.REASON_NO_CAPABILITY)
+_IPV4 = int(socket.AF_INET)
+_WORDS = {
+    "mapped-granted": "a mapped address is judged as the IPv4 address inside it",
+    "mapped-refused": "a mapped address is judged as the IPv4 address inside it",
+    "wildcard-needs-both": ":: is refused unless 0.0.0.0 is granted too (Java, Go and Node.js "
+    "servers bind ::)",
+}
+Asked = tuple[Who, Address]
 
 
 class Difference(NamedTuple):
-    """One question with another answer than before. why: its explanation, "" for none."""
+    """Questions with another answer than before, and one reason.
+
+    name: of pybind(5), or "" where only `why` explains it. why: "" where
+    nothing does. by: the file that decides here, and how. boxes: what was
+    asked about.
+    """
 
     who: Who
-    address: Address
     granted: bool
+    name: str
     why: str
     by: str
+    boxes: list[Rule]
 
     @property
-    def text(self) -> str:
-        """Return it as one line."""
-        verb = "is granted now, was not before" if self.granted else "was granted, is refused now"
-        head = f"{explain.what(self.address)} for {self.who.described} {verb} ({self.by})"
-        return f"{head}: {self.why}" if self.why else head
+    def specs(self) -> list[str]:
+        """Return what it is about."""
+        return [spec_text(box) for box in self.boxes]
+
+    @property
+    def reason(self) -> str:
+        """Return name and explanation."""
+        return f"{self.name}: {self.why}" if self.name else self.why
+
+    @property
+    def commands(self) -> list[str]:
+        """Return what to type, as root, to keep what was granted."""
+        if self.granted or self.name not in _WORDS:
+            return []
+        size = 4 if self.name == "wildcard-needs-both" else 12
+        found = []
+        for box in self.boxes:
+            ends = (bytes(4), bytes(4)) if size == 4 else (box.addr_min[12:], box.addr_max[12:])
+            spec = spec_text(box._replace(family=_IPV4, addr_min=ends[0], addr_max=ends[1]))
+            found.append(f"pybindctl grant {shlex.quote(self.who.text)} {shlex.quote(spec)}")
+        return found
 
 
-def prove(source: Source, made: set[str]) -> tuple[int, list[Difference]]:
-    """Ask all questions of both; returns how many there were, and the differences.
+class Questions:
+    """What to ask about an import, and the answers of before it."""
 
-    made: the files that the import wrote. Raises HelperUnusable, AdminError.
-    """
-    questions = list(dict.fromkeys(source.questions))
-    found = []
-    for question, old, reply in zip(questions, source.ask(questions), _replies(questions)):
+    def __init__(self, source: Source, plan: Plan) -> None:
+        """Find the questions."""
+        self._source = source
+        self._lost = plan.lost
+        self._old: dict[Asked, Old] = {}
+        self._before: dict[Asked, bool] = {}
+        self._set_cells(_all_cells(source, plan.state))
+
+    def _set_cells(self, found: list[Cell]) -> None:
+        self.cells = found
+        self._identities = _identities(found)
+        asked = {(cell.who, each): None for cell in found for each in _judged(cell.address)}
+        asked.update(((cell.who, cell.address), None) for cell in found)
+        self._asked = list(asked)
+
+    def ask_before(self) -> None:
+        """Ask the other program, and the helper about what is here before the import.
+
+        Raises Failed, HelperUnusable.
+        """
+        self._ask_other()
+        if next(scan(), None) is None:
+            return  # without files all is refused
+        for asked, reply in self._replies(None).items():
+            # Refused for 0.0.0.0 only: what :: itself needs is granted.
+            self._before[asked] = reply.reason in _GRANTED or reply.v4_half
+
+    def renew(self, state: State) -> None:
+        """Ask about the files as they are now, where they are not as they were planned.
+
+        Whatever was not asked about before the import counts as refused then.
+        Raises Failed.
+        """
+        now = _all_cells(self._source, state)
+        if now != self.cells:
+            self._set_cells(now)
+            self._ask_other()
+
+    def _ask_other(self) -> None:
+        for who, addresses in _by_who(asked for asked in self._asked if asked not in self._old):
+            old = self._source.ask(self._identities[who], addresses)
+            for address, answer in zip(addresses, old):
+                why = answer.why_not or self._why_lost(who, address)
+                self._old[who, address] = answer._replace(why_not=why if answer.granted else "")
+
+    def _why_lost(self, who: Who, address: Address) -> str:
+        """Return why the plan has nothing for what granted this to `who`, or ""."""
+        for lost in self._lost:
+            if lost.who in (None, who) and covers(lost.rule, address):
+                return f"left out: {lost.note.why}"
+        return ""
+
+    def compare(self, root: str | None = None) -> list[Difference]:
+        """Ask the helper, and return what differs. root: as for ask.ask().
+
+        Raises Failed, HelperUnusable.
+        """
+        found: dict[tuple[Who, bool, str, str, str], list[Rule]] = {}
+        replies = self._replies(root)
+        for cell in self.cells:
+            reply = replies[cell.who, cell.address]
+            difference = self._difference(cell, reply)
+            if difference:
+                granted = reply.reason in _GRANTED
+                by = "" if any(difference) else _by(reply)
+                found.setdefault((cell.who, granted, *difference, by), []).append(cell.box)
+        every = {key[1:]: boxes for key, boxes in found.items() if key[0].kind == EVERYONE}
+        return [
+            Difference(*key, joined(boxes))
+            for key, boxes in found.items()
+            if key[0].kind != GROUP or not set(boxes) <= set(every.get(key[1:], ()))
+        ]
+
+    def _replies(self, root: str | None) -> Mapping[Asked, Reply]:
+        found: dict[Asked, Reply] = {}
+        for who, addresses in _by_who(self._asked):
+            replies = ask.ask(self._identities[who], addresses, root=root)
+            found.update(zip(((who, address) for address in addresses), replies))
+        return found
+
+    def _difference(self, cell: Cell, reply: Reply) -> tuple[str, str] | None:
+        """Return name and reason of a difference, None where the answer is as before."""
+        who, address = cell.who, cell.address
         granted = reply.reason in _GRANTED
-        if granted != old.granted:
-            why = _explain(question.address, old, reply, made)
-            by = _wire.REASON_TEXTS.get(reply.reason, f"reason {reply.reason}")
-            if reply.name:
-                line = f" line {reply.line}" if reply.line else ""
-                by = f"{CONFIG_DIR}/{reply.name}{line}: {by}"
-            found.append(Difference(*question, granted, why, by))
-    return len(questions), found
+        judged = [(who, each) for each in _judged(address)]
+        before = all(self._before.get(asked, False) for asked in judged)
+        if granted == (self._old[who, address].granted or before):
+            return None
+        lost = [self._old[asked].why_not for asked in judged]
+        if granted != all(self._was_carried(asked) for asked in judged):
+            return "", ""
+        if address.addr.startswith(MAPPED):
+            name = "mapped-granted" if granted else "mapped-refused"
+            return name, _WORDS[name]
+        if not granted and len(judged) == 2 and not self._was_carried(judged[1]):
+            return "wildcard-needs-both", _WORDS["wildcard-needs-both"]
+        if granted and len(judged) == 2:
+            return "", "a file that was here before grants :: or 0.0.0.0, and the import the other"
+        return "", next(filter(None, lost), "")
+
+    def _was_carried(self, asked: Asked) -> bool:
+        old = self._old[asked]
+        return (old.granted and not old.why_not) or self._before.get(asked, False)
 
 
-def _replies(questions: list[Question]) -> list[Reply]:
-    by_who: dict[Who, list[Address]] = {}
-    for who, address in questions:
-        by_who.setdefault(who, []).append(address)
-    answers = {
-        (who, address): reply
-        for who, addresses in by_who.items()
-        for address, reply in zip(addresses, ask.ask(identity_for(who), addresses))
-    }
-    return [answers[question] for question in questions]
-
-
-def _explain(address: Address, old: Old, reply: Reply, made: set[str]) -> str:
-    granted = reply.reason in _GRANTED
+def _judged(address: Address) -> list[Address]:
+    """Return the addresses that pybind(5) judges for one: IPv4 for mapped, both of `::`."""
     if address.addr.startswith(MAPPED):
-        kind = "mapped-granted" if granted else "mapped-refused"
-        return f"{kind}: a mapped address is judged as the IPv4 address inside it"
-    if not granted and reply.v4_half:
-        return "wildcard-needs-both: :: is refused unless 0.0.0.0 is granted too"
-    if not granted and old.why_not:
-        return old.why_not
-    if granted and reply.name and reply.name not in made:
-        return "by a file that the import did not make"
-    return ""
+        return [address._replace(family=_IPV4, addr=address.addr[12:])]
+    if address.addr == bytes(16):
+        return [address, address._replace(family=_IPV4, addr=bytes(4))]
+    return [address]
+
+
+def _by_who(asked: Iterable[Asked]) -> Iterable[tuple[Who, list[Address]]]:
+    found: dict[Who, list[Address]] = {}
+    for who, address in asked:
+        found.setdefault(who, []).append(address)
+    return found.items()
+
+
+def _by(reply: Reply) -> str:
+    reason = _wire.REASON_GRANTED if reply.reason in _GRANTED else reply.reason
+    text = _wire.REASON_TEXTS.get(reason, f"reason {reason}")
+    line = f" line {reply.line}" if reply.line else ""
+    return f"{CONFIG_DIR}/{reply.name}{line}: {text}" if reply.name else text
+
+
+def _all_cells(source: Source, state: State) -> list[Cell]:
+    """Return every question about whom there is a permission, there or here."""
+    boxes: dict[Who, list[Rule]] = {}
+    flags = list(source.decided)
+    for claim in source.claims:
+        boxes.setdefault(claim.who, []).append(claim.rule)
+    for placed in state.flags(1, source.port_max):
+        flags.append(placed.flag.rule)
+        for who in named(placed.access):
+            boxes.setdefault(who, []).append(placed.flag.rule)
+    ports = sorted({rule.port_min for rule in source.decided})
+    for owner in state.owners():
+        touched = [rule for rule in state.rules(owner.name) if _has_one(ports, rule)]
+        if touched:
+            who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
+            boxes.setdefault(who, []).extend(touched)
+    found = []
+    for who, rules in boxes.items():
+        if who.kind != EVERYONE and who.ident == 0:
+            continue  # what root and its group may do is no grant: that is how files are made
+        rules.extend(_own_rules(who, state))
+        asked = [
+            rule._replace(port_max=min(rule.port_max, source.port_max))
+            for rule in rules
+            if rule.port_min <= source.port_max
+        ]
+        found += cells(who, asked, flags)
+    return found
+
+
+def _has_one(ports: list[int], rule: Rule) -> bool:
+    at = bisect_left(ports, rule.port_min)
+    return at < len(ports) and ports[at] <= rule.port_max
+
+
+def _own_rules(who: Who, state: State) -> Iterable[Rule]:
+    """Return what rule files grant to a user and the user's groups, or to a group."""
+    whos = [who] if who.kind != EVERYONE else []
+    if who.kind == USER:
+        identity = identity_for(who)
+        whos += map(group_of, (identity.gid, *identity.groups))
+    for each in whos:
+        for reserved in (False, True):
+            yield from state.rules(rules_name(each, reserved))
+
+
+def _identities(found: Iterable[Cell]) -> dict[Who, Identity]:
+    """Return whom to ask as: a stranger for everyone, and in a group whom no file names."""
+    whos = dict.fromkeys(cell.who for cell in found)
+    users = {who: identity_for(who) for who in whos if who.kind == USER}
+    taken = {who.ident for who in whos if who.kind != EVERYONE}
+    taken.update(number for each in users.values() for number in (each.gid, *each.groups))
+    stranger = next(number for number in range(65534, 0, -1) if number not in taken)
+    found_for: dict[Who, Identity] = dict(users)
+    for who in whos:
+        if who.kind == GROUP:
+            found_for[who] = Identity(stranger, who.ident, (), None)
+        elif who.kind == EVERYONE:
+            found_for[who] = Identity(stranger, stranger, (), None)
+    return found_for

@@ -168,8 +168,6 @@ def folders() -> Iterator[Finding]:
         path = reading.path_of(name)
         text, repair = "the helper never looks at it", _put_away(path)
         if name == "byuid":
-            text, repair = (
-                "is authbind's name for byuser",
-                "pybindctl import authbind " + CONFIG_DIR,
-            )
+            text = "is authbind's name for byuser"
+            repair = f"pybindctl import authbind --apply {CONFIG_DIR} && {_put_away(path)}"
         yield Finding(WARNING, "unknown-name", path, 0, text, repair)

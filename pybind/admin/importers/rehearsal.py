@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of /etc/pybind as a plan would leave it, with a helper that judges by it.
+
+Only the helper decides, and its folder is compiled in. So a plan is tried in a
+folder that has `etc/pybind` and a copy of the helper in it, and becomes the
+root directory of whoever asks there (chroot(2)). The copy of the helper has no
+capability: it can answer, and bind nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from ...paths import CONFIG_DIR, FOLDERS, HELPER
+from ...permissions.access import ACL_NAME, Access, give_access
+from ...permissions.errors import Failed
+from ...permissions.writing import Change
+
+_PLACES = ("/run", "/tmp", "/var/tmp")
+
+
+@contextlib.contextmanager
+def copy(changes: Sequence[Change]) -> Iterator[str]:
+    """Give the path of such a folder, and remove it in the end. Raises Failed; needs root."""
+    try:
+        root = tempfile.mkdtemp(prefix="pybindctl-plan.", dir=_place())
+    except OSError as error:
+        raise _failed(error) from error
+    try:
+        try:
+            _fill(root, changes)
+        except OSError as error:
+            raise _failed(error) from error
+        yield root
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _failed(error: OSError) -> Failed:
+    return Failed(f"the plan cannot be tried: {error.filename or 'a copy'}: {error.strerror}")
+
+
+def _place() -> str:
+    """Return a folder on a file system on which a flag file can be executable."""
+    for place in _PLACES:
+        with contextlib.suppress(OSError):
+            if not os.statvfs(place).f_flag & (os.ST_NOEXEC | os.ST_RDONLY):
+                return place
+    raise Failed(f"the plan cannot be tried: {', '.join(_PLACES)} are all mounted noexec")
+
+
+def _fill(root: str, changes: Sequence[Change]) -> None:
+    before = os.umask(0o022)
+    try:
+        os.makedirs(root + os.path.dirname(HELPER))
+        shutil.copyfile(HELPER, root + HELPER)
+        os.chmod(root + HELPER, 0o755)
+        os.makedirs(root + os.path.dirname(CONFIG_DIR))
+        _copy(root, CONFIG_DIR)
+        planned = {change.path for change in changes}
+        for folder in FOLDERS:
+            _copy(root, f"{CONFIG_DIR}/{folder}")
+            for name in _names(f"{CONFIG_DIR}/{folder}"):
+                path = f"{CONFIG_DIR}/{folder}/{name}"
+                if path not in planned:
+                    _copy(root, path)
+        for change in changes:
+            os.makedirs(os.path.dirname(root + change.path), exist_ok=True)
+            _write(root, change)
+        os.chmod(root, 0o755)  # last: nobody else sees a part of it
+    finally:
+        os.umask(before)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _copy(root: str, path: str) -> None:
+    """Copy one folder (empty) or file: its kind, owner, mode, list, and a rule file's lines."""
+    target = root + path
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        os.symlink("none", target)  # wherever it leads: the helper refuses a link
+    elif stat.S_ISDIR(mode):
+        os.mkdir(target)
+    elif stat.S_ISREG(mode):
+        shutil.copyfile(path, target)
+    else:
+        os.mkfifo(target)
+    _liken(target, path)
+
+
+def _liken(target: str, path: str) -> None:
+    status = os.lstat(path)
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        return
+    os.chmod(target, stat.S_IMODE(status.st_mode))
+    try:
+        acl = os.getxattr(path, ACL_NAME)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+    else:
+        os.setxattr(target, ACL_NAME, acl)
+
+
+def _write(root: str, change: Change) -> None:
+    """Write one file as it is planned; a rule file that is here keeps its owner and mode."""
+    if change.new is None:
+        return
+    with open(root + change.path, "xb") as file:
+        if isinstance(change.new, Access):
+            give_access(file.fileno(), change.new)
+            return
+        file.write(change.new)
+    if change.old is not None:
+        _liken(root + change.path, change.path)

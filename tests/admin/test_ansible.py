@@ -100,6 +100,18 @@ def test_prune(playbook):
     assert playbook(pybind_grants=grants, pybind_prune=True)[1]["changed"] == 0
 
 
+def test_prune_of_everything(playbook):
+    """An empty list takes nothing away, as it may be a mistake; the word none takes all."""
+    ctl.done("grant", OTHER_UID, "25", "--yes")
+    before = ctl.snapshot()
+    status, counts, text = playbook(pybind_grants=[], pybind_prune=True)
+    assert status != 0
+    assert "no [[grant]]" in text
+    assert ctl.snapshot() == before
+    assert playbook(pybind_grants="none", pybind_prune=True)[1]["changed"] == 1
+    assert ctl.snapshot() == {}
+
+
 @pytest.mark.parametrize("mode", [(), ("--check",)])
 def test_wrong_grants_fail(playbook, mode):
     """A user who does not exist ends the play with pybindctl's message; nothing is changed."""

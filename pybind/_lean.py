@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the launch path takes in place of slow standard modules (leaf).
 
-socket and signal import enum, typing imports re, os imports abstract classes:
-each takes as long as a third of pybind's own launch or more; struct and stat are
-one more file each. Their C halves have the same functions and constants (plain
-integers; sockets without `with`). What os writes in Python is not in its half:
-fsencode, fsdecode and os.path. A type checker sees the real ones.
+Bare Python starts in 5.3 ms (on the machine of bench/results). Over that, os
+takes 1.4 ms, socket 5.7 ms and typing 8.0 ms, for the abstract classes, the
+enumerations and the regular expressions that they import. The C halves of these
+modules take 0.2 ms together. The halves have the same functions and constants:
+constants are plain integers, a socket has no `with`. posix is the half of os,
+and has no os.path, no fsencode and no fsdecode. A type checker sees the whole
+socket, signal, stat and struct.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ __all__ = [
     "exists",
     "fsdecode",
     "fsencode",
-    "os",
+    "posix",
     "signal",
     "socket",
     "stat",
@@ -29,7 +31,7 @@ __all__ = [
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    import os
+    import posix
     import signal
     import socket
     import stat
@@ -40,7 +42,7 @@ else:
     import _socket as socket
     import _stat as stat
     import _struct as struct
-    import posix as os
+    import posix
     from _operator import itemgetter
 
     class _Type(type):
@@ -89,7 +91,7 @@ def fsdecode(name: bytes) -> str:
 def exists(path: bytes) -> bool:
     """Tell what os.path.exists tells."""
     try:
-        os.stat(path)
+        posix.stat(path)
     except (OSError, ValueError):  # ValueError: a null byte
         return False
     return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from . import diagnose, helper, launch, log, options, plan, target
-from ._lean import TYPE_CHECKING, add_site_packages, fsdecode, fsencode, os, socket
+from ._lean import TYPE_CHECKING, add_site_packages, fsdecode, fsencode, posix, socket
 from .errors import STATUS_REFUSED, PybindError, Refused, UsageError
 from .model import AUTO, PRELOAD, SUPERVISE, Address, Request, Target
 from .paths import LIBRARY
@@ -109,7 +109,7 @@ def _give_sockets(
     last = first + len(sockets) - 1
     where = f"descriptor {first}" if first == last else f"descriptors {first} to {last}"
     _explain_way(request, found, f"given listening sockets ({where})")
-    made = plan.sockets(request, found, environ, os.getpid())
+    made = plan.sockets(request, found, environ, posix.getpid())
     numbers = {number: sock.fileno() for number, sock in enumerate(sockets, first)}
     launch.execute(made, notes, numbers)
 

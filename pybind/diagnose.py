@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from errno import EACCES, EAGAIN, ENOENT, ENOMEM
 
-from ._lean import os
+from ._lean import posix
 from .paths import HELPER, REINSTALL
 
 CAP_NET_BIND_SERVICE = 10
@@ -44,13 +44,13 @@ def lost_capability() -> tuple[str, ...]:
 
 def _about_the_file() -> tuple[str, ...]:
     mount = mount_point(HELPER)
-    if os.statvfs(HELPER).f_flag & os.ST_NOSUID:
+    if posix.statvfs(HELPER).f_flag & posix.ST_NOSUID:
         return (
             f"{HELPER} is on a file system mounted nosuid ({mount})",
             "as root: " + remount(HELPER, "suid"),
         )
     try:
-        os.getxattr(HELPER, "security.capability")
+        posix.getxattr(HELPER, "security.capability")
     except OSError:
         return (
             f"{HELPER} has lost its file capability (copying, chown and strip take it off)",
@@ -64,7 +64,7 @@ def _about_the_file() -> tuple[str, ...]:
 
 def cannot_start(error: int) -> tuple[str, ...]:
     """Return lines: why execve(2) of the helper failed with an errno, and the repair."""
-    text = f"cannot start {HELPER}: {os.strerror(error)}"
+    text = f"cannot start {HELPER}: {posix.strerror(error)}"
     if error == ENOENT:
         return text, "to install it: sudo " + REINSTALL
     if error in (EAGAIN, ENOMEM):
@@ -76,7 +76,7 @@ def cannot_start(error: int) -> tuple[str, ...]:
     if error != EACCES:
         return (text,)
     try:
-        noexec = os.statvfs(HELPER).f_flag & os.ST_NOEXEC
+        noexec = posix.statvfs(HELPER).f_flag & posix.ST_NOEXEC  # type: ignore[attr-defined,unused-ignore] # not in the stub of mypy
     except OSError:
         noexec = 0
     if noexec:
@@ -85,7 +85,7 @@ def cannot_start(error: int) -> tuple[str, ...]:
             f"{text}; its file system is mounted noexec ({mount})",
             f"repair: sudo mount -o remount,bind,exec {mount}",
         )
-    if not os.access(HELPER, os.X_OK):
+    if not posix.access(HELPER, posix.X_OK):
         return f"{text}; its mode, or that of a folder above it", "repair: sudo pybindctl setup"
     return (
         f"{text}; a sandbox or a security module forbids it (systemd: NoExecPaths=; SELinux, "

@@ -11,7 +11,7 @@ import errno
 import fcntl
 
 from . import _wire
-from ._lean import os, signal, socket, struct
+from ._lean import posix, signal, socket, struct
 from .errors import HelperUnusable
 from .model import Address, Reply, Step
 from .paths import HELPER
@@ -103,7 +103,7 @@ def _ask(request: bytes, socket_fd: int | None) -> Reply:
     finally:
         ours.close()
         try:  # noqa: SIM105 # contextlib is not for the launch path
-            os.waitpid(pid, 0)
+            posix.waitpid(pid, 0)
         except ChildProcessError:  # SIGCHLD was ignored by our caller
             pass
         # A caller may block SIGCHLD; one of ours, pending, would cross the execve(2).
@@ -121,15 +121,15 @@ def _spawn(reply_fd: int, socket_fd: int | None) -> int:
     try:
         for fd, places in wanted:
             spare.append(_move_up(fd))
-            actions += [(os.POSIX_SPAWN_DUP2, spare[-1], place) for place in places]
-        return os.posix_spawn(HELPER, ["pybind-helper"], {}, file_actions=actions)
+            actions += [(posix.POSIX_SPAWN_DUP2, spare[-1], place) for place in places]
+        return posix.posix_spawn(HELPER, ["pybind-helper"], {}, file_actions=actions)
     except OSError as error:
         from . import diagnose  # only where there is something to say
 
         raise HelperUnusable(*diagnose.cannot_start(error.errno)) from error
     finally:
         for fd in spare:
-            os.close(fd)
+            posix.close(fd)
 
 
 def _move_up(fd: int) -> int:
@@ -140,7 +140,7 @@ def _move_up(fd: int) -> int:
 
 
 def _no_descriptor() -> HelperUnusable:
-    limit = os.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
+    limit = posix.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
     return HelperUnusable(
         f"no descriptor is left to start the helper with; the limit is {limit}",
         f"allow more: ulimit -n {max(64, 2 * limit)}",

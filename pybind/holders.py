@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from ._lean import TYPE_CHECKING, NamedTuple, os, socket
+from ._lean import TYPE_CHECKING, NamedTuple, posix, socket
 from .model import MAPPED, Address
 
 if TYPE_CHECKING:
@@ -102,14 +102,14 @@ def users(address: Address) -> list[int]:
 
 def only_the_caller(address: Address) -> bool:
     """Tell whether only sockets of the calling user are in the way."""
-    return users(address) == [os.getuid()]
+    return users(address) == [posix.getuid()]
 
 
 def processes(inodes: Iterable[int]) -> dict[int, list[Process]]:
     """Return who has these sockets open, as far as the caller may look (root: everybody)."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, list[Process]] = {}
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
+    for pid in sorted(int(name) for name in posix.listdir("/proc") if name.isdecimal()):
         if not wanted:
             break
         for link in _links(pid) & wanted.keys():
@@ -120,8 +120,8 @@ def processes(inodes: Iterable[int]) -> dict[int, list[Process]]:
 def _links(pid: int) -> set[str]:
     folder, links = f"/proc/{pid}/fd", set()
     try:
-        for name in os.listdir(folder):
-            links.add(os.readlink(f"{folder}/{name}"))
+        for name in posix.listdir(folder):
+            links.add(posix.readlink(f"{folder}/{name}"))
     except OSError:
         pass  # another user's, or ended meanwhile
     return links

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 
-from ._lean import TYPE_CHECKING, exists, fsdecode, os, signal
+from ._lean import TYPE_CHECKING, exists, fsdecode, posix, signal
 from .errors import ProgramNotExecutable, ProgramNotFound, Refused
 from .model import Plan
 
@@ -23,7 +23,7 @@ _SHELL = b"/bin/sh"
 def read_environ() -> tuple[bytes, ...]:
     """Return the environment that pybind was started with, as NAME=VALUE bytes.
 
-    From proc(5), not os.environ: CPython sets LC_CTYPE in the C locale, and a
+    From proc(5), not posix.environ: CPython sets LC_CTYPE in the C locale, and a
     mapping cannot hold duplicates or entries without '='.
     """
     with open("/proc/self/environ", "rb") as file:
@@ -45,7 +45,7 @@ def check_free(first: int, count: int, notes: str) -> None:
             continue
         if not closes and str(fd) not in kept:
             raise Refused(
-                f"descriptor {fd} is open already ({os.readlink(f'/proc/self/fd/{fd}')}), "
+                f"descriptor {fd} is open already ({posix.readlink(f'/proc/self/fd/{fd}')}), "
                 "and a socket belongs there",
                 f"if the program does not need it, close it for pybind: pybind ... {fd}<&-",
             )
@@ -79,10 +79,10 @@ def restore(notes: str) -> None:
         signal.signal(sig, signal.SIG_IGN if state == "i" else signal.SIG_DFL)
     for fd in range(3):
         if states[fd] == "c":
-            os.close(fd)
+            posix.close(fd)
         elif states[fd] == "d":
-            os.dup2(int(kept[fd]), fd)
-            os.close(int(kept[fd]))
+            posix.dup2(int(kept[fd]), fd)
+            posix.close(int(kept[fd]))
 
 
 def _place(sockets: dict[int, int]) -> None:
@@ -93,9 +93,9 @@ def _place(sockets: dict[int, int]) -> None:
             number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for number, fd in sockets.items()
         }
         for number, fd in moved.items():
-            os.dup2(fd, number)
+            posix.dup2(fd, number)
     except OSError as error:
-        limit = os.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
+        limit = posix.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
         raise Refused(
             f"cannot hand {len(sockets)} sockets on: {error.strerror}; the limit of open "
             f"descriptors is {limit}",
@@ -104,14 +104,14 @@ def _place(sockets: dict[int, int]) -> None:
 
 
 def _raise_for(path: bytes, error: OSError) -> NoReturn:
-    message = f"cannot start {fsdecode(path)!r}: {os.strerror(error.errno or 0)}"
+    message = f"cannot start {fsdecode(path)!r}: {posix.strerror(error.errno or 0)}"
     if error.errno in (errno.ENOENT, errno.ENOTDIR) and not exists(path):
         raise ProgramNotFound(message) from None
     raise ProgramNotExecutable(message) from None
 
 
 class _Entries:
-    """An environment with duplicates, in the only form that os.execve takes.
+    """An environment with duplicates, in the only form that posix.execve takes.
 
     It asks what has a length and items for keys() and values() and pairs them up.
     """
@@ -140,8 +140,8 @@ class _Entries:
 
 def _execve(path: bytes, argv: tuple[bytes, ...], environ: tuple[bytes, ...]) -> NoReturn:
     if all(entry.find(b"=", 1) > 0 for entry in environ):
-        os.execve(path, list(argv), _Entries(environ))  # type: ignore[arg-type] # no Mapping
-    # An entry that is no NAME=VALUE: os.execve would refuse it, execve(2) does not.
+        posix.execve(path, list(argv), _Entries(environ))  # type: ignore[arg-type] # no Mapping
+    # An entry that is no NAME=VALUE: posix.execve would refuse it, execve(2) does not.
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import syslog
 
-from ._lean import fsdecode, os
+from ._lean import fsdecode, posix
 
 _LINE_MAX = 900  # RFC 3164 allows 1024 with its header
 
@@ -30,6 +30,6 @@ def _write(priority: int, text: str) -> None:
     line = "".join(c if c.isprintable() else "?" for c in text)[:_LINE_MAX]
     syslog.openlog("pybind", syslog.LOG_PID, syslog.LOG_AUTH)
     try:
-        syslog.syslog(priority, f"uid {os.getuid()} {line}")
+        syslog.syslog(priority, f"uid {posix.getuid()} {line}")
     finally:
         syslog.closelog()  # the program must not inherit what it does not expect

@@ -7,7 +7,7 @@ full or a reader is gone, would fail once more at the end and make the status 12
 
 from __future__ import annotations
 
-from ._lean import os
+from ._lean import posix
 
 
 def say(*lines: str, name: str = "pybind") -> None:
@@ -36,4 +36,4 @@ def answer(line: str) -> None:
 def _write(fd: int, text: str) -> None:
     data = text.encode("utf-8", "backslashreplace")
     while data:
-        data = data[os.write(fd, data) :]
+        data = data[posix.write(fd, data) :]

@@ -7,7 +7,7 @@ guesses from a name.
 
 from __future__ import annotations
 
-from ._lean import exists, fsdecode, os, stat, struct
+from ._lean import exists, fsdecode, posix, stat, struct
 from .diagnose import CAP_NET_BIND_SERVICE
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Target
@@ -58,16 +58,16 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
 def _check_executable(path: bytes) -> None:
     name = fsdecode(path)
     try:
-        status = os.stat(path)
+        status = posix.stat(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ProgramNotFound(f"cannot start {name!r}: {error.strerror}") from None
     except OSError as error:
         raise ProgramNotExecutable(f"cannot start {name!r}: {error.strerror}") from None
     if not stat.S_ISREG(status.st_mode):
         raise ProgramNotExecutable(f"cannot start {name!r}: it is not a regular file")
-    if not os.access(path, os.X_OK):
+    if not posix.access(path, posix.X_OK):
         raise ProgramNotExecutable(
-            f"cannot start {name!r}: not executable by uid {os.getuid()} "
+            f"cannot start {name!r}: not executable by uid {posix.getuid()} "
             f"(mode {status.st_mode & 0o7777:04o}, owner {status.st_uid}), or its file system "
             "is mounted noexec"
         )
@@ -93,16 +93,16 @@ def classify(path: bytes) -> Target:
         if able:
             return Target(path, f"{kind} {why}", binds_alone=True)
         return Target(path, f"{kind} {why}", f"it is one {why}", f"it is one {why}")
-    if not head and not os.access(current, os.R_OK):
+    if not head and not posix.access(current, posix.R_OK):
         hidden = "it cannot be read, so the kernel lets no other process look into it (mode 0711)"
         return Target(path, f"{kind} that cannot be read", None, hidden)
     if not head.startswith(b"\x7fELF"):
         return Target(path, "script without #!, run by /bin/sh")
-    fd = os.open(current, os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(current, posix.O_RDONLY | posix.O_CLOEXEC)  # type: ignore[attr-defined,unused-ignore] # not in the stub of mypy
     try:
         elf, obstacle = _elf(fd)
     finally:
-        os.close(fd)
+        posix.close(fd)
     # Static, so that it starts quickly, but what it executes is Python.
     if obstacle and _is_starter(current):
         elf, obstacle = "pybind itself", None
@@ -140,15 +140,15 @@ def _raises_privileges(path: bytes) -> tuple[str, bool] | None:
 
     In secure-execution mode the loader ignores LD_PRELOAD (ld.so(8)).
     """
-    status = os.stat(path)
-    if _no_new_privs() or os.statvfs(path).f_flag & os.ST_NOSUID:
+    status = posix.stat(path)
+    if _no_new_privs() or posix.statvfs(path).f_flag & posix.ST_NOSUID:
         return None
-    if status.st_mode & stat.S_ISUID and status.st_uid != os.getuid():
+    if status.st_mode & stat.S_ISUID and status.st_uid != posix.getuid():
         return f"that is setuid to uid {status.st_uid}", status.st_uid == 0
-    if status.st_mode & stat.S_ISGID and status.st_mode & 0o010 and status.st_gid != os.getgid():
+    if status.st_mode & stat.S_ISGID and status.st_mode & 0o010 and status.st_gid != posix.getgid():
         return f"that is setgid to gid {status.st_gid}", False
     try:
-        value = os.getxattr(path, "security.capability")
+        value = posix.getxattr(path, "security.capability")
     except OSError:
         return None
     # struct vfs_cap_data (capabilities(7)): magic and flags, then permitted and
@@ -165,7 +165,7 @@ def _no_new_privs() -> bool:
 
 def _elf(fd: int) -> tuple[str, str | None]:
     """Return (what it is, why preload cannot serve it or None)."""
-    head = os.pread(fd, _PAGE, 0)
+    head = posix.pread(fd, _PAGE, 0)
     with open(LIBRARY, "rb") as library:
         native = library.read(20)
     # Class and byte order (e_ident), and e_machine: those of our own library.
@@ -229,7 +229,7 @@ def _section_names(fd: int, head: bytes) -> bytes:
 def _has_go_magic(fd: int, at: int, size: int) -> bool:
     end = at + min(size, _SEARCHED_MAX)
     while at < end:
-        if _GO_MAGIC in os.pread(fd, min(_READ_MAX, end - at), at):
+        if _GO_MAGIC in posix.pread(fd, min(_READ_MAX, end - at), at):
             return True
         at += _READ_MAX - len(_GO_MAGIC)  # it may lie across two pieces
     return False
@@ -245,7 +245,7 @@ def _read(fd: int, head: bytes, offset: int, size: int) -> bytes:
     if offset + size <= len(head):
         return head[offset : offset + size]
     try:
-        return os.pread(fd, min(size, _READ_MAX), offset)
+        return posix.pread(fd, min(size, _READ_MAX), offset)
     except (OSError, OverflowError):  # an offset that no file has
         return b""
 

@@ -52,6 +52,24 @@ def become(caller: Caller) -> None:
         prctl.cap_permitted.limit()
 
 
+def enter_user_namespace(maps="0 0 4294967295") -> None:
+    """Enter a new user namespace. maps: of uids and of gids, written by a child that stays outside."""
+    ours, theirs = os.pipe()
+    pid = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(theirs)
+        os.read(ours, 1)
+        for name in ("uid_map", "gid_map"):
+            pathlib.Path(f"/proc/{pid}/{name}").write_text(maps + "\n")
+        os._exit(0)
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    os.close(theirs)
+    os.close(ours)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def _answer(request: Request, helper: bool):
     try:
         kernel = bind_plainly(request)
@@ -63,10 +81,7 @@ def _answer(request: Request, helper: bool):
 def _drive(caller: Caller, cgroup: str, connection) -> None:
     pathlib.Path(cgroup, "cgroup.procs").write_text("0")
     if isinstance(caller, Foreign):
-        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
-            raise OSError(ctypes.get_errno(), "unshare")
-        connection.send(os.getpid())
-        connection.recv()  # the maps are written
+        enter_user_namespace()
     become(caller)
     connection.send("ready")
     helper = not isinstance(caller, Foreign)
@@ -86,11 +101,6 @@ def start_drivers(callers, cgroup):
         ours, end = context.Pipe()
         context.Process(target=_drive, args=(caller, cgroup, end), daemon=True).start()
         end.close()
-        if isinstance(caller, Foreign):
-            pid = ours.recv()
-            for name in ("uid_map", "gid_map"):
-                pathlib.Path(f"/proc/{pid}/{name}").write_text("0 0 4294967295\n")
-            ours.send("go on")
         assert ours.recv() == "ready"
         connections.append(ours)
     return connections

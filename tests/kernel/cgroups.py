@@ -2,6 +2,7 @@
 """Control groups for tests: each of its own, so that no other process passes a program under test."""
 
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -22,6 +23,7 @@ def root():
     pytest.skip("this system makes no control groups of version 2")
 
 
+@functools.lru_cache(maxsize=1)
 def able():
     """Skip where pybindd cannot run, with its own reason."""
     done = subprocess.run([PYBINDD, "--trial", "--cgroup", root()], capture_output=True, text=True)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pybindd that runs for one test, and processes that bind in its control group."""
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+
+import cgroups
+import support
+from callers import become
+from reference import Caller
+
+from pybind import pybindd as client
+
+USER = Caller(support.UID, support.GID)
+OTHER = Caller(support.OTHER_UID, support.OTHER_UID)
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+class Pybindd:
+    """One pybindd. cgroup: what it serves; process: the Popen; log: what it says on stderr."""
+
+    def __init__(self, cgroup, *prefix, ready=True, **options):
+        self.cgroup = cgroup
+        self._stderr = pathlib.Path(tempfile.mktemp(dir=support.SCRATCH))
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        path = tempfile.mktemp(dir=support.SCRATCH)
+        self._notify.bind(path)
+        self._notify.settimeout(support.PATIENCE_S)
+        environ = {**os.environ, "NOTIFY_SOCKET": path}
+        command = [*prefix, cgroups.PYBINDD, "--cgroup", str(cgroup), "-v"]
+        with self._stderr.open("w") as stderr:
+            self.process = subprocess.Popen(command, stderr=stderr, env=environ, **options)
+        if ready:
+            self.wait_ready()
+
+    def wait_ready(self):
+        """Wait for READY=1, as systemd would."""
+        with contextlib.suppress(TimeoutError):
+            while b"READY=1" not in self._notify.recv(4096):
+                pass
+            return
+        raise AssertionError(f"pybindd is not ready: {self.log}")
+
+    @property
+    def log(self):
+        """Return what it said so far."""
+        return self._stderr.read_text()
+
+    def sync(self):
+        """Wait until what was written counts; return the answer."""
+        said = client.sync()
+        assert said is not None, self.log
+        assert said["in_force"], said
+        return said
+
+    def stop(self):
+        """End it as its service would; return the exit status."""
+        self._notify.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        try:
+            return self.process.wait(support.PATIENCE_S)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextlib.contextmanager
+def pybindd(*prefix, **options):
+    """Run a pybindd that serves a new control group."""
+    with cgroups.group() as cgroup:
+        daemon = Pybindd(cgroup, *prefix, **options)
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+
+
+def family_of(address):
+    """Return the address family of an address as text."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def bind_error(address, port, kind="tcp"):
+    """Bind as this process; return the errno, 0 for none."""
+    with socket.socket(family_of(address), KINDS[kind]) as sock:
+        try:
+            sock.bind((address, port))
+        except OSError as error:
+            return error.errno
+        assert sock.getsockname()[1] == port
+    return 0
+
+
+def _work(cgroup, caller, prepare, connection):
+    pathlib.Path(cgroup, "cgroup.procs").write_text("0")
+    if prepare:
+        prepare()
+    if caller:
+        become(caller)
+    connection.send("ready")
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            function, arguments = connection.recv()
+            if function is None:  # another child may hold a copy of the other end
+                return
+            try:
+                connection.send((True, function(*arguments)))
+            except Exception as error:  # noqa: BLE001 # the test shows it
+                connection.send((False, repr(error)))
+
+
+class Worker:
+    """A process in a control group, with a caller's credentials, that calls functions."""
+
+    def __init__(self, cgroup, caller=USER, prepare=None):
+        context = multiprocessing.get_context("fork")
+        self._connection, end = context.Pipe()
+        arguments = (cgroup, caller, prepare, end)
+        self.process = context.Process(target=_work, args=arguments, daemon=True)
+        self.process.start()
+        end.close()
+        assert self._connection.recv() == "ready"
+
+    def call(self, function, *arguments):
+        """Call a function of a test module there; return its result."""
+        self._connection.send((function, arguments))
+        good, result = self._connection.recv()
+        assert good, result
+        return result
+
+    def bind(self, address="127.0.0.1", port=80, kind="tcp"):
+        """Return the errno of a plain bind there."""
+        return self.call(bind_error, address, port, kind)
+
+    def may(self, *where):
+        """Tell whether a bind is granted; anything but a clear answer fails."""
+        error = self.bind(*where)
+        assert error in (0, errno.EACCES), errno.errorcode.get(error)
+        return error == 0
+
+    def end(self):
+        """End the process."""
+        with contextlib.suppress(OSError):
+            self._connection.send((None, ()))
+        self._connection.close()
+        self.process.join(support.PATIENCE_S)
+        self.process.kill()
+        self.process.join()
+
+
+@contextlib.contextmanager
+def worker(cgroup, caller=USER, prepare=None):
+    """Give a Worker."""
+    made = Worker(cgroup, caller, prepare)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+_ENTER = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"'
+
+
+def run_in(cgroup, argv, caller=USER, **options):
+    """Run a program in a control group as a caller to its end; return what it printed."""
+    groups = (
+        ["--groups", ",".join(map(str, caller.groups))] if caller.groups else ["--clear-groups"]
+    )
+    drop = ["setpriv", "--reuid", str(caller.uid), "--regid", str(caller.gid), *groups]
+    command = ["sh", "-c", _ENTER, "sh", str(cgroup), *drop, "--inh-caps=-all", "env"]
+    options.setdefault("timeout", support.PATIENCE_S)
+    done = subprocess.run(
+        [*command, *map(str, argv)], capture_output=True, text=True, cwd="/", **options
+    )
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+PYTHON_BIND = """
+import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+try:
+    socket.socket(family).bind((sys.argv[1], int(sys.argv[2])))
+    print(0)
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def binding(address="127.0.0.1", port=80):
+    """Return the command line of a program that binds and prints the errno."""
+    return ["/usr/bin/python3", "-c", PYTHON_BIND, address, str(port)]

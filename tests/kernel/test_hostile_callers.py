@@ -1,0 +1,459 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who binds, and with what socket: cases 75 to 77, 83 and 84."""
+
+import ctypes
+import errno
+import functools
+import os
+import pathlib
+import socket
+import subprocess
+
+import pytest
+import running
+import support
+from callers import become, enter_user_namespace
+from reference import Caller
+from running import OTHER, USER, run_in, worker
+from support import CONFIG, flag, rules
+
+CLONE_NEWNET = 0x40000000
+IPPROTO_MPTCP, IPPROTO_UDPLITE, IPPROTO_SCTP = 262, 136, 132
+
+
+def _grant(*lines, uid=support.UID):
+    rules(f"byuser/{uid}", *(lines or ("any,80",)))
+
+
+def _set_effective(uid, gid):
+    """Leave root with other effective than real ids."""
+    os.setgroups([])
+    os.setresgid(support.GID, gid, gid)
+    os.setresuid(support.UID, uid, uid)
+
+
+@pytest.mark.parametrize(
+    "ids", [(support.OTHER_UID, support.GID), (support.UID, support.OTHER_UID)], ids=str
+)
+def test_case_75_two_identities(daemon, ids):
+    """Real and effective ids differ: no grant by either, and the log says why."""
+    for uid in (support.UID, support.OTHER_UID):
+        _grant(uid=uid)
+    daemon.sync()
+    with worker(daemon.cgroup, None, prepare=functools.partial(_set_effective, *ids)) as half:
+        assert not half.may()
+    support.wait_for(lambda: "real and effective ids differ" in daemon.log, "the reason")
+
+
+def test_case_75_most_groups(daemon):
+    """65,536 groups: the last of them counts, and one that is none of them does not."""
+    groups = tuple(range(100000, 165536))
+    rules("bygroup/165535", "any,80")
+    rules("bygroup/165536", "any,81")
+    path = flag("byport/82", mode=0o700)
+    subprocess.run(["setfacl", "-m", "g:132768:x", path], check=True)
+    path = flag("byport/83", gid=0, mode=0o745)
+    subprocess.run(["setfacl", "-m", "g:100000:-", path], check=True)
+    daemon.sync()
+    with worker(daemon.cgroup, Caller(support.UID, 7, groups)) as many:
+        assert [many.may("127.0.0.1", port) for port in (80, 81, 82, 83)] == [
+            True,
+            False,
+            True,
+            False,
+        ]
+
+
+def test_case_75_groups_of_that_moment(daemon):
+    """setgroups(2) between two binds: each is judged by the groups that it had."""
+    rules("bygroup/2000", "any,80")
+    daemon.sync()
+    with worker(daemon.cgroup, None, prepare=_drop_all_but_ids) as changing:
+        assert not changing.may()
+        changing.call(os.setgroups, [7, 2000])
+        assert changing.may()
+        changing.call(os.setgroups, [7])
+        assert not changing.may()
+
+
+def _drop_all_but_ids():
+    """Become USER, but able to change ids and groups."""
+    import prctl
+
+    prctl.securebits.keep_caps = True
+    os.setgroups([])
+    os.setresgid(*[support.GID] * 3)
+    os.setresuid(*[support.UID] * 3)
+    prctl.cap_permitted.limit(prctl.CAP_SETGID, prctl.CAP_SETUID)
+    prctl.cap_effective.setgid = prctl.cap_effective.setuid = True
+
+
+def test_case_75_with_the_capability(daemon):
+    """Who has CAP_NET_BIND_SERVICE binds as ever, and no file or log is concerned."""
+    flag("byport/80", mode=0)
+    daemon.sync()
+    with worker(daemon.cgroup, None) as root:
+        assert root.may()
+        assert root.may("127.0.0.1", 81)
+    daemon.sync()
+    assert "uid=0" not in daemon.log
+
+
+def _user_namespace(maps, caller=None):
+    enter_user_namespace(maps)
+    if caller:
+        become(caller)
+
+
+def test_case_76_own_user_namespace(daemon):
+    """A user in a user namespace of theirs is the same user: by owner, list, group, rule file."""
+    _grant("any,80")
+    rules(f"bygroup/{support.GID}", "any,81")
+    flag("byport/82", uid=support.UID, gid=0, mode=0o500)
+    flag("byport/83")
+    path = flag("byport/84", gid=0, mode=0o700)
+    subprocess.run(["setfacl", "-m", f"u:{support.UID}:x", path], check=True)
+    flag("byport/85", mode=0o755)  # by its group
+    flag("byport/86", mode=0o755, gid=0)  # by its others
+    daemon.sync()
+    ports = (79, 80, 81, 82, 83, 84, 85, 86)
+    script = f"""
+import socket
+for port in {ports}:
+    try:
+        socket.socket().bind(("127.0.0.1", port)); print(port)
+    except PermissionError:
+        pass
+"""
+    inside = ["/usr/bin/python3", "-c", script]
+    assert run_in(daemon.cgroup, inside).split() == ["80", "81", "82", "83", "84", "85", "86"]
+    unshare = ["unshare", "--user", "--map-root-user"]
+    expected = ["80", "81", "82", "83", "84", "85"]  # root there, and nobody here
+    assert run_in(daemon.cgroup, [*unshare, *inside]).split() == expected
+    nested = [*unshare, *unshare, *inside]
+    assert run_in(daemon.cgroup, nested).split() == expected
+
+
+def test_case_76_refusals_are_not_undone(daemon):
+    """A group or user that a file refuses stays refused after setgroups(2) and as a subordinate id."""
+    groups = Caller(support.UID, support.GID, (2000,))
+    path = flag("byport/80", gid=0, mode=0o755)
+    subprocess.run(["setfacl", "-m", "g:2000:-", path], check=True)
+    path = flag("byport/81", gid=0, mode=0o755)
+    subprocess.run(["setfacl", "-m", f"u:{support.UID}:-", path], check=True)
+    _grant("any,82")
+    path = CONFIG / f"byuser/{support.UID}"
+    subprocess.run(["setfacl", "-m", "g:2000:-", path], check=True)
+    daemon.sync()
+    with worker(daemon.cgroup, groups) as outside:
+        assert [outside.bind("127.0.0.1", p) for p in (80, 81, 82)] == [errno.EACCES] * 3
+    whole = "0 0 4294967295"
+    for ids in (Caller(support.UID, support.GID), Caller(100000, 100000)):
+        prepare = functools.partial(_user_namespace, whole, ids)
+        with worker(daemon.cgroup, None, prepare) as inside:
+            assert [inside.bind("127.0.0.1", p) for p in (80, 81, 82)] == [errno.EACCES] * 3, ids
+
+
+def test_case_76_root_there(daemon):
+    """Root of a user namespace that is nobody outside: no grant of root's."""
+    flag("byport/80", gid=0, mode=0o700)
+    rules("byuser/0", "any,81")
+    daemon.sync()
+    script = running.binding("127.0.0.1", 80)
+    inside = ["unshare", "--user", "--map-root-user"]
+    assert run_in(daemon.cgroup, [*inside, *script]).strip() == str(errno.EACCES)
+    script = running.binding("127.0.0.1", 81)
+    assert run_in(daemon.cgroup, [*inside, *script]).strip() == str(errno.EACCES)
+
+
+def _other_network():
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def test_case_76_other_network_namespace(daemon):
+    """A socket of another network namespace gets nothing, whoever made that."""
+    flag("byport/80", mode=0o755)
+    daemon.sync()
+    with worker(daemon.cgroup, USER, prepare=_other_network) as made:
+        assert made.bind("0.0.0.0", 80) == errno.EACCES
+    own = ["unshare", "--user", "--net", *running.binding("0.0.0.0", 80)]
+    assert run_in(daemon.cgroup, own).strip() == str(errno.EACCES)
+
+
+def _inherited(make):
+    """Make a socket as root, then become USER: return what binds it."""
+    global _SOCKET  # noqa: PLW0603 # the worker's own
+    _SOCKET = make()
+    become(USER)
+
+
+def _bind_inherited(where):
+    try:
+        _SOCKET.bind(where)
+    except OSError as error:
+        return error.errno
+    return 0
+
+
+def _socket_in_other_network():
+    ours = os.open("/proc/self/ns/net", os.O_RDONLY)
+    _other_network()
+    made = socket.socket()
+    ctypes.CDLL(None).setns(ours, CLONE_NEWNET)
+    return made
+
+
+V4, V6 = ("127.0.0.1", 80), ("::1", 80)
+# Each: the socket, where it is bound, the errno that must come of it.
+SOCKETS = {
+    "tcp": (socket.socket, V4, 0),
+    "udp": (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), V4, 0),
+    "tcp6": (lambda: socket.socket(socket.AF_INET6), V6, 0),
+    "mptcp": (lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP), V4, 0),
+    "mptcp6": (lambda: socket.socket(socket.AF_INET6, socket.SOCK_STREAM, IPPROTO_MPTCP), V6, 0),
+    "udplite": (
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, IPPROTO_UDPLITE),
+        V4,
+        errno.EACCES,
+    ),
+    "sctp": (
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP),
+        V4,
+        errno.EACCES,
+    ),
+    # These have no ports, and their bind(2) asks nobody for a privilege.
+    "raw": (lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 6), V4, 0),
+    "ping": (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 1), V4, 0),
+    "other-network": (_socket_in_other_network, ("0.0.0.0", 80), errno.EACCES),
+    "mapped": (lambda: socket.socket(socket.AF_INET6), ("::ffff:127.0.0.1", 80), 0),
+    "port-0": (socket.socket, ("127.0.0.1", 0), 0),
+    "free-port": (socket.socket, ("127.0.0.1", 8080), 0),
+}
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_case_77_sockets(daemon, name):
+    """TCP, UDP and MPTCP are granted, nothing else is; a port that is free stays free."""
+    make, where, expected = SOCKETS[name]
+    flag("byport/80", mode=0o755)
+    pathlib.Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 4294967294")
+    daemon.sync()
+    try:
+        if name != "other-network":
+            make().close()
+    except OSError as error:
+        assert error.errno == errno.EPROTONOSUPPORT
+        pytest.skip(f"this kernel has no sockets of this kind: {name}")
+    with worker(daemon.cgroup, None, prepare=functools.partial(_inherited, make)) as made:
+        error = made.call(_bind_inherited, where)
+    assert error == expected
+
+
+def test_case_77_wildcards(daemon, user):
+    """:: needs both halves; a mapped address is the IPv4 address, never an IPv6 rule's."""
+    _grant("::,80", "0.0.0.0,81", "::/0,82", "any,83", "127.0.0.1,84")
+    daemon.sync()
+    for address, port, granted in (
+        ("::", 80, False),
+        ("0.0.0.0", 80, False),
+        ("::", 81, False),
+        ("0.0.0.0", 81, True),
+        ("::", 82, False),
+        ("::1", 82, True),
+        ("::ffff:127.0.0.1", 82, False),
+        ("::", 83, True),
+        ("::ffff:127.0.0.1", 84, True),
+        ("::ffff:127.0.0.2", 84, False),
+    ):
+        assert user.may(address, port) == granted, (address, port)
+
+
+def test_case_77_scope(daemon, user):
+    """A link-local address with its scope is judged without it."""
+    address = ["ip", "-6", "addr", "add", "fe80::77/64", "dev", "lo", "nodad"]
+    subprocess.run(address, check=True)
+    try:
+        _grant("fe80::77,80")
+        daemon.sync()
+        index = socket.if_nametoindex("lo")
+        assert user.call(_bind_scoped, ("fe80::77", 80, 0, index)) == 0
+        assert user.call(_bind_scoped, ("fe80::77", 81, 0, index)) == errno.EACCES
+    finally:
+        subprocess.run(["ip", "-6", "addr", "del", "fe80::77/64", "dev", "lo"], check=True)
+
+
+def _bind_scoped(where):
+    with socket.socket(socket.AF_INET6) as sock:
+        try:
+            sock.bind(where)
+        except OSError as error:
+            return error.errno
+    return 0
+
+
+ODD = r"""
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+int main(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_UNSPEC, .sin_port = htons(80)};
+    struct sockaddr_storage s = {0};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET, .sin6_port = htons(80)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    printf("%d\n", bind(fd, (void *)&a, sizeof a) ? errno : 0);
+    a.sin_family = AF_INET;
+    memcpy(&s, &a, sizeof a);
+    printf("%d\n", bind(fd, (void *)&s, sizeof s) ? errno : 0);
+    printf("%d\n", bind(fd, (void *)&s, sizeof s) ? errno : 0);
+    fd = socket(AF_INET6, SOCK_STREAM, 0);
+    printf("%d\n", bind(fd, (void *)&six, sizeof six) ? errno : 0);
+}
+"""
+
+
+def test_case_77_odd_calls(daemon):
+    """AF_UNSPEC is refused, a long address is granted, a bound socket stays what it is."""
+    _grant()
+    daemon.sync()
+    program = support.compile_c(ODD)
+    said = [int(word) for word in run_in(daemon.cgroup, [program]).split()]
+    assert said == [errno.EACCES, 0, errno.EINVAL, errno.EAFNOSUPPORT]
+
+
+def test_case_77_privileged_by_sysctl(daemon, user):
+    """What is privileged is the kernel's to say, and the files are asked about just that."""
+    flag("byport/6667")
+    settings = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    before = settings.read_text()
+    daemon.sync()
+    try:
+        settings.write_text("10000")
+        assert user.may("127.0.0.1", 6667)
+        assert not user.may("127.0.0.1", 6668)
+        settings.write_text("80")
+        assert user.may("127.0.0.1", 80)
+        assert not user.may("127.0.0.1", 79)
+    finally:
+        settings.write_text(before)
+
+
+def test_case_77_fails_and_tries_again(daemon, user):
+    """A grant whose bind failed is not kept: the same socket binds a free port after."""
+    _grant()
+    daemon.sync()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 80))
+        holder.listen()
+        assert user.call(_bind_twice, 80, 8080) == [errno.EADDRINUSE, 0]
+        assert user.call(_bind_twice, 80, 81) == [errno.EADDRINUSE, errno.EACCES]
+
+
+def _bind_twice(*ports):
+    found = []
+    with socket.socket() as sock:
+        for port in ports:
+            try:
+                sock.bind(("127.0.0.1", port))
+                found.append(0)
+            except OSError as error:
+                found.append(error.errno)
+    return found
+
+
+@pytest.fixture(scope="module")
+def uring():
+    """Compile tests/kernel/src/uring.c."""
+    source = pathlib.Path(__file__).with_name("src") / "uring.c"
+    return support.compile_c(source.read_text())
+
+
+def _uring(daemon, program, *words, caller=USER):
+    try:
+        said = int(run_in(daemon.cgroup, [program, *words], caller))
+    except AssertionError as error:
+        if "io_uring_setup" in str(error):
+            pytest.skip("this kernel has no system calls of io_uring for this user")
+        raise
+    if said == errno.EINVAL:
+        pytest.skip("this kernel has no system calls of io_uring that bind")
+    return said
+
+
+def test_case_83_io_uring(daemon, uring):
+    """A bind through io_uring is judged like another."""
+    _grant()
+    daemon.sync()
+    assert _uring(daemon, uring, "plain", "80") == 0
+    assert _uring(daemon, uring, "plain", "81") == errno.EACCES
+
+
+@pytest.mark.parametrize("how", ["personality", "sqpoll"])
+def test_case_83_io_uring_of_root(daemon, uring, how):
+    """A ring that was made as root binds as root: by the credentials that it uses, as ever."""
+    _grant("any,81")
+    daemon.sync()
+    root = Caller(0, 0)
+    assert _uring(daemon, uring, how, "80", support.UID, caller=root) == 0
+    assert _uring(daemon, uring, "plain", "80", support.UID, caller=root) == errno.EACCES
+    assert _uring(daemon, uring, "plain", "81", support.UID, caller=root) == 0
+
+
+def test_case_83_sandboxes(daemon):
+    """No new privileges, a tracer, a chroot: granted all the same, as the manual says."""
+    _grant()
+    daemon.sync()
+    bind, refused = running.binding(), running.binding("127.0.0.1", 81)
+    for sandbox in (["setpriv", "--no-new-privs"], ["strace", "-f", "-o", "/dev/null"]):
+        assert run_in(daemon.cgroup, [*sandbox, *bind]).strip() == "0", sandbox
+        assert run_in(daemon.cgroup, [*sandbox, *refused]).strip() == str(errno.EACCES), sandbox
+    with worker(daemon.cgroup, USER, prepare=_chroot) as inside:
+        assert inside.may()
+        assert not inside.may("127.0.0.1", 81)
+
+
+def _chroot():
+    os.chroot(support.scratch_dir())
+
+
+def test_case_83_without_the_helper(daemon, user):
+    """The helper need not be there."""
+    _grant()
+    daemon.sync()
+    os.rename(support.HELPER, support.HELPER + ".away")
+    try:
+        assert user.may()
+    finally:
+        os.rename(support.HELPER + ".away", support.HELPER)
+
+
+def test_case_83_own_mounts(daemon):
+    """Another /etc/pybind in a mount namespace of the user's changes nothing."""
+    _grant()
+    daemon.sync()
+    script = (
+        "mount -t tmpfs none /etc && mkdir -p /etc/pybind/byport && touch /etc/pybind/byport/81"
+    )
+    for port, expected in (("80", "0"), ("81", str(errno.EACCES))):
+        words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+        said = run_in(
+            daemon.cgroup, [*words, f'{script}; exec "$@"', "sh", *running.binding(port=port)]
+        )
+        assert said.strip() == expected
+
+
+def test_case_84_swapped_under_binds(daemon, user):
+    """Tables that all grant follow each other as fast as can be: no bind is refused."""
+    _grant()
+    daemon.sync()
+    first = daemon.sync()["table"]
+    with worker(daemon.cgroup, OTHER) as other:
+        for number in range(60):
+            flag(f"byport/{100 + number % 2}", mode=number % 8)
+            before = daemon.sync()["table"]
+            assert {user.bind() for _ in range(300)} == {0}
+            assert {other.bind() for _ in range(100)} == {errno.EACCES}
+    assert before - first > 50

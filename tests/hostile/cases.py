@@ -24,6 +24,7 @@ GROUPS = {
     "Address policy and rule files": (49, 52, 53, 54, 55, 56),
     "Library and supervisor": (50, 51, 57, 58, 59, 60, 61, 62),
     "Found by review": range(63, 68),
+    "The kernel judges (pybindd)": range(72, 85),
 }
 CASES: Dict[int, Case] = {
     1: Case("A process of the same user looks into the helper: ptrace, memory, /proc, pidfd_getfd",
@@ -127,6 +128,30 @@ CASES: Dict[int, Case] = {
              "no child and no signal is left; copies are gone after two system calls"),
     67: Case("A start script sets an LD_PRELOAD of its own before it executes the server",
              "served; what was taken out on purpose stays out"),
+    72: Case("pybindd is killed, stopped, frozen; another of root's processes holds its links",
+             "killed: nothing is granted any more; all else: nothing after the lease"),
+    73: Case("Files change in a storm; the event queue overflows; /etc/pybind is moved, replaced, "
+             "linked, mounted over", "never a grant that neither the old nor the new files give"),
+    74: Case("The owner of a flag file flips its mode, and tables change, while others bind",
+             "each verdict is that of one state of the files"),
+    75: Case("Real and effective ids that differ; 65,536 groups; setgroups(2) between two binds",
+             "judged by the credentials of that moment; ids that differ: no grant"),
+    76: Case("User namespaces (own, nested, subordinate ids, setgroups(2)), network namespaces",
+             "the kernel's uid; others of a flag file never count there; no grant in another network"),
+    77: Case("Wildcards, mapped addresses, scopes, MPTCP, SCTP, raw and ping sockets, port 0, AF_UNSPEC",
+             "as the helper, case by case"),
+    78: Case("Another BPF program denies, grants, rewrites the address, or allows none beside it; "
+             "Landlock", "denied stays denied; EPERM, never another address"),
+    79: Case("A second pybindd; its socket and status imitated; a user who fills the log",
+             "refused; not possible; nothing of others is lost"),
+    80: Case("No control groups, BTF, libbpf, object file or capability; an old or locked kernel; a "
+             "container", "a message of its own for each"),
+    81: Case("More rules or entries than the table holds", "left to the helper, and said"),
+    82: Case("A hard link elsewhere, a kept descriptor, a shared mapping, a remount noexec or ro",
+             "seen, or read again within ten seconds; several links: left to the helper"),
+    83: Case("io_uring with a personality or a thread of the kernel; sandboxes; no helper; own mounts",
+             "judged by the credentials of that bind; named in pybindd(8)"),
+    84: Case("Tables follow each other under binds", "one table for each bind"),
 }  # fmt: skip
 
 RELIABILITY: Dict[int, Case] = {

@@ -8,14 +8,15 @@ them; how a shell wants them is their writers'.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import click
 
 from ... import commandline
 from .. import output
 from ..completion.bash import bash
-from ..completion.zsh import fish, zsh
+from ..completion.fish import fish
+from ..completion.words import Command, Option
+from ..completion.zsh import zsh
 
 # What a value is, by the metavar that the help shows.
 _KINDS = {
@@ -30,34 +31,11 @@ _KINDS = {
     "[NAME=][ADDR:]PORT[/PROTO]": "port",
     "-- PROGRAM": "program",
 }
-SHELLS = {"bash": bash, "zsh": zsh, "fish": fish}
-
-
-class Option(NamedTuple):
-    """One option: its names, its help, and what its value is ("" for a flag)."""
-
-    names: tuple[str, ...]
-    help: str
-    kind: str
-
-
-class Command(NamedTuple):
-    """One command: its words after pybindctl, options, kinds of its arguments, and below it.
-
-    kinds: user, who, file, folder, port, program, any, or choice:ONE|OTHER.
-    repeats: the last kind may come again.
-    """
-
-    words: tuple[str, ...]
-    help: str
-    options: tuple[Option, ...]
-    arguments: tuple[str, ...]
-    repeats: bool
-    below: tuple[str, ...]
+_SHELLS = {"bash": bash, "zsh": zsh, "fish": fish}
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(list(SHELLS)))
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> int:
     r"""Print the completion of pybindctl and pybind for a shell.
@@ -69,7 +47,7 @@ def completion_command(ctx: click.Context, shell: str) -> int:
     """
     commands = list(_commands((), ctx.find_root().command, ctx.find_root()))
     runner = _describe(("pybind",), commandline.command, ctx)
-    output.say(SHELLS[shell](commands, runner))
+    output.say(_SHELLS[shell](commands, runner))
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes the completion script for bash (see commands/completion.py)."""
+"""Writes the completion script for bash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..commands.completion import Command
+    from .words import Command
 
 _BASH_HEAD = """\
 # pybind and pybindctl in bash: source <(pybindctl completion bash)

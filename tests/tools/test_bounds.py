@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What keeps a run of tests whole: no test hangs, none is skipped in silence, each file can be read."""
+"""What keeps a run of tests whole: no test hangs, none is skipped in silence."""
 
-import collections
 import os
 import pathlib
 import subprocess
@@ -97,21 +96,3 @@ def test_a_skip_that_nobody_expected_fails_in_ci(text, fails, ci, tmp_path):
     printed = pytest_of(tmp_path, text, **({"CI": "1"} if ci else {}))
     assert ("unexpected skip" in printed) == (fails and ci), printed
     assert ("1 skipped" in printed) != (fails and ci), printed
-
-
-def test_no_two_files_have_one_name():
-    """pytest puts each folder on sys.path: of two modules with one name only the first is found."""
-    tests = pathlib.Path(__file__).resolve().parents[1]
-    names = collections.Counter(p.name for p in tests.rglob("*.py") if "src" not in p.parts)
-    assert {name for name, count in names.items() if count > 1} <= {"conftest.py", "__init__.py"}
-
-
-def test_each_file_can_be_collected(tmp_path):
-    """One that cannot ends a run of all tests before the first."""
-    tests = pathlib.Path(__file__).resolve().parents[1]
-    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only"]
-    done = subprocess.run(
-        [*command, tests], env={**os.environ, "PYBIND_SANDBOX": str(tmp_path)},
-        capture_output=True, text=True, cwd=tests.parent, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]

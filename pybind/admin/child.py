@@ -91,6 +91,7 @@ def _child(
     try:
         answer: dict[str, object]
         try:
+            _close_all_but(writing)
             with open("/proc/self/status", encoding="ascii", errors="replace") as status:
                 os.chdir(folder)
                 if root is not None:  # where there is no /proc
@@ -109,6 +110,14 @@ def _child(
             pipe.write(json.dumps(answer).encode())
     finally:
         os._exit(0)
+
+
+def _close_all_but(kept: int) -> None:
+    """Close what root's process has open, such as the lock; standard streams stay."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd != kept:
+            with contextlib.suppress(OSError):  # the listing's own is closed already
+                os.close(fd)
 
 
 def _become(identity: Identity, status: TextIO) -> None:

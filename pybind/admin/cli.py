@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..errors import PybindError
 from ..permissions.errors import STATUS_NO, STATUS_USAGE, AdminError
+from .streams import forgiving
 
 # Command -> the module that has it as a click command of that name (with '_'
 # for '-' and at the end where it is a word of Python's).
@@ -29,6 +30,8 @@ COMMANDS = {
     "import": "import_",
     "completion": "completion",
 }
+
+_TELLING = ("list", "status", "export", "completion")  # whose output is the answer
 
 
 class _Lazy(click.Group):
@@ -56,10 +59,23 @@ def _group() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; returns the exit status.
+
+    That is the answer's, whether or not somebody reads standard output; 1
+    where the output is the answer and could not be written.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments:
-        arguments = ["--help"]
+    with forgiving() as out:
+        status = _run(arguments or ["--help"])
+        out.flush()
+        if out.is_lost and out.error:
+            _say(f"standard output: {out.error.strerror}")
+            if "--json" in arguments or (arguments[:1] and arguments[0] in _TELLING):
+                status = status or STATUS_NO
+    return status
+
+
+def _run(arguments: list[str]) -> int:
     try:
         result = _group.main(arguments, prog_name="pybindctl", standalone_mode=False)
     except click.UsageError as error:

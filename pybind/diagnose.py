@@ -7,13 +7,14 @@ execve()": what applies to every program of this process comes first.
 
 from __future__ import annotations
 
-from errno import EACCES, EAGAIN, ENOENT, ENOMEM
+import fcntl
+from errno import EACCES, EAGAIN, ENOENT, ENOMEM, EPERM
 
 from ._lean import posix
 from .paths import HELPER, REINSTALL
 
 CAP_NET_BIND_SERVICE = 10
-_WHOLE_RANGE = ["0", "0", "4294967295"]
+_NS_GET_USERNS = 0xB701  # linux/nsfs.h
 
 
 def lost_capability() -> tuple[str, ...]:
@@ -23,42 +24,58 @@ def lost_capability() -> tuple[str, ...]:
         return (
             "no_new_privs is set for this process, so no program it starts can gain a capability "
             "(systemd: NoNewPrivileges= and most sandboxing options; docker: no-new-privileges)",
-            "start pybind outside of it, or in a unit use AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            "start pybind outside, around what sets it: pybind --mode supervise ... -- COMMAND",
+            "or, for a program that takes open sockets: pybind --listen ... -- COMMAND; in a unit: "
+            "AmbientCapabilities=CAP_NET_BIND_SERVICE",
         )
     if status.get("TracerPid", "0") != "0":
         return (
             f"process {status['TracerPid']} traces this one (strace, gdb), and the kernel gives "
             "no capability to a traced program",
             "to trace a served program: pybind --mode supervise ... -- strace -f PROGRAM",
-            "or from outside, as root: strace -u USER -f pybind ...",
+            "or from outside: sudo strace -u USER -f pybind ...",
         )
     if not int(status.get("CapBnd", "0"), 16) >> CAP_NET_BIND_SERVICE & 1:
         return (
             "the capability bounding set of this process lacks CAP_NET_BIND_SERVICE",
             "docker: --cap-add NET_BIND_SERVICE; systemd: add it to CapabilityBoundingSet=",
         )
-    if in_user_namespace():
+    if foreign_network():
         return user_namespace()
     return _about_the_file()
 
 
 def _about_the_file() -> tuple[str, ...]:
-    mount = mount_point(HELPER)
+    from . import trust  # imports os: only where there is a refusal
+
+    status = posix.stat(HELPER)
+    if trust.others_can_write(status):
+        # Whoever could have written it must not be given the capability by a repair.
+        return (
+            f"{HELPER} has owner {status.st_uid}, mode {status.st_mode & 0o7777:04o}: somebody "
+            "else than root could have replaced it",
+            "to install it anew: sudo " + REINSTALL,
+        )
     if posix.statvfs(HELPER).f_flag & posix.ST_NOSUID:
         return (
-            f"{HELPER} is on a file system mounted nosuid ({mount})",
-            "as root: " + remount(HELPER, "suid"),
+            f"{HELPER} is on a file system mounted nosuid ({mount_point(HELPER)})",
+            "repair: sudo " + remount(HELPER, "suid"),
         )
     try:
         posix.getxattr(HELPER, "security.capability")
     except OSError:
         return (
-            f"{HELPER} has lost its file capability (copying, chown and strip take it off)",
-            f"as root: setcap cap_net_bind_service=p {HELPER}",
+            f"{HELPER} has lost its file capability (cp, chown, strip and tar take it off)",
+            "repair: sudo pybindctl setup",
+        )
+    if "no_file_caps" in _read("/proc/cmdline").split():
+        return (
+            "the kernel was started with no_file_caps: no file gives a capability",
+            "take no_file_caps off the kernel's command line, and start it again",
         )
     return (
         "the helper did not gain CAP_NET_BIND_SERVICE, and none of the known causes is seen here",
-        f"as root, compare: getcap {HELPER}",
+        f"to compare: sudo getcap {HELPER}",
     )
 
 
@@ -83,7 +100,7 @@ def cannot_start(error: int) -> tuple[str, ...]:
         mount = mount_point(HELPER)
         return (
             f"{text}; its file system is mounted noexec ({mount})",
-            f"repair: sudo mount -o remount,bind,exec {mount}",
+            "repair: sudo " + remount(HELPER, "exec"),
         )
     if not posix.access(HELPER, posix.X_OK):
         return f"{text}; its mode, or that of a folder above it", "repair: sudo pybindctl setup"
@@ -101,27 +118,54 @@ def own_status() -> dict[str, str]:
         return {name: value.strip() for name, _, value in pairs}
 
 
-def in_user_namespace() -> bool:
-    """Tell whether this process is in a user namespace that is not the first one."""
+def foreign_network() -> bool:
+    """Tell whether the capabilities of this user namespace do not count for this network.
+
+    The kernel names the owner of a network namespace only to those who are in the
+    owner or above it (ioctl_ns(2)). A rootless container with a network of its own is the
+    owner, and serves.
+    """
     try:
-        with open("/proc/self/uid_map", encoding="utf-8") as file:
-            return file.read().split() != _WHOLE_RANGE
+        network = posix.open("/proc/self/ns/net", posix.O_RDONLY)
     except OSError:
         return False
+    try:
+        posix.close(fcntl.ioctl(network, _NS_GET_USERNS))
+    except OSError as error:
+        return error.errno == EPERM
+    finally:
+        posix.close(network)
+    return False
+
+
+def in_user_namespace() -> bool:
+    """Tell whether this process is in a user namespace that is not the first one."""
+    return _read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
 
 
 def user_namespace() -> tuple[str, ...]:
-    """Return lines about a user namespace (unshare -U, rootless containers)."""
+    """Return lines about a user namespace (unshare -U, bwrap, rootless containers)."""
     return (
-        "this process is in a user namespace: its capabilities do not count for the network "
-        "of the host",
-        "start pybind outside of the user namespace",
+        "this process is in a user namespace, where no grant of the host counts",
+        "start pybind outside, around what makes it: pybind --mode supervise ... -- COMMAND",
+        "or, for a program that takes open sockets: pybind --listen ... -- COMMAND",
+    )
+
+
+def no_unix_sockets() -> tuple[str, ...]:
+    """Return lines about a helper that was denied its AF_UNIX socket."""
+    if own_status().get("NoNewPrivs") == "1":
+        return lost_capability()
+    return (
+        "a filter denies the helper a socket of AF_UNIX (Address family not supported by protocol)",
+        "in a unit: RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
     )
 
 
 def binds_alone() -> bool:
     """Tell whether programs started from here can bind privileged ports themselves."""
-    return bool(int(own_status().get("CapEff", "0"), 16) >> CAP_NET_BIND_SERVICE & 1)
+    able = int(own_status().get("CapEff", "0"), 16) >> CAP_NET_BIND_SERVICE & 1
+    return bool(able) and not foreign_network()
 
 
 def first_unprivileged_port() -> int:
@@ -131,6 +175,14 @@ def first_unprivileged_port() -> int:
             return int(file.read())
     except OSError:
         return 1024
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def mount_point(path: str) -> str:

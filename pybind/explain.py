@@ -2,8 +2,8 @@
 """Turns a helper's reply into words: what was refused, why, what repairs it.
 
 The only place with the wording of refusals. It explains and never decides:
-every fact about the rules comes from the reply, and a file is looked at again
-only to name its owner and mode.
+every fact about the rules comes from the reply. A command stands at the end of its
+line, as a person types it: "...: sudo COMMAND".
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import re
 import shlex
-import stat
 
-from . import _wire, diagnose, trust
+from . import _wire, diagnose, files
 from ._lean import socket
 from .binding import Verdict
 from .model import MAPPED, Address, Reply
-from .paths import CONFIG_DIR, FOLDERS, HELPER
+from .paths import CONFIG_DIR, HELPER, PYBINDCTL
 
 _CONFIG_REASONS = (
     _wire.REASON_CONFIG_MISSING,
     _wire.REASON_CONFIG_UNSAFE,
     _wire.REASON_CONFIG_ERROR,
 )
+_FLAG_REASONS = (_wire.REASON_FLAG_DENIED, _wire.REASON_FLAG_KIND, _wire.REASON_FLAG_ERROR)
 
 
 def what(address: Address) -> str:
@@ -36,12 +37,39 @@ def what(address: Address) -> str:
     return f"{text}:{address.port}/{'udp' if address.udp else 'tcp'}"
 
 
+def spec(address: Address) -> str:
+    """Return what grants `address`, as pybindctl takes it: 80/tcp, 127.0.0.1:80/udp.
+
+    A grant for :: has to be one for both families, and files know no scope.
+    """
+    if not any(address.addr):
+        return f"{address.port}/{'udp' if address.udp else 'tcp'}"
+    if address.addr.startswith(MAPPED):
+        inner = address._replace(family=socket.AF_INET, addr=address.addr[12:], scope_id=0)
+        return what(inner)
+    return what(address._replace(scope_id=0))
+
+
 def granted_by(reply: Reply | None) -> str:
     """Return what granted: a file and line, or the kernel."""
     if reply is None:
         return "the kernel allows it without a grant"
     line = f" line {reply.line}" if reply.line else ""
     return f"{CONFIG_DIR}/{reply.name}{line}" if reply.name else "granted"
+
+
+def refusals(verdicts: list[Verdict], *, by_hand: bool = False) -> list[str]:
+    """Return the lines for all addresses that are refused to the caller, or are busy.
+
+    What nothing grants is granted by one command. by_hand: the same without
+    pybindctl too.
+    """
+    ungranted = [verdict for verdict in verdicts if _lacks_grant(verdict)]
+    lines = _ungranted(ungranted, os.getuid(), by_hand=by_hand)
+    for verdict in verdicts:
+        if verdict not in ungranted:
+            lines += refusal(verdict)
+    return lines
 
 
 def refusal(verdict: Verdict, *, uid: int | None = None) -> list[str]:
@@ -51,159 +79,142 @@ def refusal(verdict: Verdict, *, uid: int | None = None) -> list[str]:
     """
     address, reply = verdict.address, verdict.reply
     uid = os.getuid() if uid is None else uid
-    head = f"{what(address)} is refused to {_user(uid)}: "
+    if _lacks_grant(verdict):
+        return _ungranted([verdict], uid, by_hand=False)
     if reply is None or reply.reason == _wire.REASON_KERNEL:
-        why = _kernel(address, verdict.error, reply)
-    elif reply.reason in _CONFIG_REASONS and diagnose.in_user_namespace():
-        why = diagnose.user_namespace()  # where root's files are nobody's
-    elif reply.reason == _wire.REASON_NO_CAPABILITY:
-        why = (_wire.REASON_TEXTS[reply.reason], *diagnose.lost_capability())
-    else:
-        why = _by_rules(address, reply, uid)
-    return [head + why[0], *why[1:]]
+        return _kernel(address, verdict.error, uid)
+    # In a user namespace root's files are nobody's, whose network ever it has.
+    unmapped = reply.reason in _CONFIG_REASONS and diagnose.in_user_namespace()
+    if unmapped or diagnose.foreign_network():
+        head, *rest = diagnose.user_namespace()
+        return [f"{_may_not(address, uid)}: {head}", *rest]
+    if reply.reason == _wire.REASON_NO_CAPABILITY:
+        head = f"{_port(address)} is granted to {user(uid)}, but cannot be bound: "
+        return [head + "the helper has no CAP_NET_BIND_SERVICE", *diagnose.lost_capability()]
+    if reply.reason == _wire.REASON_NETNS_UNKNOWN and reply.cause == errno.EAFNOSUPPORT:
+        head, *rest = diagnose.no_unix_sockets()
+        return [f"{_may_not(address, uid)}: {head}", *rest]
+    head, *rest = _by_rules(reply, uid)
+    return [f"{_may_not(address, uid)}: {head}", *rest]
 
 
-def _by_rules(address: Address, reply: Reply, uid: int) -> tuple[str, ...]:
-    """Add to the reason which half it is about, and what every refusal ends with."""
-    half = ""
-    if reply.v4_half:
-        half = " (for its other half, 0.0.0.0: who binds :: takes the IPv4 port too)"
+def _lacks_grant(verdict: Verdict) -> bool:
+    """Tell whether nothing grants it, and a grant would help."""
+    reply = verdict.reply
+    return (
+        reply is not None
+        and reply.reason == _wire.REASON_NO_RULE
+        and not diagnose.foreign_network()
+    )
+
+
+def _ungranted(verdicts: list[Verdict], uid: int, *, by_hand: bool) -> list[str]:
+    if not verdicts:
+        return []
+    addresses = [verdict.address for verdict in verdicts]
+    *ports, last = map(_port, addresses)
+    text, it = last, "it"
+    if ports:
+        rest = [port.removeprefix("port ") for port in (*ports[1:], last)]
+        text, it = f"{', '.join((ports[0], *rest[:-1]))} and {rest[-1]}", "them"
+    head = f"{user(uid)} may not bind {text}: nothing in {CONFIG_DIR} grants {it}"
+    if not ports:
+        head += _half(verdicts[0].reply)
+    lines = [head, "ask an administrator for: sudo " + grant_command(addresses, uid=uid)]
+    installed = os.access(PYBINDCTL, os.X_OK)
+    if by_hand or not installed:
+        told = "or, without pybindctl: sudo " if installed else "by hand: sudo "
+        if not installed:
+            lines.pop()
+        lines += [told + hand_command(address, uid=uid) for address in addresses]
+    return lines
+
+
+def grant_command(addresses: list[Address], *, uid: int | None = None) -> str:
+    """Return the pybindctl command that grants exactly these to exactly this user."""
+    uid = os.getuid() if uid is None else uid
+    name = _name(uid)
+    # A number is never a name to pybindctl, and these words are not names either.
+    who = str(uid) if not name or name.isdigit() or name[0] in "@-" or name == "everyone" else name
+    specs = dict.fromkeys(shlex.quote(spec(address)) for address in addresses)
+    return f"pybindctl grant {shlex.quote(who)} {' '.join(specs)}"
+
+
+def hand_command(address: Address, *, uid: int | None = None) -> str:
+    """Return the shell command that writes the rule for this port and this user."""
+    uid = os.getuid() if uid is None else uid
+    reserved = "!" if 512 <= address.port <= 1023 else ""
+    where, _, port = spec(address).rpartition(":")
+    rule = f"{where.strip('[]') or 'any'},{port}"
+    file = f"{CONFIG_DIR}/byuser/{reserved}{uid}"
+    try:
+        with open(file, "rb") as open_file:
+            ended = open_file.read()[-1:] in (b"", b"\n")
+    except FileNotFoundError:
+        ended = True
+    except OSError:
+        ended = False
+    # On a line of its own, also where the file's last line has no end.
+    text = f"echo {rule}" if ended else f'printf "\\n{rule}\\n"'
+    return f"sh -c 'umask 022; {text} >>{file}'"
+
+
+def commands(lines: list[str]) -> list[str]:
+    """Return what the lines say to type, without sudo."""
+    found = (re.search(r": sudo (.*)", line) for line in lines)
+    return [match[1] for match in found if match]
+
+
+def _by_rules(reply: Reply, uid: int) -> tuple[str, ...]:
+    """Return the reason with the file, and the half that it is about, and what repairs it."""
+    half = _half(reply)
     reason, path = reply.reason, f"{CONFIG_DIR}/{reply.name}"
     text = _wire.REASON_TEXTS.get(reason, f"reason {reason}")
-    if reason == _wire.REASON_NO_RULE:
-        return (f"{text}{half}", "as root: " + grant_command(address, uid=uid))
     if reason in _CONFIG_REASONS:
-        return _config(reply, text)
-    if reason in (_wire.REASON_FLAG_DENIED, _wire.REASON_FLAG_KIND, _wire.REASON_FLAG_ERROR):
-        return (f"{path}: {text}{half}", *_flag(path, reply, uid))
+        return files.folder(reply, uid)
+    if reason in _FLAG_REASONS:
+        return (f"{path}: {text}{half}", *files.flag(path, reply, uid))
     if reply.name:
         line = f" line {reply.line}" if reply.line else ""
-        return (f"{path}{line}: {text}{half}", *_rules(path, reply))
+        return (f"{path}{line}: {text}{half}", *files.rule_file(path, reply, uid))
     cause = f" ({os.strerror(reply.cause)})" if reply.cause else ""
     return (text + cause,)
 
 
-def grant_command(address: Address, *, uid: int | None = None) -> str:
-    """Return the shell command that grants exactly this port to exactly this user."""
-    uid = os.getuid() if uid is None else uid
-    reserved = "!" if 512 <= address.port <= 1023 else ""
-    addr = socket.inet_ntop(address.family, address.addr)
-    where = addr if any(address.addr) else "any"
-    if address.addr.startswith(MAPPED):
-        where = socket.inet_ntop(socket.AF_INET, address.addr[12:])
-    rule = f"{where},{address.port}/{'udp' if address.udp else 'tcp'}"
-    file = f"{CONFIG_DIR}/byuser/{reserved}{uid}"
-    # On a line of its own, also where the file's last line has no end.
-    return f"sh -c 'umask 022; printf \"\\n{rule}\\n\" >>{file}'"
+def _half(reply: Reply | None) -> str:
+    if reply is None or not reply.v4_half:
+        return ""
+    return " (for its other half, 0.0.0.0: who binds :: takes the IPv4 port too)"
 
 
-def _flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
-    quoted = shlex.quote(path)
-    if reply.reason == _wire.REASON_FLAG_KIND:
-        return ("as root, put it aside: " + f"mv {quoted} {quoted}.old",)
-    if reply.reason == _wire.REASON_FLAG_ERROR:
-        return (f"{os.strerror(reply.cause)}; {_describe(os.path.dirname(path))}",)
-    try:
-        noexec = os.statvfs(path).f_flag & os.ST_NOEXEC
-    except OSError:
-        noexec = 0
-    if noexec:
-        mount = diagnose.mount_point(path)
-        return (
-            f"its file system is mounted noexec, where no file is executable ({mount})",
-            "as root: " + diagnose.remount(path, "exec"),
-        )
-    repair = f"setfacl -m u:{uid}:x {quoted}"
-    if os.path.lexists(path) and os.lstat(path).st_uid == uid:
-        repair = f"chown root {quoted} && {repair}"  # an entry for the owner has no effect
-    return (_describe(path), "as root: " + repair)
-
-
-def _rules(path: str, reply: Reply) -> tuple[str, ...]:
-    quoted = shlex.quote(path)
-    if reply.reason == _wire.REASON_RULES_BROKEN:
-        fault = _wire.FAULT_TEXTS.get(reply.fault, f"fault {reply.fault}")
-        edit = "d"
-        if reply.fault not in (_wire.FAULT_BYTE, _wire.FAULT_TOO_LONG):
-            edit = "s/^/# /"
-        return (
-            f"{fault}; a broken line refuses the whole file",
-            f"as root, correct it, or take it out: sed -i '{reply.line}{edit}' {quoted}",
-        )
-    if reply.reason == _wire.REASON_RULES_UNREADABLE:
-        return (_describe(path), f"as root: chmod 0644 {quoted}")
-    if reply.reason == _wire.REASON_RULES_UNSAFE:
-        command = f"chown root:root {quoted} && chmod 0644 {quoted}"
-        if not _is(path, stat.S_ISREG):
-            command = f"mv {quoted} {quoted}.old"
-        return (
-            _describe(path) + "; must be a regular file of root's that no other can write",
-            "as root: " + command,
-        )
-    if reply.reason == _wire.REASON_RULES_TOO_BIG:
-        return ("as root, split it: rules for a group go to bygroup, a port range is one line",)
-    return (os.strerror(reply.cause),)
-
-
-def _config(reply: Reply, text: str) -> tuple[str, ...]:
-    folders = " ".join(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS)
-    if reply.reason == _wire.REASON_CONFIG_MISSING:
-        return (f"{CONFIG_DIR}: {text}", f"as root: install -d -m 0755 {CONFIG_DIR} {folders}")
-    path = _unsafe_component(f"{CONFIG_DIR}/{reply.name}".rstrip("/"))
-    quoted = shlex.quote(path)
-    if reply.reason == _wire.REASON_CONFIG_ERROR:
-        return (f"{path}: {text} ({os.strerror(reply.cause)})", f"as root: chmod 0755 {quoted}")
-    repair = f"chown root:root {quoted} && chmod 0755 {quoted}"
-    if not _is(path, stat.S_ISDIR):
-        repair = f"mv {quoted} {quoted}.old && install -d -m 0755 {quoted}"
-    return (
-        f"{text}: {_describe(path)}; must be a directory of root's that no other can write",
-        "as root: " + repair,
-    )
-
-
-def _unsafe_component(path: str) -> str:
-    """Return the first component that the helper could have meant."""
-    parts = path.split("/")
-    for end in range(1, len(parts) + 1):
-        prefix = "/".join(parts[:end]) or "/"
-        try:
-            faults = trust.folder_faults(os.lstat(prefix))
-        except OSError:
-            return prefix
-        if faults and faults != (trust.CLOSED,):
-            return prefix
-    return path
-
-
-def _kernel(address: Address, error: int, reply: Reply | None) -> tuple[str, ...]:
+def _kernel(address: Address, error: int, uid: int) -> list[str]:
+    port = _port(address)
     if error == errno.EADDRINUSE:
         from . import holders  # here: only where a port is busy
 
         uids = holders.users(address)
-        by = " held by " + ", ".join(_user(uid) for uid in uids) if uids else " in use"
+        by = "held by " + ", ".join(map(user, uids)) if uids else "in use"
         proto = "u" if address.udp else "t"
-        return (
-            f"the port is{by}",
-            f"to see the process, as root: ss -Hl{proto}np sport = :{address.port}",
-        )
+        return [f"{port} is {by}", f"to see by what: sudo ss -Hl{proto}np sport = :{address.port}"]
     if error == errno.EADDRNOTAVAIL:
-        return ("this host has no such address", "its addresses: ip address")
-    if error == errno.EACCES and reply is not None and diagnose.in_user_namespace():
-        return diagnose.user_namespace()
+        return [f"cannot bind {port}: this host has no such address", "its addresses: ip address"]
+    if error == errno.EACCES and diagnose.foreign_network():
+        head, *rest = diagnose.user_namespace()
+        return [f"{_may_not(address, uid)}: {head}", *rest]
     if error == errno.EACCES:  # of a helper that has its capability
-        return (
-            "the port is granted, and bind(2) is denied by something else: a security module, "
-            "or a sandbox that this process is in (Landlock)",
-            "as root: ausearch -m avc -c pybind-helper (SELinux), journalctl -k -g DENIED (AppArmor)",
-        )
+        return [
+            f"{port} is granted to {user(uid)}, and bind(2) is denied: by a security module, or "
+            "by a sandbox that this process is in (Landlock)",
+            "SELinux: sudo ausearch -m avc -c pybind-helper",
+            "AppArmor: sudo journalctl -k -g DENIED",
+        ]
     if error == errno.EPERM:
-        return (
+        why = (
             "bind(2) is forbidden to this process (Operation not permitted): by its unit "
-            "(systemd: SocketBindDeny=) or by a seccomp filter",
-            "to see the unit: systemctl status $$",
+            "(systemd: SocketBindDeny=) or by a seccomp filter"
         )
-    return (f"bind(2) failed: {os.strerror(error)}",)
+        return [f"{_may_not(address, uid)}: {why}", "to see the unit: systemctl status $$"]
+    return [f"cannot bind {port}: {os.strerror(error)}"]
 
 
 def unusable_helper() -> list[str]:
@@ -214,28 +225,27 @@ def unusable_helper() -> list[str]:
     ]
 
 
-def _is(path: str, test: object) -> bool:
+def _may_not(address: Address, uid: int) -> str:
+    return f"{user(uid)} may not bind {_port(address)}"
+
+
+def _port(address: Address) -> str:
+    """Return an address for a sentence; the port alone stands for every local address."""
+    if address.family == socket.AF_INET and not any(address.addr):
+        return f"port {spec(address)}"
+    return what(address)
+
+
+def user(uid: int) -> str:
+    """Return a user for a sentence: alice (uid 1000), or uid 1000."""
+    name = _name(uid)
+    return f"{name} (uid {uid})" if name else f"uid {uid}"
+
+
+def _name(uid: int) -> str:
+    """Return the account's name; empty where there is none, or none that can be printed."""
     try:
-        return bool(test(os.lstat(path).st_mode))  # type: ignore[operator]
-    except OSError:
-        return False
-
-
-def _describe(path: str) -> str:
-    """Return owner and mode of a file, as the reason for a refusal is read from them."""
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        return f"{path}: {os.strerror(error.errno or 0)}"
-    kind = "a symbolic link, " if stat.S_ISLNK(status.st_mode) else ""
-    return (
-        f"{path} is {kind}owner {status.st_uid}, group {status.st_gid}, "
-        f"mode {status.st_mode & 0o7777:04o}"
-    )
-
-
-def _user(uid: int) -> str:
-    try:
-        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+        name = pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"uid {uid}"
+        return ""
+    return name if name.isprintable() else ""

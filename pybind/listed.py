@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from . import binding, output, plan
 from .errors import Refused
-from .model import Address, Listed, Request
+from .model import Address, Request
 
 
 def ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
@@ -14,8 +14,43 @@ def ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
     Returns whether anything is left that only the helper could bind.
     """
     check_outer_limit(request, environ)
-    needs = [_listed_needs_helper(listed, request) for listed in request.listed]
-    return any(needs)
+    needed = False
+    refused: list[binding.Verdict] = []
+    for listed in request.listed:
+        for index, address in enumerate(binding.addresses(listed)):
+            verdict = binding.ask(address) if request.check else binding.prove(address)
+            if verdict is None:
+                if index == 0 and listed.addr is not None:
+                    raise no_such_family(address)
+                continue
+            needed = needed or not verdict.plain
+            if verdict.granted and not in_the_way(verdict, request):
+                tell_granted(verdict, request)
+            elif verdict.granted and request.check:
+                note_busy(verdict, request)
+            elif index > 0 and refused and refused[-1].address.port == address.port:
+                continue  # it was said of the other half
+            elif verdict.granted or index == 0:
+                refused.append(verdict)
+            else:
+                note_refused(verdict, request)  # the program can do without this half
+    raise_refused(refused, request)
+    return needed
+
+
+def raise_refused(refused: list[binding.Verdict], request: Request) -> None:
+    """Raise Refused with the words for all that is refused or busy; nothing where nothing is."""
+    if refused:
+        from . import explain  # here and below: only where there is something to say
+
+        raise Refused(*explain.refusals(refused, by_hand=request.verbose))
+
+
+def note_refused(verdict: binding.Verdict, request: Request) -> None:
+    """Say of the optional half of a port that it is refused."""
+    from . import explain
+
+    output.note(*explain.refusal(verdict), quiet=request.quiet)
 
 
 def check_outer_limit(request: Request, environ: tuple[bytes, ...]) -> None:
@@ -30,7 +65,7 @@ def check_outer_limit(request: Request, environ: tuple[bytes, ...]) -> None:
 
 def no_such_family(address: Address) -> Refused:
     """Return the refusal of an address that this host's kernel has no protocol for."""
-    from . import explain  # here and below: only where there is something to say
+    from . import explain
 
     return Refused(f"{explain.what(address)}: this host has no such address family")
 
@@ -66,31 +101,3 @@ def in_the_way(verdict: binding.Verdict, request: Request) -> bool:
     if not verdict.busy:
         return bool(holders.users(address))
     return not (address.udp and holders.only_the_caller(address))
-
-
-def _listed_needs_helper(listed: Listed, request: Request) -> bool:
-    needed = False
-    for index, address in enumerate(binding.addresses(listed)):
-        verdict = binding.ask(address) if request.check else binding.prove(address)
-        if verdict is None:
-            if index == 0 and listed.addr is not None:
-                raise no_such_family(address)
-            continue
-        needed = needed or not verdict.plain
-        if verdict.granted and not in_the_way(verdict, request):
-            tell_granted(verdict, request)
-        else:
-            _tell_refused(verdict, request, required=index == 0)
-    return needed
-
-
-def _tell_refused(verdict: binding.Verdict, request: Request, *, required: bool) -> None:
-    """Note what the program can do without; raises Refused for the rest."""
-    from . import explain
-
-    if verdict.granted and request.check:
-        note_busy(verdict, request)
-    elif verdict.granted or required:
-        raise Refused(*explain.refusal(verdict))
-    else:
-        output.note(*explain.refusal(verdict), quiet=request.quiet)

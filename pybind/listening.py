@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import errno
 
-from . import binding, explain, listed, output
+from . import binding, listed, output
 from ._lean import socket
-from .errors import Refused
 from .model import Address, Listed, Request
 
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn (listen(2)), by default the same
@@ -24,7 +23,15 @@ def open_all(request: Request, environ: tuple[bytes, ...]) -> list[socket.socket
     Refused, HelperUnusable; then nobody has been able to connect to any of them.
     """
     listed.check_outer_limit(request, environ)
-    opened = [_bind(port, request) for port in request.listed]
+    opened, refused = [], []
+    for port in request.listed:
+        sock, verdict, without = _bind(port, request)
+        if sock is None or (verdict.busy and not request.check):
+            refused.append(verdict)
+            continue
+        _tell(verdict, without, request)
+        opened.append((sock, verdict.address))
+    listed.raise_refused(refused, request)
     if request.check:
         return []
     for sock, address in opened:
@@ -34,7 +41,7 @@ def open_all(request: Request, environ: tuple[bytes, ...]) -> list[socket.socket
             sock.listen(request.backlog or BACKLOG)
         except OSError as error:  # somebody else bound it before, too, and listens since
             verdict = binding.Verdict(address, error.errno or errno.EIO, None)
-            raise Refused(*explain.refusal(verdict)) from None
+            listed.raise_refused([verdict], request)
     return [sock for sock, _ in opened]
 
 
@@ -44,32 +51,37 @@ def _addresses(port: Listed) -> list[Address]:
     return found if port.addr is not None else found[::-1]
 
 
-def _bind(port: Listed, request: Request) -> tuple[socket.socket, Address]:
-    """Return the socket and what it is bound to; raises Refused."""
+def _bind(
+    port: Listed, request: Request
+) -> tuple[socket.socket | None, binding.Verdict, binding.Verdict | None]:
+    """Return the socket, what became of its address, and of the one that it does without.
+
+    The socket is None where that was refused. Raises Refused for an address that this
+    host has no protocol for.
+    """
     *earlier, last = _addresses(port)
-    refused = None
+    without = None
     for address in (*earlier, last):
         sock = binding.new_socket(address, dual=bool(earlier))
         if sock is None:
             continue
         verdict = binding.settle(sock, address, check_only=request.check)
         if verdict.granted:
-            _tell(verdict, refused, request)
-            return sock, address
+            return sock, verdict, without
         sock.close()
         if address == last:
-            raise Refused(*explain.refusal(verdict))
+            return None, verdict, None
         if verdict.error != errno.EADDRNOTAVAIL:  # else there is no IPv6, and none was asked for
-            refused = verdict
+            without = verdict
     raise listed.no_such_family(last)
 
 
-def _tell(verdict: binding.Verdict, refused: binding.Verdict | None, request: Request) -> None:
-    """Say what was granted, or is busy; raises Refused where that counts."""
-    if verdict.busy and not request.check:
-        raise Refused(*explain.refusal(verdict))
-    if refused is not None:
-        lines = (*explain.refusal(refused), "the socket is for IPv4 alone")
+def _tell(verdict: binding.Verdict, without: binding.Verdict | None, request: Request) -> None:
+    """Say what was granted, what is busy, and what the socket does without."""
+    if without is not None:
+        from . import explain  # only where there is something to say
+
+        lines = (*explain.refusal(without), "the socket is for IPv4 alone")
         output.note(*lines, quiet=request.quiet)
     if request.check and listed.in_the_way(verdict, request):
         listed.note_busy(verdict, request)

@@ -10,6 +10,7 @@ REINSTALL = "make install  (in pybind's source folder; after pip: pybindctl setu
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")  # of CONFIG_DIR, as the helper asks them
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"
 STARTERS = (PREFIX + "/bin/pybind", PREFIX + "/bin/authbind")
+PYBINDCTL = PREFIX + "/bin/pybindctl"
 LIBRARY = PREFIX + "/lib/pybind/libpybind.so"
 
 BPF_OBJECT = PREFIX + "/lib/pybind/pybind.bpf.o"  # what pybindd loads into the kernel

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -108,6 +109,17 @@ def run(argv, **options):
 def pybind(*args, **options):
     """Run `pybind ARGS...` as UID to its end."""
     return run([PYBIND, *args], **options)
+
+
+def type_repair(message):
+    """Type the first command that a message proposes, as an administrator on a terminal.
+
+    What asks is told yes.
+    """
+    command = re.search(r": (sudo .*)", message)[1]
+    script = ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"]
+    done = subprocess.run(script, input="y\n", capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, (command, done.stdout)
 
 
 @contextlib.contextmanager

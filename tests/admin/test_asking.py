@@ -92,7 +92,7 @@ SPECS = ["80", "127.0.0.1:80/udp", "[::1]:443", "631", "[::ffff:127.0.0.1]:80", 
 @pytest.mark.parametrize("spec", SPECS)
 def test_no_grant(spec, number):
     """Every file looked at is shown; both commands grant exactly what was asked."""
-    commands = explained(spec, "no permission file grants it", "does not exist")
+    commands = explained(spec, "nothing in /etc/pybind grants it", "does not exist")
     assert commands[0].startswith("pybindctl grant nobody ")
     assert len(commands) == 2
     repair(commands[number])
@@ -205,7 +205,7 @@ def test_missing_directory():
     shutil.rmtree(CONFIG)
     answer = question("explain", "80")
     repair(answer["addresses"][0]["commands"][0])
-    assert "no permission file grants it" in as_root("explain", "80", *NOBODY).stdout
+    assert "nothing in /etc/pybind grants it" in as_root("explain", "80", *NOBODY).stdout
 
 
 def test_helper_missing():
@@ -222,7 +222,7 @@ def test_helper_missing():
 
 
 def test_helper_lost_its_capability():
-    """A copied helper: setcap gives the capability back."""
+    """A copied helper: setup gives the capability back."""
     flag("byport/80")
     subprocess.run(["setcap", "-r", HELPER], check=True)
     try:
@@ -246,7 +246,7 @@ def test_nosuid_mount():
         text = as_root("explain", "80", *NOBODY).stdout
         assert "mounted nosuid" in text
         command = f"mount -o remount,bind,suid {folder}"
-        assert f"as root: {command}" in text
+        assert f"repair: sudo {command}" in text
         repair(command)
         assert granted("80")
     finally:
@@ -326,7 +326,7 @@ def test_lines_of_check():
     done = as_root("check", "80", *NOBODY)
     assert done.stdout.splitlines() == [
         f"0.0.0.0:80/tcp: granted to uid {UID} (nobody) by {CONFIG}/byuser/{UID} line 1",
-        f"[::]:80/tcp: refused to uid {UID} (nobody): no permission file grants it",
+        f"[::]:80/tcp: refused to uid {UID} (nobody): nothing in /etc/pybind grants it",
     ]
     command = f"{PYBINDCTL} check 80 --user nobody"
     for environ, colour in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False)):

@@ -248,4 +248,4 @@ def test_syslog(grant80):
     assert started.startswith("<38>")  # auth.info
     assert f"uid {UID} starts /usr/bin/true, served by the preload library; ports: 80" in started
     assert refused.startswith("<37>")  # auth.notice
-    assert "not started: 0.0.0.0:443/tcp is refused" in refused
+    assert f"not started: nobody (uid {UID}) may not bind port 443/tcp" in refused

@@ -16,7 +16,7 @@ import support
 from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, pybind, rules
 
 DROP = ["/usr/bin/setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
-ME = f"uid {UID} (nobody)"
+ME = f"nobody (uid {UID})"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def refused(done, *words, status=125):
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
     lines = done.stderr.splitlines()
-    assert 1 <= len(lines) <= 4
+    assert 1 <= len(lines) <= 5
     assert all(line.startswith("pybind: ") for line in lines)
     assert "Traceback" not in done.stderr
     for word in words:
@@ -40,8 +40,7 @@ def refused(done, *words, status=125):
 
 def repair(message):
     """Type the command that the message proposes."""
-    command = re.search(r"as root[^:]*: (.*)", message)[1]
-    subprocess.run(command, shell=True, check=True)
+    support.type_repair(message)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +88,12 @@ def test_missing_and_not_executable(grant80, program):
 def test_no_grant(program):
     """Nothing grants: what, to whom, and the command that grants exactly that."""
     path, started = program
-    message = refused(pybind("--port", "80", path), "0.0.0.0:80/tcp", ME, "no permission file")
+    message = refused(
+        pybind("--port", "80", path), f"{ME} may not bind port 80/tcp: nothing in /etc/pybind"
+    )
     assert not started()
     repair(message)
-    assert (CONFIG / "byuser" / str(UID)).read_text() == "\nany,80/tcp\n"
+    assert (CONFIG / "byuser" / str(UID)).read_text() == "any,80/tcp\n"
     assert pybind("--port", "80", path).returncode == 0
     assert started()
 
@@ -102,15 +103,63 @@ def test_no_grant(program):
 )
 def test_no_grant_repairs(spec):
     """The proposed command works for every form of --port."""
-    repair(refused(pybind("--port", spec, "true"), "no permission file"))
+    repair(refused(pybind("--port", spec, "true"), "sudo pybindctl grant nobody"))
     assert pybind("-q", "--port", spec, "true").returncode == 0
 
 
 def test_repair_of_a_file_without_a_last_newline():
     """The proposed rule gets a line of its own."""
     rules(f"byuser/{UID}").write_text("any,443")
-    repair(refused(pybind("--port", "80", "true"), "no permission file"))
+    repair(refused(pybind("--port", "80", "true"), "sudo pybindctl grant nobody"))
     assert pybind("--port", "80", "--port", "443", "true").returncode == 0
+
+
+@pytest.mark.parametrize("way", [[], ["--listen"], ["--check"]], ids=["start", "listen", "check"])
+def test_all_refused_ports_in_one_command(grant80, way):
+    """Every refused port is named, and one command grants them all."""
+    ports = ["-p", "443", "-p", "80", "-p", "[::1]:631", "-p", "53/udp"]
+    done = pybind(*way, *ports, "true")
+    done.stdout = ""  # --check says there what is granted
+    message = refused(done, f"{ME} may not bind port 443/tcp, ",
+                      "[::1]:631/tcp and 53/udp: nothing in /etc/pybind grants them")  # fmt: skip
+    assert message.count("sudo ") == 1
+    assert "sudo pybindctl grant nobody 443/tcp '[::1]:631/tcp' 53/udp" in message
+    repair(message)
+    assert pybind("-q", *way, *ports, "true").returncode == 0
+
+
+def test_refused_and_busy_ports_together(grant80):
+    """What is held and what is not granted are told in one go."""
+    with contextlib.closing(support.socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 80))
+        listener.listen()
+        done = pybind("-p", "80", "-p", "443", "true")
+    refused(done, f"{ME} may not bind port 443/tcp", "port 80/tcp is held by root (uid 0)")
+
+
+@pytest.mark.parametrize("before", [None, "any,22\n", "any,22"])
+def test_by_hand(before):
+    """-v has the way without pybindctl too, which writes no empty line; so has a refusal where
+    there is no pybindctl."""
+    if before is not None:
+        rules(f"byuser/{UID}").write_text(before)
+    assert "by hand" not in refused(pybind("-p", "80", "true"))
+    message = refused(pybind("-v", "-p", "80", "-p", "631", "true"))
+    by_hand = re.findall(r"without pybindctl: (sudo .*)", message)
+    assert len(by_hand) == 2
+    tool = pathlib.Path(support.PREFIX + "/bin/pybindctl")
+    moved = tool.rename(f"{tool}.aside")
+    try:
+        only = refused(pybind("-p", "80", "-p", "631", "true"))
+        assert re.findall(r"by hand: (sudo .*)", only) == by_hand
+        assert "pybindctl" not in only
+    finally:
+        moved.rename(tool)
+    for command in by_hand:
+        subprocess.run(command, shell=True, check=True)
+    assert pybind("-p", "80", "-p", "631", "true").returncode == 0
+    text = (CONFIG / "byuser" / str(UID)).read_text()
+    assert text == ("" if before is None else "any,22\n") + "any,80/tcp\n" or before == "any,22"
 
 
 def test_own_flag_without_x():
@@ -124,7 +173,7 @@ def test_granted_to_another(program):
     """A grant for somebody else is none; the flag file is named with its owner and mode."""
     path, started = program
     rules(f"byuser/{OTHER_UID}", "any,80")
-    refused(pybind("--port", "80", path), "no permission file grants it")
+    refused(pybind("--port", "80", path), "nothing in /etc/pybind grants it")
     flag("byport/80", uid=OTHER_UID, gid=0, mode=0o500)
     message = refused(
         pybind("--port", "80", path), "/etc/pybind/byport/80", "not executable for this user",
@@ -199,11 +248,63 @@ def test_unsafe_directory(grant80, program, folder):
     assert pybind("--port", "80", path).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        ("flag", "/etc"),
+        ("flag", "/etc/pybind"),
+        ("flag", "/etc/pybind/byport"),
+        ("rules", "/etc/pybind"),
+        ("rules", "/etc/pybind/byport"),
+        ("rules", "/etc/pybind/byuser"),
+    ],
+)
+def test_folder_that_cannot_be_searched(kind, where):
+    """The first folder on the way that the user cannot search is blamed, and no other."""
+    if kind == "flag":
+        flag("byport/80")
+    else:
+        rules(f"byuser/{UID}", "any,80")
+    folder = pathlib.Path(where)
+    before = folder.stat().st_mode & 0o7777
+    folder.chmod(0o700)
+    try:
+        message = refused(pybind("-p", "80", "true"), f"{where} is owner 0, group 0, mode 0700")
+        assert "0644" not in message
+        repair(message)
+        assert folder.stat().st_mode & 0o7777 == 0o755
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        folder.chmod(before)
+
+
+def test_folder_with_something_mounted_over_it(grant80):
+    """A unit's InaccessiblePaths= is no mode to change."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0", "tmpfs", CONFIG], check=True)
+    try:
+        message = refused(pybind("-p", "80", "true"), "InaccessiblePaths=", "mode 0000")
+        assert "chmod" not in message
+    finally:
+        subprocess.run(["umount", CONFIG], check=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"any,22\r\nany,80\r\n", b"\xef\xbb\xbfany,80\n", b"any,22\nany,80\nany 81\n"],
+    ids=["windows", "byte order mark", "broken"],
+)
+def test_repair_of_a_rule_file_keeps_its_grants(text):
+    """What an editor did to a file is taken out of it, and its grants stay."""
+    rules(f"byuser/{UID}").write_bytes(text)
+    repair(refused(pybind("-p", "80", "true"), "broken line"))
+    assert pybind("-p", "80", "true").returncode == 0
+
+
 def test_missing_directory():
     """Without /etc/pybind the command makes it."""
     shutil.rmtree(CONFIG)
     repair(refused(pybind("--port", "80", "true"), "/etc/pybind", "does not exist"))
-    refused(pybind("--port", "80", "true"), "no permission file grants it")
+    refused(pybind("--port", "80", "true"), "nothing in /etc/pybind grants it")
 
 
 def test_missing_half():
@@ -213,7 +314,7 @@ def test_missing_half():
     rules(f"byuser/{UID}", "0.0.0.0/0,80")
     done = pybind("--port", "80", "true")
     assert done.returncode == 0
-    assert "note: [::]:80/tcp is refused" in done.stderr
+    assert "may not bind [::]:80/tcp: nothing" in done.stderr
     assert pybind("-q", "--port", "80", "true").stderr == ""
 
 
@@ -226,7 +327,7 @@ def test_busy(grant80, program):
     with contextlib.closing(listener):
         listener.bind(("127.0.0.1", 80))
         listener.listen()
-        refused(pybind("--port", "80", path), "held by uid 0 (root)", "ss -Hltnp")
+        refused(pybind("--port", "80", path), "held by root (uid 0)", "ss -Hltnp")
         assert not started()
         done = pybind("--check", "--port", "80", path)
         assert done.returncode == 0
@@ -265,6 +366,42 @@ def test_helper_lost_its_capability(grant80, program):
         assert pybind("--port", "80", path).returncode == 0
     finally:
         subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+@pytest.mark.hostile("R3")
+def test_helper_that_somebody_could_have_replaced(grant80):
+    """Nobody is told to give the capability to a file that is not safely root's."""
+    os.chown(HELPER, UID, 0)
+    try:
+        message = refused(pybind("-p", "80", "true"), f"owner {UID}", "could have replaced it")
+        assert "setcap" not in message
+        assert "make install" in message
+    finally:
+        os.chown(HELPER, 0, 0)
+        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+def test_helper_that_may_not_be_executed(grant80):
+    """A noexec mount, a mode and a limit of processes are no reason to install anew."""
+    folder = pathlib.Path(HELPER).parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,noexec", folder], check=True)
+        message = refused(pybind("-p", "80", "true"), "Permission denied", "mounted noexec")
+        assert "install" not in message
+        repair(message)
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    os.chmod(HELPER, 0o700)
+    try:
+        repair(refused(pybind("-p", "80", "true"), "Permission denied", "its mode"))
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        os.chmod(HELPER, 0o755)
+    done = support.run(["/usr/bin/prlimit", "--nproc=1:1", support.PYBIND, "-p", "80", "true"])
+    message = refused(done, "Resource temporarily unavailable", "ulimit -u")
+    assert "install" not in message
 
 
 @pytest.mark.hostile(7)
@@ -365,3 +502,11 @@ def test_too_few_descriptors(grant80, program):
                         support.PYBIND, path])  # fmt: skip
     refused(done, "ulimit -n", "8")
     assert not started()
+
+
+@pytest.mark.parametrize("limit", [5, 6, 7])
+def test_hardly_any_descriptor(grant80, limit):
+    """Where not even a socket can be had the repair is the same."""
+    done = support.run(["/usr/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" --port 80 true',
+                        support.PYBIND])  # fmt: skip
+    refused(done, "allow more: ulimit -n")

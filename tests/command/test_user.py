@@ -193,7 +193,7 @@ def test_the_grant_is_the_users():
     argv = [PYBIND, "--user", "nobody", "--port", "80", "sh", "-c", f"echo ran >>{mark}"]
     done = as_root(*argv)
     assert done.returncode == 125
-    assert f"refused to uid {UID} (nobody)" in done.stderr
+    assert f"nobody (uid {UID}) may not bind port 80/tcp" in done.stderr
     rules("byuser/0", "any,80")
     assert as_root(*argv).returncode == 125
     assert not mark.exists()

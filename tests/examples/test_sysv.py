@@ -129,8 +129,8 @@ def test_a_refusal_is_printed():
     support.clear_config()
     done = as_root([SCRIPT, "start"])
     assert done.returncode == 1
-    assert "pybind: 0.0.0.0:80/tcp is refused to uid" in done.stderr
-    assert "as root: " in done.stderr
+    assert " may not bind port 80/tcp: nothing in /etc/pybind grants it" in done.stderr
+    assert ": sudo pybindctl grant " in done.stderr
     assert as_root([SCRIPT, "status"]).returncode == 3
 
 
@@ -142,7 +142,7 @@ def test_a_busy_port_is_in_the_log():
         done = as_root([SCRIPT, "start"])
     assert done.returncode == 1
     assert "app did not start, see /srv/app/app.log" in done.stderr
-    assert "held by uid 0" in (placing.SRV / "app.log").read_text()
+    assert "port 80/tcp is held by root" in (placing.SRV / "app.log").read_text()
 
 
 def test_a_supervised_program():

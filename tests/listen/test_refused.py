@@ -81,12 +81,12 @@ def test_wrong_use_of_the_others(granted):
 def test_all_or_nothing(granted):
     """One refusal, and no socket was open for anybody: the second is not granted, or busy."""
     mark = support.scratch_dir() / "mark"
-    refused(pybind("--listen", "-p", "80", "-p", "81", "touch", mark), mark, "0.0.0.0:81/tcp")
+    refused(pybind("--listen", "-p", "80", "-p", "81", "touch", mark), mark, "port 81/tcp")
     with contextlib.closing(socket.socket(socket.AF_INET6)) as held:
         held.bind(("::1", 443))
         held.listen()
         done = pybind("--listen", "-p", "80", "-p", "443", "touch", mark)
-        refused(done, mark, "[::]:443/tcp", "held by uid 0 (root)", "ss -Hltnp sport = :443")
+        refused(done, mark, "[::]:443/tcp", "held by root (uid 0)", "ss -Hltnp sport = :443")
         done = pybind("--check", "--listen", "-p", "80", "-p", "443")
         assert done.returncode == 0
         assert "granted but busy" in done.stderr
@@ -99,7 +99,7 @@ def test_busy_for_datagrams(granted):
         held.bind(("0.0.0.0", 80))
         done = pybind("--listen", "-p", "80/udp", "true")
     assert done.returncode == 125
-    assert "held by uid 0 (root)" in done.stderr
+    assert "held by root (uid 0)" in done.stderr
 
 
 def test_refusals_are_those_of_the_proof(granted):

@@ -57,7 +57,7 @@ def test_strace(grant80, program):
     wanted = re.compile(r"bind\(\d+, .*htons\(80\).*\) += 0$", re.MULTILINE)
 
     refused(support.run([*strace, PYBIND, "-p", "80", "--", *program]), "traces this one",
-            "pybind --mode supervise ... -- strace -f PROGRAM", "as root: strace -u USER -f")  # fmt: skip
+            "pybind --mode supervise ... -- strace -f PROGRAM", "sudo strace -u USER -f")  # fmt: skip
     assert last(support.pybind("-p", "80", "--", *strace, *program)) == DENIED
     said = support.pybind("-v", "-p", "80", "--", *strace, *program).stderr
     assert "bind of port 80/tcp (IPv4): granted, but the helper has no CAP_NET_BIND_SERVICE" in said

@@ -13,7 +13,7 @@ def first_use():
     """Refuse without a grant, serve with it in both modes, refuse after."""
     run("pybindctl", "doctor")
     said = as_alice_fails("pybind", "--port", "80", "--", "true")
-    assert "as root: " in said, said
+    assert ": sudo pybindctl grant " in said, said
     run("pybindctl", "grant", ALICE, "80")
     for mode in ("preload", "supervise"):
         with serving(80, "--mode", mode):

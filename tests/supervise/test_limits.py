@@ -47,7 +47,7 @@ def test_fails_fast_as_preload(marked, specs):
     support.flag("byport/82")
     results = [support.run(under_pybind(path, mode=mode, ports=specs))
                for mode in ("preload", "supervise")]  # fmt: skip
-    refused(results[1], "no permission file grants it")
+    refused(results[1], "nothing in /etc/pybind grants it")
     assert results[1].stderr == results[0].stderr
     assert not was_started()
 
@@ -59,7 +59,7 @@ def test_busy_port(grant80, marked):
         sock.bind(("127.0.0.1", 80))
         sock.listen()
         result = support.run(under_pybind(path, mode="supervise"))
-    refused(result, "held by uid 0 (root)")
+    refused(result, "held by root (uid 0)")
     assert not was_started()
 
 

@@ -245,7 +245,7 @@ def test_quoted_output_is_the_codes(line):
         assert head.startswith("bind of port ") and " (IPv4): " in LIBRARY_MESSAGES
         assert tail in _wire.REASON_TEXTS.values()
         return
-    text = re.sub(r"^.*?refused to [^:]*: ", "", text)
+    text = re.sub(r"^.*? may not bind [^:]*: ", "", text)
     for message in MESSAGES:
         pattern = re.escape(message).replace("\0", "(.+)").replace(r"\ ", " ")
         found = re.match(pattern, text)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import socket
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from ... import _wire, binding, diagnose, explain, ports
-from ...model import MAPPED, Address, Listed, Reply
+from ...model import Address, Listed, Reply
 from ...paths import CONFIG_DIR
 from ...permissions.errors import STATUS_NO
 from ...permissions.who import Identity, identity_of
@@ -169,40 +168,20 @@ def advice(decision: Decision, who: Identity) -> list[str]:
     if decision.granted:
         return _to_take_away(reply, who)
     lines = _lines(decision, who)[1:]
-    if reply.reason == _wire.REASON_NO_RULE:
-        lines.insert(0, "as root: " + grant_command(decision.address, who))
-        lines[1] = lines[1].replace("as root", "or, without pybindctl, as root")
+    if reply.reason == _wire.REASON_NO_RULE and explain.commands(lines):
+        by_hand = explain.hand_command(decision.address, uid=who.uid)
+        lines.append("or, without pybindctl: sudo " + by_hand)
     return lines
-
-
-def grant_command(address: Address, who: Identity) -> str:
-    """Return the pybindctl command that grants exactly this port to exactly this user."""
-    spec = explain.what(address)
-    if not any(address.addr):
-        spec = f"{address.port}/{'udp' if address.udp else 'tcp'}"
-    elif address.addr.startswith(MAPPED):
-        inner = Address(socket.AF_INET, address.addr[12:], 0, address.port, address.udp)
-        spec = explain.what(inner)
-    elif address.scope_id:  # the files ignore scopes
-        spec = explain.what(address._replace(scope_id=0))
-    return f"pybindctl grant {shlex.quote(who.name or str(who.uid))} {shlex.quote(spec)}"
 
 
 def _to_take_away(reply: Reply, who: Identity) -> list[str]:
     path = shlex.quote(f"{CONFIG_DIR}/{reply.name}")
     if reply.line:
-        return [f"to take line {reply.line} away, as root: sed -i '{reply.line}d' {path}"]
+        return [f"to take line {reply.line} away: sudo sed -i '{reply.line}d' {path}"]
     if os.stat(f"{CONFIG_DIR}/{reply.name}").st_uid == who.uid:
-        return [
-            f"to take it away, as root: chown root {path} && setfacl -m u:{who.uid}:-,m::rx {path}"
-        ]
-    return [f"to take it away from {who}, as root: setfacl -m u:{who.uid}:-,m::rx {path}"]
-
-
-def commands(lines: list[str]) -> list[str]:
-    """Return what the lines say to type as root."""
-    found = (re.search(r"as root[^:]*: (.*)", line) for line in lines)
-    return [match[1] for match in found if match]
+        command = f"chown root {path} && setfacl -m u:{who.uid}:-,m::rx {path}"
+        return [f"to take it away: sudo sh -c '{command}'"]
+    return [f"to take it away from {who}: sudo setfacl -m u:{who.uid}:-,m::rx {path}"]
 
 
 def _stale_groups(who: Identity) -> list[str]:
@@ -244,7 +223,7 @@ def _address_object(decision: Decision, who: Identity) -> dict[str, object]:
         "reason": _wire.REASON_TEXTS.get(reply.reason) if reply else decision.kernel,
         "for_ipv4_half": bool(reply and reply.v4_half),
         "explanation": [*_lines(decision, who)[:1], *lines],
-        "commands": commands(lines),
+        "commands": explain.commands(lines),
         "steps": _steps(reply) if reply else [],
     }
 

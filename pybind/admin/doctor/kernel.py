@@ -100,11 +100,11 @@ def process() -> list[Finding]:
         text = "lacks CAP_NET_BIND_SERVICE here: the helper cannot gain it"
         repair = "docker: --cap-add NET_BIND_SERVICE; systemd: CapabilityBoundingSet="
         found.append(Finding(BROKEN, "bounding set", text, (repair,)))
-    if diagnose.in_user_namespace():
-        text, repair = diagnose.user_namespace()
-        found.append(Finding(BROKEN, "user namespace", text, (repair,)))
+    if diagnose.foreign_network():
+        text, *ways = diagnose.user_namespace()
+        found.append(Finding(BROKEN, "user namespace", text, tuple(ways)))
     else:
-        found.append(Finding(OK, "user namespace", "the first one"))
+        found.append(Finding(OK, "user namespace", "its capabilities count for this network"))
     if status.get("TracerPid", "0") != "0":
         text = f"process {status['TracerPid']} traces this one: nothing gains a capability"
         found.append(Finding(BROKEN, "tracer", text, ("run it without strace or gdb",)))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""filtered.py ERRNO CALL[,CALL]... UID PROGRAM [ARG]...: a filter as a container engine sets it.
+"""filtered.py ERRNO CALL[=FIRST][,CALL]... UID PROGRAM [ARG]...: a filter as others set it.
 
-Started by root: the filter needs no no_new_privs then, and stays after the ids are given
+A container engine or a unit. FIRST: only where the first argument is this number. Started by root: the filter needs no no_new_privs then, and stays after the ids are given
 away. With UID 0 nothing is given away.
 """
 
@@ -14,7 +14,9 @@ number, calls, uid, *program = sys.argv[1:]
 made = seccomp.SyscallFilter(seccomp.ALLOW)
 made.set_attr(seccomp.Attr.CTL_NNP, 0)
 for call in calls.split(","):
-    made.add_rule(seccomp.ERRNO(int(number)), call)
+    name, _, first = call.partition("=")
+    where = [seccomp.Arg(0, seccomp.EQ, int(first))] if first else []
+    made.add_rule(seccomp.ERRNO(int(number)), name, *where)
 made.load()
 if int(uid):
     os.execv("/usr/bin/setpriv", ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups",

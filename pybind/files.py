@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a permission file or folder that refuses, and the repair.
+
+The helper named the file. It is looked at again only to tell its owner, its mode and
+what of it is in the way; nothing is decided here. Every function returns lines; a
+command in them is the end of a line, after ": ", and begins with sudo.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+
+from . import _wire, diagnose, trust
+from .model import Reply
+from .paths import CONFIG_DIR
+
+SETUP = "repair: sudo pybindctl setup"
+_BOM = b"\xef\xbb\xbf"
+
+
+def flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
+    """Return lines about a flag file that refuses `uid`."""
+    quoted = shlex.quote(path)
+    if reply.reason == _wire.REASON_FLAG_KIND:
+        return ("to put it aside: sudo " + f"mv {quoted} {quoted}.old",)
+    if reply.reason == _wire.REASON_FLAG_ERROR:
+        return unsearchable(path, uid) or (os.strerror(reply.cause), describe(path))
+    try:
+        noexec = os.statvfs(path).f_flag & os.ST_NOEXEC
+    except OSError:
+        noexec = 0
+    if noexec:
+        mount = diagnose.mount_point(path)
+        return (
+            f"its file system is mounted noexec, where no file is executable ({mount})",
+            "repair: sudo " + diagnose.remount(path, "exec"),
+        )
+    command = f"setfacl -m u:{uid}:x {quoted}"
+    if os.path.lexists(path) and os.lstat(path).st_uid == uid:
+        # An entry for the owner has no effect.
+        return describe(path), f"repair: sudo sh -c 'chown root {quoted} && {command}'"
+    return describe(path), "repair: sudo " + command
+
+
+def rule_file(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
+    """Return lines about a rule file that refuses `uid`."""
+    quoted = shlex.quote(path)
+    if reply.reason == _wire.REASON_RULES_BROKEN:
+        fault = _wire.FAULT_TEXTS.get(reply.fault, f"fault {reply.fault}")
+        return (f"{fault}; a broken line refuses the whole file", _edit(path, reply))
+    if reply.reason == _wire.REASON_RULES_UNREADABLE:
+        return unsearchable(path, uid) or (describe(path), f"repair: sudo chmod 0644 {quoted}")
+    if reply.reason == _wire.REASON_RULES_UNSAFE:
+        command = f"sh -c 'chown root:root {quoted} && chmod 0644 {quoted}'"
+        if not _is(path, stat.S_ISREG):
+            command = f"mv {quoted} {quoted}.old"
+        return (
+            describe(path) + "; must be a regular file of root's that no other can write",
+            "repair: sudo " + command,
+        )
+    if reply.reason == _wire.REASON_RULES_TOO_BIG:
+        return ("split it: rules for a group go to bygroup, a port range is one line",)
+    return unsearchable(path, uid) or (os.strerror(reply.cause),)
+
+
+def _edit(path: str, reply: Reply) -> str:
+    """Return the line with the command that leaves as much of the grant as can be left."""
+    quoted = shlex.quote(path)
+    try:
+        with open(path, "rb") as file:
+            line = file.read().split(b"\n")[reply.line - 1]
+    except (OSError, IndexError):
+        line = b""
+    if reply.fault == _wire.FAULT_BYTE and line.endswith(b"\r"):
+        return rf"it has the line ends of Windows; repair: sudo sed -i 's/\r$//' {quoted}"
+    if line.startswith(_BOM):
+        return (
+            "it begins with a byte order mark; repair: "
+            rf"sudo sed -i '1s/^\xef\xbb\xbf//' {quoted}"
+        )
+    edit = "d"
+    if reply.fault not in (_wire.FAULT_BYTE, _wire.FAULT_TOO_LONG):
+        edit = "s/^/# /"
+    return f"correct it, or take it out: sudo sed -i '{reply.line}{edit}' {quoted}"
+
+
+def folder(reply: Reply, uid: int) -> tuple[str, ...]:
+    """Return lines about the permission folder, or one below or above it, that refuses all.
+
+    The first line says what is wrong with which folder.
+    """
+    text = _wire.REASON_TEXTS[reply.reason]
+    if reply.reason == _wire.REASON_CONFIG_MISSING:
+        return f"{CONFIG_DIR}: {text}", SETUP
+    asked = f"{CONFIG_DIR}/{reply.name}".rstrip("/")
+    if reply.reason == _wire.REASON_CONFIG_ERROR:
+        hidden = unsearchable(asked, uid)
+        return hidden or (f"{asked}: {text} ({os.strerror(reply.cause)})", SETUP)
+    path = _unsafe(asked)
+    repair = SETUP
+    if not _is(path, stat.S_ISDIR):
+        quoted = shlex.quote(path)
+        repair = f"repair: sudo sh -c 'mv {quoted} {quoted}.old && install -d -m 0755 {quoted}'"
+    elif not path.startswith(CONFIG_DIR):
+        quoted = shlex.quote(path)
+        repair = f"repair: sudo sh -c 'chown root:root {quoted} && chmod 0755 {quoted}'"
+    return (
+        f"{text}: {describe(path)}; must be a directory of root's that no other can write",
+        repair,
+    )
+
+
+def unsearchable(path: str, uid: int) -> tuple[str, ...]:
+    """Return lines about the first folder above `path` that `uid` cannot search; or none."""
+    parts = os.path.dirname(path).split("/")
+    if os.path.isdir(path):
+        parts = path.split("/")
+    for end in range(1, len(parts) + 1):
+        prefix = "/".join(parts[:end]) or "/"
+        try:
+            status = os.lstat(prefix)
+        except OSError:
+            return ()
+        if stat.S_ISDIR(status.st_mode) and not _searchable(prefix, status, uid):
+            return _reveal(prefix, status)
+    return ()
+
+
+def _searchable(path: str, status: os.stat_result, uid: int) -> bool:
+    if uid == os.getuid() and uid != 0:
+        return os.access(path, os.X_OK)
+    # Somebody else is asked about: their groups are not known, and all users are to search it.
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def _reveal(path: str, status: os.stat_result) -> tuple[str, ...]:
+    text = f"{describe(path)}: this user cannot search it"
+    if not stat.S_IMODE(status.st_mode) and diagnose.mount_point(path) == path:
+        return (
+            f"{text}; something is mounted over it (systemd: InaccessiblePaths=)",
+            "start pybind where it is not, or mount nothing there",
+        )
+    return text, f"repair: sudo chmod 0755 {shlex.quote(path)}"
+
+
+def _unsafe(path: str) -> str:
+    """Return the first component that the helper could have meant."""
+    parts = path.split("/")
+    for end in range(1, len(parts) + 1):
+        prefix = "/".join(parts[:end]) or "/"
+        try:
+            faults = trust.folder_faults(os.lstat(prefix))
+        except OSError:
+            return prefix
+        if faults and faults != (trust.CLOSED,):
+            return prefix
+    return path
+
+
+def _is(path: str, test: object) -> bool:
+    try:
+        return bool(test(os.lstat(path).st_mode))  # type: ignore[operator]
+    except OSError:
+        return False
+
+
+def describe(path: str) -> str:
+    """Return owner and mode of a file, as the reason for a refusal is read from them."""
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        return f"{path}: {os.strerror(error.errno or 0)}"
+    kind = "a symbolic link, " if stat.S_ISLNK(status.st_mode) else ""
+    return (
+        f"{path} is {kind}owner {status.st_uid}, group {status.st_gid}, "
+        f"mode {status.st_mode & 0o7777:04o}"
+    )

@@ -144,13 +144,15 @@ class Daemon:
         self._program.identify(
             int.from_bytes(cookie, sys.byteorder), os.stat("/proc/self/ns/user").st_ino
         )
+        since_ns = _clock()
         while self._bring_in_force() is not _LEVEL and not self._stopping:
-            pass
+            since_ns = _clock()
         try:
             self._program.attach(cgroup_fd)
         except BpfError as error:
             raise obstacles.not_attached(error, self._cgroup) from None
         self._say(f"{self._described()}, on {self._cgroup}", always=True)
+        self._program.renew_lease(since_ns)
         _notify("READY=1")
 
     def serve(self) -> None:
@@ -167,7 +169,7 @@ class Daemon:
         remove()
 
     def _turn(self) -> None:
-        since_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        since_ns = _clock()
         self._questions += self._server.questions()
         try:
             result = self._bring_in_force()
@@ -223,9 +225,9 @@ class Daemon:
     def _tick(self, result: str) -> None:
         self._next_tick = time.monotonic() + TICK_S
         self._consume()
+        _notify("WATCHDOG=1")
         if result is not _BUSY:
             self._files.recheck()
-            _notify("WATCHDOG=1")
 
     def _wait(self) -> None:
         """Sleep until something is to be done, a second at most."""
@@ -290,6 +292,11 @@ class Daemon:
 
     def _read_again(self, *_: object) -> None:
         self._files.read_everything()
+
+
+def _clock() -> int:
+    """Return the clock of the lease, in nanoseconds."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 def _now() -> str:

@@ -77,13 +77,15 @@ class Files:
         ]
         above.append((CONFIG_DIR, frozenset(FOLDERS)))
         paths = [f"{CONFIG_DIR}/{folder}" for folder in FOLDERS]
+        watches: tuple[int, ...] = ()
         try:
-            self._watch.watch_folders(above, paths)
+            watches = self._watch.watch_folders(above, paths)
             folders = read_folders()
         except OSError as error:
             why = f"the folders cannot be watched: {os.strerror(error.errno or 0)}"
             folders = Folders(None, why, frozenset(), frozenset())
-        identity = tuple(map(_identity, [*parents, *paths]))
+        # With the watches: what came into a folder before that was watched is not known.
+        identity = (watches, *map(_identity, [*parents, *paths]))
         known = not self._again and identity == self._identity
         if known and folders == self._folders:
             return

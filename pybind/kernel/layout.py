@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The structs of helpers/kernel/table.h, as Python packs them (leaf).
 
-All integers are in host byte order. tests/kernel/test_layout.py holds both
+All integers are in host byte order. tests/kernel/test_kernel_table.py holds both
 sides together, by the debugging information of the object file.
 """
 

@@ -33,6 +33,7 @@ class Program:
         self._links: list[int] = []
         self._inner: list[tuple[int, int]] = []  # of each slot: names, details
         self._slot = 0
+        self._settled = True  # no program reads the slot that is not in use
         for slot in range(layout.SLOTS):
             self._fill(slot, empty())
 
@@ -76,16 +77,26 @@ class Program:
         Raises BpfError; then the lease has ended, and this has to be tried again.
         """
         try:
+            self._settle()
             new = 1 - self._slot
             self._fill(new, table)
+            self._settled = False
             _INDEX.from_buffer(self._control, layout.SLOT).value = new
             self._slot = new
-            # Binds that have read the number of the old slot end before this
-            # returns; only then may the old slot be filled again.
-            self._libbpf.update(self._names, new, self._inner[new][0])
+            self._settle()
         except OSError:
             self.end_lease()
             raise
+
+    def _settle(self) -> None:
+        """Wait for the binds that have read the number of the old slot.
+
+        Only then may that slot be filled again. Storing in a map of maps waits for
+        them, and what is stored is there already.
+        """
+        if not self._settled:
+            self._libbpf.update(self._names, self._slot, self._inner[self._slot][0])
+            self._settled = True
 
     def _fill(self, slot: int, table: Table) -> None:
         count, details = table.size, len(table.details) // layout.LINE.size

@@ -73,10 +73,13 @@ class Watch:
     def _remove(self, number: int) -> None:
         self._libc.inotify_rm_watch(self.fd, number)  # gone with its inode: EINVAL, and fine
 
-    def watch_folders(self, above: list[tuple[str, frozenset[str]]], folders: list[str]) -> None:
+    def watch_folders(
+        self, above: list[tuple[str, frozenset[str]]], folders: list[str]
+    ) -> tuple[int, ...]:
         """Watch these and no other folders. above: (folder, names in it that count).
 
-        A folder that is not there is watched by the one above it.
+        A folder that is not there is watched by the one above it. Returns the
+        numbers of the watches: another folder has another number, for ever.
         """
         wanted: dict[int, tuple[str, frozenset[str] | None]] = {}
         plan: list[tuple[str, frozenset[str] | None, int]] = [
@@ -89,6 +92,7 @@ class Watch:
         for number in self._folders.keys() - wanted.keys():
             self._remove(number)
         self._folders = wanted
+        return tuple(wanted)
 
     def watch_file(self, path: str) -> None:
         """Watch the file that is at this path now, and no longer the one that was."""

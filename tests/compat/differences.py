@@ -300,6 +300,12 @@ KERNEL_DIFFERENCES: List[KernelDifference] = [
         "A bind through io_uring is judged by the credentials that the ring uses.",
     ),
     KernelDifference(
+        "kernel-inner-socket",
+        GRANTS,
+        "A protocol that binds a TCP socket of its own for the user, such as SMC, is granted what "
+        "that socket is.",
+    ),
+    KernelDifference(
         "kernel-helper-missing",
         GRANTS,
         "The helper need not be there or have its capability.",

@@ -30,6 +30,7 @@ class Pybindd:
         self.cgroup = cgroup
         self._stderr = pathlib.Path(tempfile.mktemp(dir=support.SCRATCH))
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._ready = False
         path = tempfile.mktemp(dir=support.SCRATCH)
         self._notify.bind(path)
         self._notify.settimeout(support.PATIENCE_S)
@@ -47,6 +48,13 @@ class Pybindd:
                 pass
             return
         raise AssertionError(f"pybindd is not ready: {self.log}")
+
+    def is_ready(self):
+        """Tell whether it has said READY=1 by now."""
+        with contextlib.suppress(BlockingIOError):
+            while not self._ready:
+                self._ready = b"READY=1" in self._notify.recv(4096, socket.MSG_DONTWAIT)
+        return self._ready
 
     @property
     def log(self):

@@ -364,6 +364,32 @@ def _bind_twice(*ports):
     return found
 
 
+INNER = r"""
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+int main(void)
+{
+    for (int port = 80; port < 82; port++) {
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+        int fd = socket(43 /* AF_SMC */, SOCK_STREAM, 0);
+        printf("%d\n", fd < 0 || bind(fd, (void *)&a, sizeof a) ? errno : 0);
+    }
+}
+"""
+
+
+def test_case_83_inner_socket(daemon):
+    """SMC binds a TCP socket of its own for the user: granted what that socket is."""
+    _grant()
+    daemon.sync()
+    said = [int(word) for word in run_in(daemon.cgroup, [support.compile_c(INNER)]).split()]
+    if said[0] == errno.EAFNOSUPPORT:
+        pytest.skip("this kernel has no sockets of this kind: smc")
+    assert said == [0, errno.EACCES]
+
+
 @pytest.fixture(scope="module")
 def uring():
     """Compile tests/kernel/src/uring.c."""

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes between Python and the programs: structs, tables, lines of the log."""
+
+import re
+import socket
+import subprocess
+
+import pytest
+import support
+from support import CONFIG, flag, rules
+
+from pybind.kernel import entries, layout, table
+from pybind.kernel.records import Log, line_of
+from pybind.permissions.names import parse_name
+
+HEADER = support.REPOSITORY / "helpers/kernel/table.h"
+STRUCTS = {"name": layout.NAME, "file": layout.FILE, "line": layout.LINE, "record": layout.RECORD}
+
+
+def _c_says(*expressions):
+    """Return what a C compiler makes of expressions about table.h."""
+    prints = "".join(f'printf("%zu\\n", (size_t)({e}));' for e in expressions)
+    source = f"""
+#include <linux/types.h>
+#include <stddef.h>
+#include <stdio.h>
+#include "{HEADER}"
+int main(void) {{ {prints} }}
+"""
+    said = subprocess.run([support.compile_c(source)], capture_output=True, text=True).stdout
+    return [int(word) for word in said.split()]
+
+
+def _offsets(packed):
+    """Return where each field of a struct.Struct lies, padding left out."""
+    where, at = [], 0
+    for count, code in re.findall(r"(\d*)([A-Za-z])", packed.format):
+        if code == "x":
+            at += int(count or 1)
+        elif code == "s":
+            where.append(at)
+            at += int(count)
+        else:
+            for _ in range(int(count or 1)):
+                where.append(at)
+                at += {"Q": 8, "I": 4, "H": 2, "B": 1}[code]
+    return where, at
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_structs(name):
+    """Each struct of table.h is packed here with the same members at the same places."""
+    body = re.search(rf"^struct {name} {{\n(.*?)^}};", HEADER.read_text(), re.M | re.S)[1]
+    declared = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
+    members = [
+        member.strip()
+        for line in re.findall(r"\w+ ([^;]+);", declared)
+        for member in line.split(",")
+        if not member.strip().startswith("zero")
+    ]
+    members = [re.sub(r"\[.*", "", member) for member in members]
+    where, size = _offsets(STRUCTS[name])
+    said = _c_says(f"sizeof(struct {name})", *(f"offsetof(struct {name}, {m})" for m in members))
+    assert said == [size, *where]
+
+
+def test_other_sizes():
+    """The rest of table.h: the control area, the entry of a list, the numbers of enums."""
+    control = ("lease_until_ns", "netns_cookie", "userns_inum", "slot", "folders", "left")
+    assert _c_says(
+        "sizeof(struct control)", *(f"offsetof(struct control, {m})" for m in control)
+    ) == [
+        layout.CONTROL_SIZE, layout.LEASE_UNTIL_NS, layout.NETNS_COOKIE, layout.USERNS_INUM,
+        layout.SLOT, layout.FOLDERS, layout.LEFT_ALL,
+    ]  # fmt: skip
+    assert _c_says(
+        "sizeof(union detail)", "offsetof(struct entry, ident)", "offsetof(struct entry, is_group)",
+        "offsetof(struct entry, permissions)", "SLOTS", "BYPORT", "BYADDR", "BYUSER", "BYGROUP",
+        "JUDGED", "REFUSES", "LEFT", "READABLE", "EXECUTABLE", "TCP", "UDP",
+        "GRANTED", "REFUSED", "REFUSED_LEFT", "REFUSED_IDS", "REFUSED_CHANGED",
+    ) == [
+        layout.ENTRY.size, 0, 4, 5, layout.SLOTS,
+        layout.BYPORT, layout.BYADDR, layout.BYUSER, layout.BYGROUP,
+        layout.JUDGED, layout.REFUSES, layout.LEFT, layout.READABLE, layout.EXECUTABLE,
+        layout.PROTOCOLS["tcp"], layout.PROTOCOLS["udp"], layout.GRANTED, layout.REFUSED,
+        layout.REFUSED_LEFT, layout.REFUSED_IDS, layout.REFUSED_CHANGED,
+    ]  # fmt: skip
+
+
+def _item(name, noexec=False):
+    return entries.read_item(parse_name(*name.split("/")), noexec)
+
+
+def test_of_two_spellings_the_first_counts():
+    """Two files for one address: the table has the one that the helper finds first."""
+    for first, second in (
+        ("byaddr/127.0.0.1:80", "byaddr/127.0.0.1,80"),
+        ("byaddr/::1,80", "byaddr/0:0:0:0:0:0:0:1,80"),
+    ):
+        flag(first, mode=0o700)
+        flag(second, mode=0o755)
+        for order in ((first, second), (second, first)):
+            made = table.build(map(_item, order), table.Numbers())
+            assert made.size == 1
+            assert layout.FILE.unpack(made.values)[4] == 7
+            assert layout.FILE.unpack(made.values)[6] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda p: p.chmod(0o646), "is not safely root's"),
+        (lambda p: p.write_text("any,8o\n"), "line 1 is broken"),
+        (lambda p: p.write_bytes(b"#" * (1 << 20) + b"\n"), "is larger than 1 MiB"),
+        (lambda p: (p.unlink(), p.mkdir()), "is not a regular file"),
+        (lambda p: (p.unlink(), p.symlink_to("/etc/passwd")), "is not a regular file"),
+    ],
+)
+def test_rule_files_that_refuse(change, why):
+    """What the helper refuses whoever comes to it is refused by the table, with the reason."""
+    change(rules("byuser/1000", "any,80"))
+    item = _item("byuser/1000")
+    assert (item.state, item.why) == (layout.REFUSES, why)
+
+
+def test_flag_files_that_refuse():
+    """No regular file, and any file on a file system without execution."""
+    (CONFIG / "byport/80").mkdir()
+    assert _item("byport/80").state == layout.REFUSES
+    flag("byport/81")
+    assert _item("byport/81", noexec=True).state == layout.REFUSES
+    assert _item("byport/82") is None
+
+
+def test_full_table(monkeypatch):
+    """What does not fit is left to the helper; what fits is judged."""
+    monkeypatch.setattr(table, "DETAILS_MAX", 3)
+    for uid in (1, 2, 3):
+        rules(f"byuser/{uid}", "any,80", "any,81")
+    made = table.build(map(_item, ("byuser/1", "byuser/2", "byuser/3")), table.Numbers())
+    assert made.left == (("byuser/2", "the table is full"), ("byuser/3", "the table is full"))
+    assert made.line_count == 2
+
+
+def test_empty_mask_is_no_list():
+    """With an empty mask the kernel looks at the mode alone, and so does the table."""
+    path = flag("byport/80", gid=7, mode=0o705)
+    subprocess.run(["setfacl", "-m", "u:1000:-", path], check=True)
+    item = _item("byport/80")
+    assert item.entries == b""
+    assert item.permissions == (7, 0, 5, 0)
+
+
+def _record(**fields):
+    values = {
+        "high": 0, "low": 0x7F000001, "lost": 0, "uid": 1000, "tgid": 4711, "file": 1, "port": 80,
+        "family": 4, "udp": 0, "event": layout.GRANTED, "foreign": 0, "comm": b"java",
+        **fields,
+    }  # fmt: skip
+    return layout.RECORD.pack(*values.values())
+
+
+def test_lines_of_the_log():
+    """One line for each record; a name that its process chose cannot forge another."""
+    numbers = table.Numbers()
+    numbers.of("byport/80")
+    said = line_of(_record(), numbers)
+    assert said == (True, 'granted uid=1000 tcp 127.0.0.1:80 by=byport/80 pid=4711 comm="java"')
+    evil = b'a" by=x\n\\\x1b[2J'
+    said = line_of(_record(comm=evil, event=layout.REFUSED, file=0, lost=7), numbers)[1]
+    assert said == (
+        "refused uid=1000 tcp 127.0.0.1:80 by=- pid=4711 "
+        'comm="a\\x22 by=x\\x0a\\x5c\\x1b[2J" unlogged=7'
+    )
+    said = line_of(_record(family=6, low=1, udp=1, foreign=1, event=layout.REFUSED_LEFT), numbers)
+    assert said[1] == (
+        "refused uid=1000 userns=other udp [::1]:80 by=byport/80 pid=4711 "
+        'comm="java" why="left to pybind-helper"'
+    )
+
+
+def test_syslog():
+    """Lines go to syslog's socket with facility and tag; what it does not take is counted."""
+    path = str(support.scratch_dir() / "log")
+    log = Log(path)
+    log.write("nobody listens")
+    assert log.unlogged == 1
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(path)
+        syslog.setblocking(False)
+        log.write("granted", notice=False)
+        log.write("refused", notice=True)
+        assert re.fullmatch(rb"<86>pybindd\[\d+\]: granted", syslog.recv(100))
+        assert re.fullmatch(rb"<85>pybindd\[\d+\]: refused", syslog.recv(100))
+        for _ in range(10000):  # more than it holds: never waits
+            log.write("x" * 500)
+        assert log.unlogged > 1
+    log.close()

@@ -1,59 +1,112 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The layout shows the architecture: imports point one way."""
+"""The layout shows the architecture: imports point one way, as docs/architecture.md says."""
 
 import ast
+import importlib.machinery
+import importlib.util
 import pathlib
 import re
 
 import pytest
 
-PACKAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "pybind"
-PAGE = (PACKAGE.parent / "docs/architecture.md").read_text()
-# Who may import whom of ours, by module: the rows of the page.
-ALLOWED = {
-    row[1]: set(re.findall("`([^`]+)`", row[2]))
-    for row in re.finditer(r"^\| `([^`]+)` \|[^|]*\|([^|]*)\|$", PAGE, re.MULTILINE)
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "pybind"
+
+
+def load(path):
+    """Return a script as a module."""
+    loader = importlib.machinery.SourceFileLoader("imports", str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("imports", loader))
+    loader.exec_module(module)
+    return module
+
+
+page = load(ROOT / "tools/imports")
+ROWS = page.rows()
+NAMES = page.modules()
+# Folder -> those that it may import from beside itself; "" is pybind/ itself.
+FOLDERS = {
+    row[1].strip("./"): {word.strip("./") for word in re.findall("`([^`]+)/`", row[2])}
+    for row in re.finditer(r"^\| `([^`]+/)` \|[^|]*\|([^|]*)\|$", page.PAGE.read_text(), re.M)
 }
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            if node.module:
-                yield node.module.replace(".", "/")
-            else:
-                yield from (alias.name for alias in node.names)
+def folder(name):
+    return name.rpartition("/")[0]
 
 
-REST = ("admin/", "permissions/")
-NAMES = sorted(str(p.relative_to(PACKAGE).with_suffix("")) for p in PACKAGE.rglob("*.py"))
+def all_imports(name):
+    """Yield the names of all modules that a module imports, ours and others, absolute ones."""
+    for node in ast.walk(page.parse(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_imports(name):
-    """Only cli knows the order of the stages; stages do not import each other."""
-    found = set(imported(PACKAGE / f"{name}.py"))
-    if name == "cli":
-        assert "cli" not in found
-    elif name.startswith(REST):
-        assert not found & {"supervisor", "start"}
+    """A module imports what its row allows; every allowed import is made."""
+    if name in page.NO_ROW:
+        assert not page.imported(name) & page.NO_ROW
     else:
-        assert found <= ALLOWED[name]
+        assert page.imported(name) == ROWS[name][1], "see tools/imports"
 
 
 def test_page_names_what_is_there():
-    """docs/architecture.md has a row for each module, and none without one."""
-    assert set(ALLOWED) == {n for n in NAMES if n != "cli" and not n.startswith(REST)}
+    """docs/architecture.md has a row for each module and each folder, and none beside them."""
+    assert set(ROWS) == set(NAMES) - page.NO_ROW
+    assert set(FOLDERS) == {folder(name) for name in NAMES}
+    assert all(job or name.endswith("__init__") for name, (job, _) in ROWS.items())
 
 
-def test_page_has_no_edge_too_many():
-    """What a row allows is also imported somewhere in that module."""
-    unused = {n: ALLOWED[n] - set(imported(PACKAGE / f"{n}.py")) for n in ALLOWED}
-    assert {n: edges for n, edges in unused.items() if edges} == {}
+def test_rows_point_upwards():
+    """A row names only rows above it: no circle, and nothing low imports something high."""
+    order = {name: at for at, name in enumerate(ROWS)}
+    wrong = [
+        (name, other)
+        for name, (_, others) in ROWS.items()
+        for other in others - page.NO_ROW
+        if order[other] >= order[name]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folders(name):
+    """A folder imports from itself, and from the folders that its row names."""
+    others = {folder(other) for other in page.imported(name)} - {folder(name)}
+    assert others <= FOLDERS[folder(name)]
 
 
 def test_supervise_is_loaded_on_demand():
     """No module of the other modes imports the supervised mode at its top."""
-    tree = ast.parse((PACKAGE / "cli.py").read_text())
-    top = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    top = [node for node in page.parse("cli").body if isinstance(node, ast.ImportFrom)]
     assert not any("supervise" in (node.module or "") for node in top)
+
+
+def test_who_speaks_to_a_terminal():
+    """Only the fronts of pybindctl import click, and pybind's own command line."""
+    with_click = {name for name in NAMES if "click" in set(all_imports(name))}
+    fronts = {name for name in with_click if folder(name) == "admin/commands"}
+    assert fronts
+    assert with_click - fronts == {"admin/cli", "admin/output", "commandline"}
+
+
+def test_permissions_ask_nobody():
+    """What the files mean is found out without the helper, and without any other process."""
+    for name in NAMES:
+        if folder(name) == "permissions":
+            assert not page.imported(name) & {"helper", "binding", "listed", "listening"}, name
+            assert "subprocess" not in set(all_imports(name)), name
+
+
+def test_nobody_imports_a_command():
+    """A command is loaded by its name, when it is typed."""
+    importing = {
+        (name, other)
+        for name in NAMES
+        for other in page.imported(name)
+        if folder(other) == "admin/commands"
+    }
+    assert importing <= {("admin/commands/apply", "admin/commands/grant")}

@@ -79,14 +79,21 @@ def run(request: Request, notes: str) -> int:
     if found and request.mode == SUPERVISE:
         _check_supervised(request, found)  # its reasons are nearer than the proof's
     needed = _needs_helper(request, environ)
+    judged = found is not None and _kernel_judges(request, found, needed)
+    if judged:
+        # The library costs nothing until a bind is refused, and serves while pybindd is
+        # restarted; a supervisor would cost two processes.
+        needed = found is not None and found.obstacle is None
     way = _choose_way(request, found, needed) if found else None
     if request.check or found is None:
         return 0
     if way is None:
-        _explain_way(request, found, "started plainly")
+        how = "started plainly" + ("; pybindd has the kernel judge its binds" if judged else "")
+        _explain_way(request, found, how)
         launch.execute(plan.plain(request, found, environ), notes)
     if way == PRELOAD:
-        _explain_way(request, found, "served by the preload library")
+        how = "pybindd has the kernel judge its binds; the preload library is there for a restart"
+        _explain_way(request, found, how if judged else "served by the preload library")
         launch.execute(plan.preload(request, found, environ, fsencode(LIBRARY)), notes)
     why = found.obstacle or "as --mode says"
     _explain_way(request, found, f"served by a supervisor ({why}); sudo and ping cannot work in it")
@@ -138,6 +145,25 @@ def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
 
         raise Refused(*explain.unusable_helper())
     return True
+
+
+def _kernel_judges(request: Request, found: Target, needed: bool) -> bool:
+    """Tell whether pybindd lets the kernel grant what this program may bind.
+
+    Listed ports were bound without the helper, although the kernel calls them
+    privileged. Without a list only pybindd itself can tell, and the question is
+    worth its time only where a supervisor would be the other way.
+    """
+    if diagnose.binds_alone():
+        return False
+    if request.listed:
+        first = diagnose.first_unprivileged_port()
+        return not needed and any(listed.port < first for listed in request.listed)
+    if not needed or not found.obstacle or request.mode != AUTO:
+        return False
+    from . import pybindd
+
+    return pybindd.judges_this_process()
 
 
 def _choose_way(request: Request, found: Target, needed: bool) -> str | None:

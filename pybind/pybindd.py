@@ -15,6 +15,7 @@ The fields of both answers:
     version            of pybind
     since              when it began to serve, ISO 8601 with offset
     cgroup             the control group that it is attached to
+    netns_cookie       of the network namespace whose sockets it serves (SO_NETNS_COOKIE)
     in_force           true while the kernel judges by the table, and that is up to date
     why_not            null, or why not: then nothing is granted by the kernel
     refuses_all        null, or why the files refuse everything (a folder that is not root's)
@@ -43,11 +44,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from typing import Any
 
 from .paths import PYBINDD_SOCKET, PYBINDD_STATUS
 
 PATIENCE_S = 10.0
+SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h; Linux 5.14
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name
 
 
@@ -66,6 +69,42 @@ def status() -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return said if start_time(said.get("pid", 0)) == said.get("started") else None
+
+
+def judges_this_process() -> bool:
+    """Tell whether the kernel judges every bind of this process by the whole of the files.
+
+    That is: pybindd has all files in force, leaves none to the helper, and serves the
+    network namespace and the control group of this process. In doubt the answer is no.
+    """
+    try:
+        said = status()
+        if not said or not said["in_force"] or said["left_count"]:
+            return False
+        if said["left_all"] or said["refuses_all"] or said["netns_cookie"] != netns_cookie():
+            return False
+        return _is_below(said["cgroup"])
+    except (OSError, KeyError):
+        return False
+
+
+def netns_cookie() -> int:
+    """Return the kernel's number for the network namespace of this process. Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
+        data = own.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+    return int.from_bytes(data, sys.byteorder)
+
+
+def _is_below(group: str) -> bool:
+    """Tell whether this process is in a control group, named by its folder, or below it."""
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        own = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        mounts = [line.split() for line in file]
+    tops = [words[4] for words in mounts if "cgroup2" in words[6:] and words[3] == "/"]
+    if own is None or not tops:
+        return False
+    return f"{tops[0].rstrip('/')}{own}/".startswith(group.rstrip("/") + "/")
 
 
 def start_time(pid: int) -> int | None:

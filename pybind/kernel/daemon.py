@@ -22,7 +22,7 @@ from typing import Any
 from .. import __version__
 from ..errors import PybindError
 from ..paths import BPF_OBJECT, PYBINDD_LOCK
-from ..pybindd import start_time
+from ..pybindd import netns_cookie, start_time
 from . import obstacles
 from .bpf import BpfError, Libbpf
 from .control import Running, Server, answer, remove, take_lock, write_status
@@ -37,7 +37,6 @@ TICK_S = 1.0
 PATIENCE_S = 5.0  # after that a question is answered though files change without a pause
 CATCH_UP_S = 0.5  # so long changes may come without a pause before other work is done
 LEFT_SHOWN = 100
-_SO_NETNS_COOKIE = 71
 # What a turn came to: nothing to do, a new table in force, files that keep changing.
 _LEVEL, _PUBLISHED, _BUSY = "level", "published", "busy"
 
@@ -117,6 +116,7 @@ class Daemon:
     def __init__(self, program: Program, cgroup: str, verbose: bool) -> None:
         self._program = program
         self._cgroup = cgroup
+        self._netns_cookie = netns_cookie()
         self._verbose = verbose
         self._numbers = Numbers()
         self._log = Log()
@@ -139,11 +139,7 @@ class Daemon:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGHUP, self._read_again)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
-            cookie = own.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
-        self._program.identify(
-            int.from_bytes(cookie, sys.byteorder), os.stat("/proc/self/ns/user").st_ino
-        )
+        self._program.identify(self._netns_cookie, os.stat("/proc/self/ns/user").st_ino)
         since_ns = _clock()
         while self._bring_in_force() is not _LEVEL and not self._stopping:
             since_ns = _clock()
@@ -249,6 +245,7 @@ class Daemon:
             "version": __version__,
             "since": self._since,
             "cgroup": self._cgroup,
+            "netns_cookie": self._netns_cookie,
             "in_force": self._why_not is None,
             "why_not": self._why_not,
             "refuses_all": table.refuses_all or None,

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybind(1) while pybindd runs: no supervisor is needed, and the preload library stands by."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+import running
+import support
+from support import PYBIND, rules
+
+ASKED = """
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+/* Binds 127.0.0.1:80 once for each line of its input, prints the errno and its parent. */
+int main(void)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(80)};
+    char line[80];
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    while (fgets(line, sizeof line, stdin)) {
+        int sock = socket(AF_INET, SOCK_STREAM, 0);
+        int error = bind(sock, (struct sockaddr *)&addr, sizeof addr) == 0 ? 0 : errno;
+        printf("%d %d\\n", error, getppid());
+        fflush(stdout);
+        close(sock);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """Return the program, dynamically and statically linked."""
+    return {"dynamic": support.compile_c(ASKED), "static": support.compile_c(ASKED, "-static")}
+
+
+def enter(cgroup):
+    """Return what makes the calling shell a member of a control group."""
+    return ["sh", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "sh", str(cgroup)]
+
+
+class Program:
+    """One program under pybind -v in the control group, asked to bind by a line."""
+
+    def __init__(self, cgroup, *argv):
+        drop = ["setpriv", "--reuid", str(support.UID), "--regid", str(support.GID)]
+        command = [*enter(cgroup), *drop, "--clear-groups", "--inh-caps=-all", "env", PYBIND, "-v"]
+        self._told = pathlib.Path(support.scratch_dir(), "stderr")
+        with self._told.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [*command, *map(str, argv)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd="/",
+            )  # fmt: skip
+
+    @property
+    def told(self):
+        """Return what pybind said."""
+        return self._told.read_text()
+
+    def bind(self):
+        """Bind once; return the errno, and whether the program is the process that was started."""
+        self.process.stdin.write("bind\n")
+        self.process.stdin.flush()
+        error, parent = map(int, self.process.stdout.readline().split())
+        return error, parent == os.getpid()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(support.PATIENCE_S)
+        self.process.stdout.close()
+
+
+@pytest.mark.parametrize("listed", [["--port", "80"], []], ids=["listed", "not listed"])
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_no_supervisor_is_needed(daemon, programs, kind, listed):
+    """Both serve, as the process that was started, and -v says how."""
+    rules(f"byuser/{support.UID}", "any,80")
+    daemon.sync()
+    with Program(daemon.cgroup, *listed, "--", programs[kind]) as program:
+        assert program.bind() == (0, True)
+        assert "supervisor" not in program.told
+        if kind == "static":
+            assert "started plainly; pybindd has the kernel judge its binds" in program.told
+        elif listed:
+            assert "the preload library is there for a restart" in program.told
+
+
+def test_the_library_carries_over_a_restart(daemon, programs):
+    """pybindd is killed: the dynamic program is served by the helper from then on."""
+    rules(f"byuser/{support.UID}", "any,80")
+    daemon.sync()
+    with Program(daemon.cgroup, "--port", "80", "--", programs["dynamic"]) as program:
+        assert program.bind() == (0, True)
+        daemon.process.kill()
+        daemon.process.wait()
+        with running.worker(daemon.cgroup) as other:
+            support.wait_for(lambda: not other.may(), "the kernel to judge no more")
+        assert program.bind() == (0, True)
+        assert "bind of port 80/tcp (IPv4): granted" in program.told
+
+
+def test_another_control_group_is_supervised(daemon, programs):
+    """What pybindd does not serve gets the supervisor as ever."""
+    rules(f"byuser/{support.UID}", "any,80")
+    daemon.sync()
+    done = support.pybind("-v", "--", programs["static"], input="bind\n")
+    assert done.stdout.startswith("0 ")
+    assert "served by a supervisor" in done.stderr
+
+
+def test_a_file_left_to_the_helper(daemon, programs):
+    """The table cannot hold a file with two links: without a list, the supervisor serves."""
+    path = rules(f"byuser/{support.UID}", "any,80")
+    path.with_name("65533").hardlink_to(path)
+    assert daemon.sync()["left_count"] == 2
+    with Program(daemon.cgroup, "--", programs["static"]) as program:
+        assert program.bind() == (0, False)
+        assert "served by a supervisor" in program.told
+
+
+def test_refused_as_ever(daemon, programs):
+    """No grant: pybind refuses before the start."""
+    daemon.sync()
+    with Program(daemon.cgroup, "--port", "80", "--", programs["static"]) as program:
+        assert program.process.wait(support.PATIENCE_S) == 125
+    assert "80/tcp" in program.told

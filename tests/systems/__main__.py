@@ -8,6 +8,7 @@ import argparse
 import datetime
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,9 @@ def main():
     }
     if unknown:
         sys.exit(f"test-systems: not known: {' '.join(sorted(unknown))} (see --help)")
+    # A signal ends the machine and removes its files, as the end of a run does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     passed = True
     for system in (catalogue.SYSTEMS[name] for name in options.systems.split()):
         names = options.jobs.split() or [job.name for job in catalogue.JOBS.values() if job.default]

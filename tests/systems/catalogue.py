@@ -71,7 +71,7 @@ class Job:
     files: tuple
     disk: str = "server"
     words: str = ""
-    seconds: int = 600
+    seconds: int = 2400
     disks: int = 0
     systems: tuple = ALL
     default: bool = True
@@ -94,9 +94,9 @@ JOBS = {
         Job("conditions", "/proc, Yama, namespaces, IPv6, limits", ("conditions.py",)),
         Job("files", "file systems, and modes of folders", ("files.py",), disks=1),
         Job("pybindd", "the kernel judges", ("kernel.py",), "small", systems=EVERYWHERE),
-        Job("podman", "podman, pybind outside and inside", ("podman.py",), seconds=1800),
-        Job("pybindd-podman", "rootless podman under pybindd", ("kernel_podman.py",), seconds=1200),
-        Job("docker", "docker, pybind inside", ("docker.py",), seconds=1200),
+        Job("podman", "podman, pybind outside and inside", ("podman.py",)),
+        Job("pybindd-podman", "rootless podman under pybindd", ("kernel_podman.py",)),
+        Job("docker", "docker, pybind inside", ("docker.py",)),
         Job("apparmor", "AppArmor enforced, with contrib's profile", ("apparmor.py",)),
         Job("integrity", "`lockdown=integrity`", ("short.py",), "small", "lockdown=integrity"),
         Job(

@@ -75,7 +75,8 @@ SCRIPT = """#!/bin/sh
 # Short-Description: a server
 ### END INIT INFO
 case "$1" in
-start) start-stop-daemon --start --background --chuid alice --exec /bin/sh -- -c 'exec {command}' ;;
-stop) start-stop-daemon --stop --oknodo --user alice --name python3 ;;
+start) start-stop-daemon --start --background --make-pidfile --pidfile /run/old-server.pid \\
+    --chuid alice --startas /bin/sh -- -c 'exec {command}' ;;
+stop) start-stop-daemon --stop --oknodo --remove-pidfile --pidfile /run/old-server.pid --user alice ;;
 esac
 """

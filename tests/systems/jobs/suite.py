@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The project's own tests, built and run on this system's kernel."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -41,7 +42,12 @@ def test_folder(folder):
         "--tb=short",
     ]
     done = subprocess.run(
-        [*command, f"tests/{folder}"], cwd=TREE, text=True, capture_output=True, timeout=PATIENCE_S
+        [*command, f"tests/{folder}"],
+        cwd=TREE,
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        env={**os.environ, "PYBIND_PATIENCE": "600"},
     )
     print(done.stdout[-20000:])
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)

@@ -34,6 +34,8 @@ def package():
     if not pathlib.Path("/usr/bin/pybind").exists():
         world.install()
         world.run("pybindctl", "grant", "--yes", "alice", "80", "443/tcp", "53/udp")
+        # Else each login starts alice's manager and ends it, which takes most of a check's time.
+        world.run("loginctl", "enable-linger", "alice")
 
 
 def words(item):
@@ -44,10 +46,14 @@ def words(item):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Write one line for each check."""
+    """Write one line for each check; a failure is said at once."""
     report = (yield).get_result()
     if report.when == "call" or report.outcome != "passed":
         reason = str(report.longrepr[2] if report.skipped else report.longreprtext)
         line = {"check": words(item), "outcome": report.outcome, "said": reason[-4000:]}
         with (RESULTS / "checks").open("a") as file:
             file.write(json.dumps(line) + "\n")
+        if report.failed:
+            capture = item.config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():
+                print(f"\n-- {line['check']}\n{reason}\n", flush=True)

@@ -32,9 +32,9 @@ def archive():
     ]
     listed = world.run("dpkg", "-L", *there).splitlines()
     # Of a folder its entry alone; usr-merged links name files by their old path.
-    paths = {path for path in listed if path.startswith("/") and path != "/."}
+    left_out = ("/usr/share/doc/", "/usr/share/man/", "/proc", "/sys", "/run", "/dev")
     keep = sorted(
-        path for path in paths if not path.startswith(("/usr/share/doc/", "/usr/share/man/"))
+        {path for path in listed if path.startswith("/") and not path.startswith(left_out)} - {"/."}
     )
     extra = [
         "/etc/passwd",
@@ -64,7 +64,7 @@ def archive():
         files,
         timeout=600,
     )
-    world.run("tar", "-rf", ARCHIVE, "/etc/pybind", "/srv/www")
+    world.run("tar", "-rf", ARCHIVE, "--warning=no-timestamp", "/etc/pybind", "/srv/www")
     ARCHIVE.chmod(0o644)
     return ARCHIVE
 

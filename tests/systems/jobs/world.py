@@ -94,17 +94,17 @@ def free(port):
     return not run("ss", "-Hltn", f"sport = :{port}")
 
 
+def holder_pid(port=80):
+    """Return the process that listens on a TCP port."""
+    return int(re.search(r"pid=(\d+)", run("ss", "-Hltnp", f"sport = :{port}"))[1])
+
+
 def holder(port=80):
     """Return (user's name, command, effective capabilities) of who listens on a TCP port."""
-    pid = re.search(r"pid=(\d+)", run("ss", "-Hltnp", f"sport = :{port}"))[1]
-    status = dict(
-        line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    )
-    return (
-        pwd.getpwuid(int(status["Uid"].split()[0])).pw_name,
-        status["Name"].strip(),
-        int(status["CapEff"], 16),
-    )
+    lines = pathlib.Path(f"/proc/{holder_pid(port)}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    name = pwd.getpwuid(int(status["Uid"].split()[0])).pw_name
+    return name, status["Name"].strip(), int(status["CapEff"], 16)
 
 
 @contextlib.contextmanager
@@ -133,6 +133,10 @@ def serves(argv, page=PAGE, port=80, url=None, user="alice", log="/run/server.lo
         assert page in (fetch(url) or ""), f"no page from {argv}:\n{said}"
         name, _, capabilities = holder(port)
         assert (name, capabilities) == (user, 0)
+        pid = holder_pid(port)
+    # It need not be in the session of what started it: systemd-run, machinectl.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     wait_for(lambda: free(port), f"port {port} to be free again")
     return said
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the jobs of podman and docker share: an image made of the machine's own files."""
 
+import os
 import pathlib
 import subprocess
 
@@ -21,6 +22,15 @@ PACKAGES = (
 )
 
 
+WITH_CONTENT = ("/etc/pybind", "/srv/www")
+
+
+def real(path):
+    """Return a file's path without the links of a merged /usr above it."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
+
+
 def archive():
     """Pack the image as a tar file, with the capability of the helper; returns its path."""
     python = pathlib.Path("/usr/bin/python3").resolve().name
@@ -31,40 +41,16 @@ def archive():
         if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode == 0
     ]
     listed = world.run("dpkg", "-L", *there).splitlines()
-    # Of a folder its entry alone; usr-merged links name files by their old path.
     left_out = ("/usr/share/doc/", "/usr/share/man/", "/proc", "/sys", "/run", "/dev")
-    keep = sorted(
-        {path for path in listed if path.startswith("/") and not path.startswith(left_out)} - {"/."}
-    )
-    extra = [
-        "/etc/passwd",
-        "/etc/group",
-        "/etc/pybind",
-        "/srv/www",
-        "/etc/ld.so.cache",
-        "/lib",
-        "/lib64",
-        "/bin",
-        "/sbin",
-    ]
+    wanted = {
+        real(path) for path in listed if path.startswith("/") and not path.startswith(left_out)
+    }
+    wanted |= {"/lib", "/lib64", "/bin", "/sbin", "/etc/passwd", "/etc/group", "/etc/ld.so.cache"}
     files = pathlib.Path("/run/files")
-    files.write_text(
-        "".join(
-            path + "\n" for path in keep + [path for path in extra if pathlib.Path(path).exists()]
-        )
-    )
-    world.run(
-        "tar",
-        "-cf",
-        ARCHIVE,
-        "--xattrs",
-        "--xattrs-include=*",
-        "--no-recursion",
-        "-T",
-        files,
-        timeout=600,
-    )
-    world.run("tar", "-rf", ARCHIVE, "--warning=no-timestamp", "/etc/pybind", "/srv/www")
+    files.write_text("".join(path + "\n" for path in sorted(wanted) if os.path.lexists(path)))
+    words = ["--xattrs", "--xattrs-include=*", "--warning=no-timestamp"]
+    world.run("tar", "-cf", ARCHIVE, *words, "--no-recursion", "-T", files, timeout=600)
+    world.run("tar", "-rf", ARCHIVE, *words, *WITH_CONTENT)
     ARCHIVE.chmod(0o644)
     return ARCHIVE
 

@@ -525,3 +525,17 @@ def test_nothing_stays_of_a_trial():
     ctl.done("import", "authbind")
     places = map(pathlib.Path, ("/run", "/tmp", "/var/tmp"))
     assert [path for place in places for path in place.glob("pybindctl-plan.*")] == []
+
+
+def test_behind_a_flag_file_that_cannot_stand_here():
+    """What authbind never looks at, because a file before it decides, grants nothing here."""
+    rules("bygroup/2000", "127.0.0.1,80")
+    old_flag("byport/80", gid=2001, mode=0o750)
+    old_flag("byaddr/::1,80", uid=UID, mode=0o500)
+    old_flag("byaddr/127.0.0.2:80", mode=0o755)
+    text = ctl.done("import", "authbind", "--apply")
+    assert text.count("is not made: byport/80 decides before it there") == 2
+    assert set(ctl.snapshot()) == {"bygroup/2000", "bygroup/2001"}
+    assert "DIFFERS" not in text
+    assert not granted("[::1]:80")
+    assert not granted("127.0.0.2:80", 4242)

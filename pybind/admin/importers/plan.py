@@ -13,7 +13,8 @@ from ...permissions import editing
 from ...permissions.access import Access, allows, as_roots, holders, holds, named
 from ...permissions.errors import Failed
 from ...permissions.names import Flag, parse_name
-from ...permissions.overlap import intersect, subtract_all
+from ...permissions.overlap import covered, intersect, subtract_all
+from ...permissions.precedence import rank
 from ...permissions.rule import Rule, parse_line, rule_text
 from ...permissions.spec import spec_text
 from ...permissions.state import State
@@ -88,11 +89,13 @@ def _place_flags(plan: Plan, source: Source) -> tuple[list[Grant], list[Flag]]:
     rules = _granted_rules(plan.state)
     grants: list[Grant] = []
     unplaced: list[Flag] = []
-    for name, access in source.flags.items():
-        flag = parse_name(*name.split("/", 1))
-        if not isinstance(flag, Flag):  # sources only give such names
-            raise Failed(f"{name}: is no flag file's name")
+    for flag in sorted(map(_flag, source.flags), key=rank):
+        name, access = flag.name, source.flags[flag.name]
         where, owner = f"{source.title}/{name}", source.owners.get(name)
+        if covered([flag.rule], [earlier.rule for earlier in unplaced]):
+            why = f"{unplaced[-1].name} decides before it there, and is no file here"
+            plan.notes.append(Left(where, "", f"is not made: {why}"))
+            continue
         if _place(plan.state, rules, flag, source):
             became = "here it is root's, with an entry for that user"
         else:
@@ -114,6 +117,13 @@ def _place_flags(plan: Plan, source: Source) -> tuple[list[Grant], list[Flag]]:
             why = f"belongs to {owner.described}, who could open it to others; {became}"
             plan.notes.append(Left(where, "", why))
     return grants, unplaced
+
+
+def _flag(name: str) -> Flag:
+    flag = parse_name(*name.split("/", 1))
+    if not isinstance(flag, Flag):  # sources only give such names
+        raise Failed(f"{name}: is no flag file's name")
+    return flag
 
 
 def _refused(access: Access) -> list[Who]:

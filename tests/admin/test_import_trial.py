@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The copy in which an import tries its plan: like /etc/pybind, without a capability, and gone after."""
+
+import os
+import pathlib
+import stat
+import subprocess
+
+import ctl
+import pytest
+from support import CONFIG, HELPER, OTHER_UID, UID, flag, rules
+
+from pybind.admin import ask
+from pybind.admin.importers import rehearsal
+from pybind.model import Address
+from pybind.permissions.access import from_mode
+from pybind.permissions.who import identity_of
+from pybind.permissions.writing import Change
+
+
+def described(root):
+    """Return name -> what decides about a permission file, of everything in the folders."""
+    found = {}
+    for path in sorted(pathlib.Path(f"{root}{CONFIG}").rglob("*")):
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
+        name = str(path.relative_to(f"{root}{CONFIG}"))
+        found[name] = (status.st_uid, status.st_gid, status.st_mode, ctl.acl(path), content)
+    return found
+
+
+def test_copy_is_like_the_folders():
+    """Owner, mode, list, lines and kind of every file are those of the original."""
+    flag("byport/80", uid=UID, mode=0o570)
+    subprocess.run(["setfacl", "-m", f"u:{OTHER_UID}:x", flag("byport/81")], check=True)
+    rules(f"byuser/{UID}", "any,82", mode=0o640, gid=2000)
+    (CONFIG / "byport/83").mkdir(mode=0o700)
+    os.mkfifo(CONFIG / "byaddr/::1,84")
+    (CONFIG / "byaddr").chmod(0o750)
+    with rehearsal.copy([]) as root:
+        assert described(root) == described("")
+        assert os.stat(root).st_mode & 0o7777 == 0o755
+        assert os.stat(root).st_uid == 0
+    assert not os.path.exists(root)
+
+
+def test_links_stay_links():
+    """A link, which the helper refuses, is one in the copy, wherever it leads."""
+    flag("target")
+    (CONFIG / "byport/80").symlink_to(CONFIG / "target")
+    with rehearsal.copy([]) as root:
+        assert os.path.islink(f"{root}{CONFIG}/byport/80")
+
+
+def test_plan_is_carried_out_in_the_copy_alone():
+    """What is planned is there; in /etc/pybind nothing is."""
+    rules(f"byuser/{UID}", "any,82", mode=0o640, gid=2000)
+    flag("byport/81")
+    before = ctl.snapshot()
+    changes = [
+        Change("byport/80", None, from_mode(0o755)),
+        Change("byport/81", from_mode(0o750), None),
+        Change(f"byuser/{UID}", b"any,82\n", b"any,83\n"),
+    ]
+    with rehearsal.copy(changes) as root:
+        found = described(root)
+        assert ctl.snapshot() == before
+    assert found["byport/80"][2] == stat.S_IFREG | 0o755
+    assert "byport/81" not in found
+    assert found[f"byuser/{UID}"] == (0, 2000, stat.S_IFREG | 0o640, b"", b"any,83\n")
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_helper_of_the_copy(umask):
+    """It answers by the copy and has no capability, whatever the umask; the original is as before."""
+    rules(f"byuser/{OTHER_UID}", "any,80")
+    address = Address(2, b"\x7f\0\0\1", 0, 80, False)
+    before = os.umask(umask)
+    try:
+        with rehearsal.copy([Change("byport/80", None, from_mode(0o755))]) as root:
+            reply = ask.ask(identity_of(UID), [address], root=root)[0]
+            with pytest.raises(OSError, match="No data"):
+                os.getxattr(root + HELPER, "security.capability")
+    finally:
+        os.umask(before)
+    assert reply.name == "byport/80"
+    assert not reply.capable
+    assert os.getxattr(HELPER, "security.capability")
+    assert ask.ask(identity_of(UID), [address])[0].name == ""
+
+
+def test_gone_after_an_error():
+    """Nothing of the copy stays where something fails inside."""
+    with pytest.raises(RuntimeError), rehearsal.copy([]) as root:
+        raise RuntimeError
+    assert not os.path.exists(root)
+
+
+def test_without_a_place():
+    """Where no folder is on a file system that executes, the plan is shown and not tried."""
+    (CONFIG / "byuser").rmdir()
+    script = (
+        "for place in /run /tmp /var/tmp; do mount -t tmpfs -o noexec tmpfs $place; done; "
+        f"{ctl.PYBINDCTL} import portacl uid:{UID}:tcp:25"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done
+    assert f"would be made /etc/pybind/byuser/{UID}" in done.stdout
+    assert "not tried: the plan cannot be tried: /run, /tmp, /var/tmp are all" in done.stderr

@@ -92,5 +92,5 @@ def test_many():
         for number in range(1 << 24, (1 << 24) + 60000, 2)
     ]
     found = cells.cells(WHO, boxes, [])
-    assert 2000 < len(found) <= 4096
+    assert 500 < len(found) <= 1024
     assert found[0].box in boxes

@@ -24,7 +24,7 @@ from ...permissions.who import Who
 _IPV4, _IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 _MAPPED_MIN = int.from_bytes(MAPPED + bytes(4), "big")
 _V4_END, _V6_END = 1 << 32, 1 << 128
-_EACH_MAX = 4096  # questions about one user; beyond it every k-th is asked
+_EACH_MAX = 1024  # questions about one user; beyond it every k-th is asked
 
 
 class Cell(NamedTuple):

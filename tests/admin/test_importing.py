@@ -539,3 +539,21 @@ def test_behind_a_flag_file_that_cannot_stand_here():
     assert "DIFFERS" not in text
     assert not granted("[::1]:80")
     assert not granted("127.0.0.2:80", 4242)
+
+
+def test_no_member_of_a_group_loses_a_port():
+    """A flag file that lets a group in and one of its members not takes that member's port."""
+    rules("bygroup/2000", "any,80", "any,81")
+    path = old_flag("byport/80", mode=0o755)
+    subprocess.run(["setfacl", "-m", f"g:2000:x,u:{UID}:-", path], check=True)
+    path = old_flag("byport/81", mode=0o755)
+    subprocess.run(["setfacl", "-m", "g:2001:-", path], check=True)
+    process = ctl.pybindctl("import", "authbind", "--apply")
+    assert process.returncode == 1
+    assert process.stdout.count("and others have the port here: no file can say both") == 2 * 2
+    assert set(ctl.snapshot()) == {"bygroup/2000"}
+    for port in (80, 81):
+        process = support.run(
+            [support.PYBIND, "--check", "--port", f"{port}/tcp"], groups=(2000, 2001)
+        )
+        assert process.returncode == 0

@@ -190,7 +190,22 @@ def _would_lose(state: State, rules: list[tuple[Who, Rule]], flag: Flag, source:
     for placed in state.flags(port, port):
         if source.flags.get(placed.flag.name) != placed.access:
             return True
-    return any(intersect(rule, flag.rule) and not allows(access, who) for who, rule in rules)
+    return any(intersect(rule, flag.rule) and _shuts_out(access, who) for who, rule in rules)
+
+
+def _shuts_out(access: Access, who: Who) -> bool:
+    """Tell whether a flag file refuses `who`, or somebody who may be in that group."""
+    if not allows(access, who):
+        return True
+    if who.kind != GROUP:
+        return False
+    refused = [
+        each.kind
+        for each in named(access)
+        if each.ident != 0 and each.kind != EVERYONE and not holds(access, each)
+    ]
+    # One of a user's groups that is let in is enough, where the user is not refused by name.
+    return USER in refused or (GROUP in refused and not holds(access, who))
 
 
 def _merged(old: bytes, lines: list[bytes]) -> bytes:

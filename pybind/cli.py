@@ -25,7 +25,12 @@ def main(arguments: list[str], notes: str) -> int:
     def start() -> int:
         if sys.platform != "linux":
             raise PybindError("works on Linux only: file capabilities and its /proc are Linux's")
-        request = options.read(arguments) or _ask_click(arguments)
+        try:
+            request = options.read(arguments) or _ask_click(arguments)
+        except UsageError as error:
+            from . import hints  # only where there is something to say
+
+            raise UsageError(*error.lines, *hints.for_words(arguments)) from None
         return request if isinstance(request, int) else run(request, notes)
 
     return guard(start)
@@ -84,16 +89,18 @@ def run(request: Request, notes: str) -> int:
         # The library costs nothing until a bind is refused, and serves while pybindd is
         # restarted; a supervisor would cost two processes.
         needed = found is not None and found.obstacle is None
-    way = _choose_way(request, found, needed) if found else None
+    as_root = not needed and _is_root_with_ports(request)
+    way = _choose_way(request, found, needed=needed or as_root) if found else None
     if request.check or found is None:
         return 0
+    if as_root:
+        _note_root(request, found)
     if way is None:
         how = "started plainly" + ("; pybindd has the kernel judge its binds" if judged else "")
         _explain_way(request, found, how)
         launch.execute(plan.plain(request, found, environ), notes)
     if way == PRELOAD:
-        how = "pybindd has the kernel judge its binds; the preload library is there for a restart"
-        _explain_way(request, found, how if judged else "served by the preload library")
+        _explain_way(request, found, _preloaded(judged=judged, as_root=as_root))
         launch.execute(plan.preload(request, found, environ, fsencode(LIBRARY)), notes)
     why = found.obstacle or "as --mode says"
     _explain_way(request, found, f"served by a supervisor ({why}); sudo and ping cannot work in it")
@@ -140,7 +147,8 @@ def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
     if diagnose.binds_alone() or diagnose.first_unprivileged_port() == 0:
         return nested
     # No port is named: at least the helper must be whole. Port 0 is never granted.
-    if not helper.check(Address(socket.AF_INET, bytes(4), 0, 0, False)).capable:
+    able = helper.check(Address(socket.AF_INET, bytes(4), 0, 0, False)).capable
+    if not able or diagnose.foreign_network():
         from . import explain
 
         raise Refused(*explain.unusable_helper())
@@ -166,23 +174,42 @@ def _kernel_judges(request: Request, found: Target, needed: bool) -> bool:
     return pybindd.judges_this_process()
 
 
-def _choose_way(request: Request, found: Target, needed: bool) -> str | None:
+def _is_root_with_ports(request: Request) -> bool:
+    """Tell whether root's program might become another user and bind a privileged port then.
+
+    The library serves that (su, setpriv, servers that drop root's rights by themselves).
+    """
+    first = diagnose.first_unprivileged_port()
+    ports = [listed.port for listed in request.listed] or [0]
+    return posix.geteuid() == 0 and min(ports) < first and diagnose.binds_alone()
+
+
+def _choose_way(request: Request, found: Target, *, needed: bool) -> str | None:
     """Return how the program is served, or None for not at all; raises Refused."""
-    if request.mode == AUTO and (not needed or found.binds_alone):
-        return None
     if request.mode == SUPERVISE:
         return SUPERVISE
-    if request.mode == AUTO and found.obstacle:
+    if not needed or found.binds_alone:
+        return None
+    if not found.obstacle:
+        return PRELOAD
+    if request.mode == AUTO and posix.geteuid() == 0:
+        return None  # root's own binds need nothing
+    if request.mode == AUTO:
         _check_supervised(request, found)
         return SUPERVISE
-    if found.obstacle and not found.binds_alone and needed:
+    name = fsdecode(found.path)
+    if found.unsupervisable:
         raise Refused(
-            f"cannot serve {fsdecode(found.path)!r}, {found.kind}: {found.obstacle}",
-            "the preload library would not be asked, and its bind would fail with "
+            f"cannot serve {name!r}, {found.kind}: {found.obstacle}",
+            "the loader leaves the preload library out, and its bind would fail with "
             "'Permission denied'",
-            *([] if found.unsupervisable else ["to serve it: --mode supervise (or auto)"]),
         )
-    return PRELOAD if needed and not found.binds_alone else None
+    _note(
+        request,
+        f"{name!r} is not served itself ({found.obstacle}), what it executes is",
+        "to serve its own binds too: --mode supervise (or auto)",
+    )
+    return PRELOAD
 
 
 def _check_supervised(request: Request, found: Target) -> None:
@@ -190,6 +217,26 @@ def _check_supervised(request: Request, found: Target) -> None:
     from .supervise import preflight
 
     preflight.check(request, found)
+
+
+def _preloaded(*, judged: bool, as_root: bool) -> str:
+    """Return in words why the library is loaded."""
+    if judged:
+        return "pybindd has the kernel judge its binds; the preload library is there for a restart"
+    return "served by the preload library" + (", for what becomes another user" if as_root else "")
+
+
+def _note_root(request: Request, found: Target) -> None:
+    _note(
+        request,
+        f"{fsdecode(found.path)} is started as root, who needs no grant",
+        "to start it as a user who has one: pybind --user USER ...",
+    )
+
+
+def _note(request: Request, *lines: str) -> None:
+    if not request.quiet:
+        _say("note: " + lines[0], *lines[1:])
 
 
 def _explain_way(request: Request, found: Target, way: str) -> None:

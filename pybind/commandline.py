@@ -11,11 +11,26 @@ import click
 from . import __version__
 from .errors import UsageError
 from .model import Listed, Request
-from .options import CHOICE, COUNT, COUNT_MAX, FLAG, OPTIONS, PORTS, TEXT, Option, request_of
+from .options import (
+    CHOICE,
+    COUNT,
+    COUNT_MAX,
+    FLAG,
+    OPTIONS,
+    PORTS,
+    TEXT,
+    Option,
+    is_count,
+    request_of,
+)
 from .ports import parse_named
 
 _HELP = """Run PROGRAM, an ordinary program, as an ordinary user on a privileged port that an
-administrator granted: pybindctl grant USER PORT, or a file as in pybind(5).
+administrator granted. First the administrator, then the user alice:
+
+\b
+    sudo pybindctl grant alice 80
+    pybind --port 80 -- java -jar app.jar
 
 Without --port every port that the files grant is served. With it only the
 listed ones are, and each is proved before PROGRAM starts.
@@ -35,11 +50,23 @@ class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
         return value if isinstance(value, Listed) else parse_named(str(value))
 
 
+class _Count(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    name = "count"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        if not is_count(text):
+            self.fail(f"{text!r} is not a number from 1 to {COUNT_MAX}", param, ctx)
+        return int(text)
+
+
 def _parameter(option: Option) -> click.Option:
     kinds = {
         FLAG: {"is_flag": True},
         PORTS: {"type": _Port(), "multiple": True},
-        COUNT: {"type": click.IntRange(1, COUNT_MAX)},
+        COUNT: {"type": _Count()},
         CHOICE: {"type": click.Choice(option.choices)},
         TEXT: {},
     }
@@ -60,7 +87,7 @@ command = click.version_option(__version__, message="%(prog)s %(version)s")(
         "pybind",
         callback=_request,
         help=_HELP,
-        context_settings={"allow_interspersed_args": False, "help_option_names": ["--help"]},
+        context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]},
         params=[
             *map(_parameter, OPTIONS),
             click.Argument(["argv"], nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]..."),

@@ -124,10 +124,14 @@ def read(arguments: list[str]) -> Request | None:
 def _plain(option: Option, texts: list[str]) -> bool:
     """Tell whether click would take these texts as _convert() does."""
     if option.kind == COUNT:
-        return all(
-            text.isascii() and text.isdigit() and 0 < int(text) <= COUNT_MAX for text in texts
-        )
+        return all(map(is_count, texts))
     return option.kind != CHOICE or set(texts) <= set(option.choices)
+
+
+def is_count(text: str) -> bool:
+    """Tell whether `text` is a number from 1 to COUNT_MAX, in ASCII digits."""
+    short = len(text) <= 10  # int() refuses very long ones
+    return short and text.isascii() and text.isdigit() and 0 < int(text) <= COUNT_MAX
 
 
 def _convert(option: Option, texts: list[str]) -> object:

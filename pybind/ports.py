@@ -11,6 +11,7 @@ from .errors import UsageError
 from .model import Listed, Request
 
 PROTOCOLS = ("tcp", "udp")
+_SCOPE_MAX = 2**32 - 1  # sin6_scope_id
 _NAME_LEN_MAX = 255  # FDNAME_MAX of systemd
 
 
@@ -135,6 +136,11 @@ def _parse_port(text: str, word: str, protocol: str | None) -> int:
         if port > 65535:
             raise UsageError(f"bad port {text!r}: ports are 1 to 65535")
         return port
+    from . import hints  # here and below: not for a number
+
+    several = hints.for_ports(word)
+    if several:
+        raise UsageError(f"bad port {text!r}", *several)
     if not word.isascii() or not word.replace("-", "").isalnum() or word[0] == "-":
         raise UsageError(f"bad port {text!r}: {word!r} is neither a number nor a service name")
     try:
@@ -164,7 +170,11 @@ def _parse_address(text: str, word: str | None) -> tuple[bytes | None, int]:
         raise UsageError(f"bad port {text!r}: {inner!r} is not an IPv6 address") from None
     if not percent:
         return addr, 0
+    if scope.isascii() and scope.isdigit():
+        if len(scope) > len(str(_SCOPE_MAX)) or int(scope) > _SCOPE_MAX:
+            raise UsageError(f"bad port {text!r}: interface numbers are 0 to {_SCOPE_MAX}")
+        return addr, int(scope)
     try:
-        return addr, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+        return addr, socket.if_nametoindex(scope)
     except (OSError, ValueError):
         raise UsageError(f"bad port {text!r}: no interface {scope!r}") from None

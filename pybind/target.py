@@ -14,6 +14,7 @@ from .model import Target
 from .paths import LIBRARY, STARTERS
 
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH), which execvp(3) uses
+_ADMIN_PATH = (b"/usr/local/bin", b"/usr/local/sbin", b"/usr/sbin", b"/sbin")
 _INTERPRETERS_MAX = 5  # the kernel's own limit for scripts of scripts
 _HEAD_LEN = 256  # BINPRM_BUF_SIZE: the kernel reads no longer first line
 _PT_LOAD, _PT_INTERP, _PT_NOTE = 1, 3, 4
@@ -50,9 +51,19 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
         return path
     if denied:
         raise denied
+    from . import hints  # only where there is something to say
+
     raise ProgramNotFound(
         f"cannot start {name!r}: not found in PATH ({fsdecode(search)})",
+        *(f"there is {fsdecode(path)}: give the full path" for path in _elsewhere(program)),
+        *hints.for_program(name),
     )
+
+
+def _elsewhere(program: bytes) -> list[bytes]:
+    """Return where administrators' programs of this name are, whom a user's PATH leaves out."""
+    places = (folder + b"/" + program for folder in _ADMIN_PATH)
+    return [path for path in places if posix.access(path, posix.X_OK)][:1]
 
 
 def _check_executable(path: bytes) -> None:

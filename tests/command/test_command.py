@@ -165,13 +165,13 @@ def test_without_ipv6(grant80):
             subprocess.run(["ip", "link", "set", "lo", state], check=True)
 
 
-def test_root_is_started_plainly():
-    """Root's program is simply started, without the library."""
+def test_root_is_started_with_the_library():
+    """Root's program needs no grant; the library is for what becomes another user."""
     done = subprocess.run([support.PYBIND, "-v", "--port", "80", "env"], capture_output=True,
                           text=True, cwd="/")  # fmt: skip
     assert done.returncode == 0
-    assert "LD_PRELOAD" not in done.stdout
-    assert "started plainly" in done.stderr
+    assert f"LD_PRELOAD={support.LIBRARY}\n" in done.stdout
+    assert "served by the preload library, for what becomes another user" in done.stderr
 
 
 def test_nothing_privileged_is_started_plainly():

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people type who mean something else: each is told what to type, and that works."""
+
+import os
+import subprocess
+
+import pytest
+import support
+from support import PYBIND, pybind
+
+
+def told(done, status=125):
+    """Return the lines, without the command's name, of what was refused."""
+    assert done.returncode == status, done
+    lines = done.stderr.splitlines()
+    assert lines
+    assert all(line.startswith("pybind: ") for line in lines), done.stderr
+    return [line.removeprefix("pybind: ") for line in lines]
+
+
+def test_several_ports_in_one_option(grant80):
+    """80,443 and 80-90: one port per --port."""
+    support.flag("byport/443")
+    said = told(pybind("-p", "80,443", "true"))
+    assert said == ["bad port '80,443'", "one port per --port: -p 80 -p 443"]
+    assert pybind(*said[1].rpartition(": ")[2].split(), "true").returncode == 0
+    said = told(pybind("-p", "80-81", "true"))
+    assert said[0] == "bad port '80-81'"
+    assert said[1].startswith("one port per --port: -p 80 -p 81 and each between them")
+    assert "one port per --port: -p http -p https" in told(pybind("-p", "http,https", "true"))
+
+
+def test_a_port_in_the_place_of_the_program(grant80):
+    """pybind 80 PROGRAM: did you mean --port 80?"""
+    for port in ("80", "127.0.0.1:80", "80/tcp"):
+        said = told(pybind(port, "true"), 127 if "/" not in port else 127)
+        if "/" not in port:
+            assert said[-1] == f"did you mean: pybind --port {port} -- PROGRAM"
+    assert pybind("--port", "80", "--", "true").returncode == 0
+
+
+def test_options_of_a_script(grant80):
+    """Of #!pybind -p 80 python3 the kernel makes one word; env -S, as is said, serves it."""
+    folder = support.scratch_dir()
+    script = folder / "script"
+    body = "\nimport socket; s = socket.socket(); s.bind(('', 80)); print('bound')\n"
+    script.write_text(f"#!{PYBIND} -p 80 /usr/bin/python3{body}")
+    script.chmod(0o755)
+    said = told(support.run([script]))
+    assert "is one word, as of a #! line" in said[1]
+    line = said[1].rpartition("write: ")[2]
+    assert line == "#!/usr/bin/env -S pybind -p 80 /usr/bin/python3"
+    script.write_text(line + body)
+    done = support.run([script], env={"PATH": f"{support.PREFIX}/bin:/usr/bin:/bin"})
+    assert done.stdout == "bound\n", done.stderr
+
+
+def test_program_that_only_administrators_find():
+    """What is in /usr/sbin, where a user's PATH does not lead, is found for the message."""
+    done = pybind("nginx", env={"PATH": "/usr/bin:/bin"})
+    said = told(done, 127)
+    assert said[1] == "there is /usr/sbin/nginx: give the full path"
+    assert pybind("/usr/sbin/nginx", "-v").returncode == 0
+
+
+@pytest.mark.parametrize("scope", ["4294967296", "99999999999999999999", "٣"])
+def test_interface_number_out_of_range(scope):
+    """A scope id that no address can have is an error in words."""
+    said = told(pybind("-p", f"[fe80::1%{scope}]:80", "true"))
+    assert "interface" in said[0]
+
+
+@pytest.mark.parametrize("option", ["--depth", "--backlog"])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "2147483648", "9" * 5000, "٣"])
+def test_number_out_of_range(option, value):
+    """A count that is none is an error in words, of any length."""
+    said = told(pybind(option, value, "-p", "80", "--listen", "true"))
+    assert "is not a number from 1 to 2147483647" in said[0]
+
+
+def test_help():
+    """-h is --help, and shows first what everybody needs."""
+    short, long = pybind("-h"), pybind("--help")
+    assert short.stdout == long.stdout
+    assert short.returncode == 0
+    lines = [line.strip() for line in short.stdout.splitlines()]
+    first = lines.index("sudo pybindctl grant alice 80")
+    assert lines[first + 1] == "pybind --port 80 -- java -jar app.jar"
+    assert first < 8
+    assert "1<=x" not in short.stdout
+
+
+def test_cron_and_start_scripts_know_no_usr_local():
+    """The full path serves where PATH is cron's."""
+    done = support.run(["/bin/sh", "-c", f"exec {PYBIND} -p 8080 -- true"],
+                       env={"PATH": "/usr/bin:/bin"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+DROP = """
+import os, socket
+print("LD_PRELOAD" in os.environ, os.geteuid(), flush=True)
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for port in (80, 81):
+    try:
+        socket.socket().bind(("127.0.0.1", port))
+        print("bound", flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)
+"""
+
+
+def as_root(*argv):
+    return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
+                          timeout=support.PATIENCE_S)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [["--port", "80"], [], ["--mode", "preload"]], ids=" ".join)
+def test_root_that_becomes_a_user(grant80, options):
+    """What root starts, becomes a user and then binds, is served by that user's grant."""
+    done = as_root(PYBIND, *options, "--", "/usr/bin/python3", "-c", DROP)
+    assert done.stdout.split() == ["True", "0", "bound", "13"], done.stderr
+
+
+def test_root_is_told_of_user(grant80):
+    """That the program is started as root is a note, with what starts it as a user."""
+    argv = ["-p", "80", "--", "/usr/bin/id", "-u"]
+    done = as_root(PYBIND, *argv)
+    assert done.stdout == "0\n"
+    assert "note: /usr/bin/id is started as root" in done.stderr
+    assert "pybind --user USER" in done.stderr
+    assert as_root(PYBIND, "-q", *argv).stderr == ""
+    as_user = as_root(PYBIND, "--user", "nobody", *argv)
+    assert (as_user.stdout, as_user.stderr) == ("65534\n", "")
+    assert as_root(PYBIND, "-p", "8080", "--", "/usr/bin/id", "-u").stderr == ""
+
+
+def test_static_launcher_of_a_dynamic_server(grant80):
+    """--mode preload starts a static program with a note, and serves what it executes."""
+    launcher = support.compile_c(
+        "#include <unistd.h>\nint main(int c, char **v) { execv(v[1], v + 1); return 1; }\n",
+        "-static",
+    )
+    code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
+    argv = ["--mode", "preload", "-p", "80", "--", launcher, "/usr/bin/python3", "-c", code]
+    done = pybind(*argv)
+    assert done.stdout == "bound\n"
+    assert "note: " in done.stderr
+    assert "is not served itself (it is statically linked" in done.stderr
+    assert "--mode supervise" in done.stderr
+    assert pybind("-q", *argv).stderr == ""
+
+
+def outside_of(wrapper, words):
+    """Follow the repair of a refusal: pybind --mode supervise around what was around it."""
+    code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
+    program = ["/usr/bin/python3", "-c", code]
+    done = support.run([*wrapper, PYBIND, "-p", "80", "--", *program])
+    said = "\n".join(told(done))
+    assert words in said
+    assert "pybind --mode supervise ... -- COMMAND" in said
+    assert "pybind --listen ... -- COMMAND" in said
+    done = pybind("--mode", "supervise", "-p", "80", "--", *wrapper, *program)
+    assert done.stdout == "bound\n", done.stderr
+    given = "import socket, sys; print(socket.socket(fileno=3).getsockname()[1])"
+    done = pybind("--listen", "-p", "80", "--", *wrapper, "/usr/bin/python3", "-c", given)
+    assert done.stdout == "80\n", done.stderr
+
+
+def test_no_new_privs_around_it(grant80):
+    """What sets no_new_privs goes inside: supervised, and with sockets, it is served."""
+    outside_of(["/usr/bin/setpriv", "--no-new-privs"], "no_new_privs is set for this process")
+
+
+def test_user_namespace_around_it(grant80):
+    """What makes a user namespace goes inside."""
+    unshare = ["/usr/bin/unshare", "-U"]
+    if support.run([*unshare, "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    outside_of([*unshare, "-r"], "in a user namespace")
+    outside_of(unshare, "in a user namespace")
+
+
+def test_user_namespace_with_a_network_of_its_own():
+    """There its root binds by itself, and its other users by grants of that container."""
+    unshare = ["/usr/bin/unshare", "-Urn"]
+    if support.run([*unshare, "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
+    done = support.run([*unshare, PYBIND, "-q", "-p", "80", "--", "/usr/bin/python3", "-c", code])
+    assert done.stdout == "bound\n", done.stderr
+
+
+def test_capability_of_a_user_namespace(grant80):
+    """Without --port too: root of a user namespace is not taken for who binds alone."""
+    unshare = ["/usr/bin/unshare", "-Ur"]
+    if support.run([*unshare, "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    said = told(support.run([*unshare, PYBIND, "--", "true"]))
+    assert "in a user namespace" in said[1]
+
+
+def test_no_sockets_of_af_unix(grant80):
+    """A filter that forbids the helper's socket is named, and not the kernel's version."""
+    filtered = support.REPOSITORY / "tests/supervise/src/filtered.py"
+    done = as_root("/usr/bin/python3", filtered, 97, "socket=1", support.UID,
+                   PYBIND, "-p", "80", "true")  # fmt: skip
+    said = told(done)
+    assert "a filter denies the helper a socket of AF_UNIX" in said[0]
+    assert "RestrictAddressFamilies=AF_UNIX" in said[1]
+    assert os.uname().release not in done.stderr

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Refusals that no permission file is the reason of: the helper, the process, the program."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+import support
+from support import HELPER, OTHER_UID, UID, pybind
+from test_refusals import DROP, refused, repair
+
+
+@pytest.mark.hostile("R3")
+def test_helper_missing(grant80, marked):
+    """A helper that is not installed."""
+    path, started = marked
+    moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
+    try:
+        for arguments in (["--port", "80", path], [path]):
+            refused(pybind(*arguments), HELPER, "No such file", "make install")
+    finally:
+        moved.rename(HELPER)
+    assert not started()
+
+
+@pytest.mark.hostile("R3")
+def test_helper_lost_its_capability(grant80, marked):
+    """A copied helper: the capability is gone, and setcap gives it back."""
+    path, started = marked
+    subprocess.run(["setcap", "-r", HELPER], check=True)
+    try:
+        message = refused(pybind("--port", "80", path), "lost its file capability")
+        refused(pybind(path), "lost its file capability")
+        assert not started()
+        repair(message)
+        assert pybind("--port", "80", path).returncode == 0
+    finally:
+        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+@pytest.mark.hostile("R3")
+def test_helper_that_somebody_could_have_replaced(grant80):
+    """Nobody is told to give the capability to a file that is not safely root's."""
+    os.chown(HELPER, UID, 0)
+    try:
+        message = refused(pybind("-p", "80", "true"), f"owner {UID}", "could have replaced it")
+        assert "setcap" not in message
+        assert "make install" in message
+    finally:
+        os.chown(HELPER, 0, 0)
+        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+def test_helper_that_may_not_be_executed(grant80):
+    """A noexec mount, a mode and a limit of processes are no reason to install anew."""
+    folder = pathlib.Path(HELPER).parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,noexec", folder], check=True)
+        message = refused(pybind("-p", "80", "true"), "Permission denied", "mounted noexec")
+        assert "install" not in message
+        repair(message)
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    os.chmod(HELPER, 0o700)
+    try:
+        repair(refused(pybind("-p", "80", "true"), "Permission denied", "its mode"))
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        os.chmod(HELPER, 0o755)
+    done = support.run(["/usr/bin/prlimit", "--nproc=1:1", support.PYBIND, "-p", "80", "true"])
+    message = refused(done, "Resource temporarily unavailable", "ulimit -u")
+    assert "install" not in message
+
+
+@pytest.mark.hostile(7)
+def test_nosuid_mount(grant80, marked):
+    """A helper on a nosuid mount."""
+    path, started = marked
+    folder = pathlib.Path(HELPER).parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
+        refused(pybind("--port", "80", path), "mounted nosuid", f"({folder})")
+        assert not started()
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "words"),
+    [
+        ([*DROP, "--inh-caps=-all", "--no-new-privs"], "no_new_privs is set"),
+        ([*DROP, "--inh-caps=-all", "--bounding-set=-net_bind_service"], "bounding set"),
+    ],
+)
+@pytest.mark.hostile(5, 6)
+def test_stripped_caller(grant80, marked, wrapper, words):
+    """no_new_privs and a reduced bounding set are named, with and without --port."""
+    path, started = marked
+    for arguments in (["--port", "80"], []):
+        done = subprocess.run([*wrapper, "env", support.PYBIND, *arguments, path],
+                              capture_output=True, text=True, cwd="/")  # fmt: skip
+        refused(done, words)
+    assert not started()
+
+
+@pytest.mark.hostile(21)
+def test_user_namespace(grant80, marked):
+    """In a user namespace its root is told that it is not the host's."""
+    path, started = marked
+    if support.run(["/usr/bin/unshare", "-U", "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    done = support.run(["/usr/bin/unshare", "-Ur", support.PYBIND, "--port", "80", path])
+    refused(done, "in a user namespace")
+    assert not started()
+
+
+@pytest.mark.hostile(8)
+def test_traced(grant80, marked):
+    """Under strace -f of an ordinary user the tracer is named; root's tracer does no harm."""
+    path, started = marked
+    strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
+    refused(support.run([*strace, support.PYBIND, "--port", "80", path]), "traces this one")
+    assert not started()
+    done = subprocess.run([*strace, "-u", "nobody", support.PYBIND, "--port", "80", path],
+                          capture_output=True, text=True, cwd="/")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("binary", "words"), [("/usr/bin/busybox", "statically linked"), ("/usr/bin/caddy", "Go")]
+)
+def test_static_program(grant80, binary, words):
+    """--mode preload of a program that the library cannot serve: a note, and what serves it."""
+    done = pybind("--mode", "preload", "--check", "--port", "80", binary)
+    assert done.returncode == 0
+    assert words in done.stderr
+    assert "to serve its own binds too: --mode supervise" in done.stderr
+
+
+def test_raised_privileges(grant80):
+    """A setuid or setgid program ignores preload libraries: refused with that reason."""
+    folder = support.scratch_dir()
+    shutil.copy("/bin/true", folder / "true")
+    for owner, mode, words in ((OTHER_UID, 0o4755, "setuid"), (OTHER_UID, 0o2755, "setgid")):
+        os.chown(folder / "true", owner, owner)
+        (folder / "true").chmod(mode)
+        refused(pybind("--port", "80", folder / "true"), words)
+    (folder / "true").chmod(0o755)
+    subprocess.run(["setcap", "cap_net_raw=ep", folder / "true"], check=True)
+    refused(pybind("--port", "80", folder / "true"), "file capabilities")
+    subprocess.run(["setcap", "cap_net_bind_service=ep", folder / "true"], check=True)
+    assert pybind("--port", "80", folder / "true").returncode == 0
+
+
+def test_another_system():
+    """On another operating system: one line, 125."""
+    code = (
+        "import sys; sys.platform = 'darwin'; sys.path.insert(0, sys.argv[1]);"
+        "from pybind.cli import main; sys.exit(main(['--port', '80', 'true'], 'ooodd:-1:-1:-1'))"
+    )
+    done = support.run(["/usr/bin/python3", "-c", code, support.PREFIX + "/share/pybind"])
+    assert len(refused(done, "Linux only").splitlines()) == 1
+
+
+def test_too_few_descriptors(grant80, marked):
+    """A descriptor limit that leaves no room for the helper is named."""
+    path, started = marked
+    done = support.run(["/usr/bin/sh", "-c", 'ulimit -n 8; exec "$0" --port 80 "$1"',
+                        support.PYBIND, path])  # fmt: skip
+    refused(done, "ulimit -n", "8")
+    assert not started()
+
+
+@pytest.mark.parametrize("limit", [5, 6, 7])
+def test_hardly_any_descriptor(grant80, limit):
+    """Where not even a socket can be had the repair is the same."""
+    done = support.run(["/usr/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" --port 80 true',
+                        support.PYBIND])  # fmt: skip
+    refused(done, "allow more: ulimit -n")

@@ -201,17 +201,20 @@ def remount(path: str, option: str) -> str:
 
     bind: the option of this mount alone (mount(8)). Without it the options of the file system are
     sent along, which overlay refuses ("No changes allowed in reconfigure", since util-linux 2.39),
-    as in a container. Where the file system itself is read-only, there is no other way.
+    as in a container. Where the file system itself is read-only, there is no other way; overlay
+    then takes it from mount(2), as mount(8) used it before.
     """
     from shlex import quote  # only where there is a refusal
 
     mount = mount_point(path)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.split() for line in file]
-    # The mount on top is the last; its file system's own options stand at the end.
-    options = [words[-1].split(",") for words in lines if _unescaped(words[4]) == mount][-1:]
-    bind = "" if option == "rw" and options and "ro" in options[0] else "bind,"
-    return f"mount -o remount,{bind}{option} {quote(mount)}"
+    # The mount on top is the last. At the end stand its type, its source, the file system's options.
+    kind, _, options = next(w[-3:] for w in reversed(lines) if _unescaped(w[4]) == mount)
+    if option != "rw" or "ro" not in options.split(","):
+        return f"mount -o remount,bind,{option} {quote(mount)}"
+    old = "env LIBMOUNT_FORCE_MOUNT2=always " if kind == "overlay" else ""
+    return f"{old}mount -o remount,rw {quote(mount)}"
 
 
 def _unescaped(field: str) -> str:

@@ -36,6 +36,7 @@ PROGRAM = r"""
 #include <errno.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 int main(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80)};

@@ -16,14 +16,19 @@
 #define RULES_SIZE_MAX (1u << 20)
 #define GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
-enum outcome { GO_ON, GRANT, REFUSE };
-
 struct walk {
     struct question question;
     struct answer *answer;
     int config_fd;
     bool v4_half;
 };
+
+/* names.c makes no name that does not fit; to takes no more than it has room for. */
+static void copy_name(char to[PB_NAME_MAX], const char *name)
+{
+    memset(to, 0, PB_NAME_MAX);
+    memcpy(to, name, strnlen(name, PB_NAME_MAX - 1));
+}
 
 static void trace(struct walk *w, const char *name, enum pb_step_result result, uint32_t line)
 {
@@ -37,25 +42,33 @@ static void trace(struct walk *w, const char *name, enum pb_step_result result, 
     step->result = (uint16_t)result;
     step->v4_half = w->v4_half;
     step->line = line;
-    strcpy(step->name, name);
+    copy_name(step->name, name);
 }
 
-/* cause: the errno behind a refusal, 0 where the file's state is the reason. */
-static enum outcome decide(struct walk *w, const char *name, enum pb_reason reason, int cause,
-                           uint32_t line)
+/* The verdict stands in the reply and nowhere else, and only here is it written,
+ * all of it each time.  cause: the errno behind a refusal, 0 where the file's
+ * state is the reason.  Returns true: no further file is asked. */
+static bool decide(struct walk *w, const char *name, enum pb_reason reason, int cause,
+                   uint32_t line, enum pb_fault fault)
 {
     struct pb_reply *reply = &w->answer->reply;
-    bool grant = reason == PB_REASON_GRANTED;
+    bool grants = reason == PB_REASON_GRANTED;
 
-    memset(reply->name, 0, sizeof reply->name);
-    strcpy(reply->name, name);
+    copy_name(reply->name, name);
     reply->reason = (uint16_t)reason;
     reply->cause = cause;
     reply->line = line;
-    reply->flags |= w->v4_half && !grant ? PB_FLAG_V4_HALF : 0;
+    reply->fault = (uint16_t)fault;
+    reply->flags &= (uint16_t)~PB_FLAG_V4_HALF;
+    reply->flags |= w->v4_half && !grants ? PB_FLAG_V4_HALF : 0;
     if (strchr(name, '/')) /* a file, not a folder */
-        trace(w, name, grant ? PB_STEP_GRANTS : PB_STEP_REFUSES, line);
-    return grant ? GRANT : REFUSE;
+        trace(w, name, grants ? PB_STEP_GRANTS : PB_STEP_REFUSES, line);
+    return true;
+}
+
+static bool refuse(struct walk *w, const char *name, enum pb_reason reason, int cause)
+{
+    return decide(w, name, reason, cause, 0, PB_FAULT_NONE);
 }
 
 static bool safely_roots(const struct stat *st)
@@ -63,19 +76,18 @@ static bool safely_roots(const struct stat *st)
     return st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-/* A missing directory is reported too: the caller decides what it means. */
-static bool directory_is_safe(struct walk *w, int dir_fd, const char *path, const char *name)
+/* False: it has decided, by refusing. */
+static bool directory_is_safe(struct walk *w, int dir_fd, const char *path, const char *name,
+                              bool may_lack)
 {
     struct stat st;
 
-    if (fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        decide(w, name, errno == ENOENT ? PB_REASON_CONFIG_MISSING : PB_REASON_CONFIG_ERROR,
-               errno, 0);
-    else if (!S_ISDIR(st.st_mode) || !safely_roots(&st))
-        decide(w, name, PB_REASON_CONFIG_UNSAFE, 0, 0);
-    else
-        return true;
-    return false;
+    if (fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return (S_ISDIR(st.st_mode) && safely_roots(&st)) ||
+               !refuse(w, name, PB_REASON_CONFIG_UNSAFE, 0);
+    if (errno != ENOENT)
+        return !refuse(w, name, PB_REASON_CONFIG_ERROR, errno);
+    return may_lack || !refuse(w, name, PB_REASON_CONFIG_MISSING, errno);
 }
 
 /* Every component from / down: a caller that can only chroot(2) must not be
@@ -85,43 +97,43 @@ static bool open_config(struct walk *w)
 {
     static const char *const folders[] = {"byport", "byaddr", "byuser", "bygroup"};
     char path[] = CONFIG_DIR;
-    bool safe = directory_is_safe(w, AT_FDCWD, "/", "");
+    bool safe = directory_is_safe(w, AT_FDCWD, "/", "", false);
 
     for (char *end = path; safe && end;) {
         end = strchr(end + 1, '/');
         if (end)
             *end = '\0';
-        safe = directory_is_safe(w, AT_FDCWD, path, "");
+        safe = directory_is_safe(w, AT_FDCWD, path, "", false);
         if (end)
             *end = '/';
     }
-    w->config_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    w->config_fd = safe ? open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
     if (safe && w->config_fd < 0)
-        return decide(w, "", PB_REASON_CONFIG_ERROR, errno, 0) == GRANT;
+        safe = !refuse(w, "", PB_REASON_CONFIG_ERROR, errno);
     for (size_t i = 0; safe && i < sizeof folders / sizeof *folders; i++)
-        if (!directory_is_safe(w, w->config_fd, folders[i], folders[i]))
-            safe = w->answer->reply.reason == PB_REASON_CONFIG_MISSING; /* as if empty */
+        safe = directory_is_safe(w, w->config_fd, folders[i], folders[i], true); /* as if empty */
     return safe;
 }
 
-/* A flag file: executable by the caller grants, present refuses, absent goes
+/* The steps below return true when they have decided.
+ *
+ * A flag file: executable by the caller grants, present refuses, absent goes
  * on.  Its owner may be anybody (authbind practice), its kind may not. */
-static enum outcome flag_step(struct walk *w, const char *name)
+static bool flag_step(struct walk *w, const char *name)
 {
     struct stat st;
 
     if (fstatat(w->config_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno != ENOENT)
-            return decide(w, name, PB_REASON_FLAG_ERROR, errno, 0);
+            return refuse(w, name, PB_REASON_FLAG_ERROR, errno);
         trace(w, name, PB_STEP_ABSENT, 0);
-        return GO_ON;
+        return false;
     }
     if (!S_ISREG(st.st_mode))
-        return decide(w, name, PB_REASON_FLAG_KIND, 0, 0);
+        return refuse(w, name, PB_REASON_FLAG_KIND, 0);
     if (faccessat(w->config_fd, name, X_OK, 0) == 0)
-        return decide(w, name, PB_REASON_GRANTED, 0, 0);
-    bool denied = errno == EACCES;
-    return decide(w, name, denied ? PB_REASON_FLAG_DENIED : PB_REASON_FLAG_ERROR, errno, 0);
+        return decide(w, name, PB_REASON_GRANTED, 0, 0, PB_FAULT_NONE);
+    return refuse(w, name, errno == EACCES ? PB_REASON_FLAG_DENIED : PB_REASON_FLAG_ERROR, errno);
 }
 
 /* rsh and NFS style protocols take a source port in 512 to 1023 as a proof of
@@ -135,13 +147,12 @@ static void start_name(struct name *n, const struct question *q, const char *fol
 
 /* byport/PORT, then byaddr/: two spellings each, IPv6 compressed and not, IPv4
  * with ':' and with ',' (a protocol goes with ',' only); with a protocol first. */
-static enum outcome flag_files(struct walk *w)
+static bool flag_files(struct walk *w)
 {
     const struct question *q = &w->question;
-    bool v4 = q->family == AF_INET;
-    enum outcome outcome = GO_ON;
+    bool v4 = q->family == AF_INET, decided = false;
 
-    for (int form = 0; outcome == GO_ON && form < 6; form++) {
+    for (int form = 0; !decided && form < 6; form++) {
         bool byaddr = form >= 2, first = form % 2 == 0;
         bool protocol = byaddr ? form < 4 : first;
         struct name n;
@@ -154,14 +165,14 @@ static enum outcome flag_files(struct walk *w)
         }
         name_put_number(&n, q->port, 10);
         name_put(&n, !protocol ? "" : q->udp ? ",udp" : ",tcp");
-        outcome = flag_step(w, n.text);
+        decided = flag_step(w, n.text);
     }
-    return outcome;
+    return decided;
 }
 
 /* The whole file is parsed before any line counts: a typo must not let half
  * of a file be in force. */
-static enum outcome judge_lines(struct walk *w, const char *name, char *text, size_t len)
+static bool judge_lines(struct walk *w, const char *name, char *text, size_t len)
 {
     enum pb_fault fault = PB_FAULT_NONE;
     uint32_t match = 0, number = 0;
@@ -171,20 +182,18 @@ static enum outcome judge_lines(struct walk *w, const char *name, char *text, si
         end = end ? end : text + len;
         number++;
         bool matches = parse_line(line, (size_t)(end - line), &w->question, &fault);
-        if (fault) {
-            w->answer->reply.fault = (uint16_t)fault;
-            return decide(w, name, PB_REASON_RULES_BROKEN, 0, number);
-        }
+        if (fault)
+            return decide(w, name, PB_REASON_RULES_BROKEN, 0, number, fault);
         if (matches && match == 0)
             match = number;
     }
     if (match)
-        return decide(w, name, PB_REASON_GRANTED, 0, match);
+        return decide(w, name, PB_REASON_GRANTED, 0, match, PB_FAULT_NONE);
     trace(w, name, PB_STEP_NO_MATCH, 0);
-    return GO_ON;
+    return false;
 }
 
-static enum outcome rules_step(struct walk *w, const char *folder, unsigned id)
+static bool rules_step(struct walk *w, const char *folder, unsigned id)
 {
     static char text[RULES_SIZE_MAX + 1]; /* one more, to tell the limit from the end */
     struct stat st;
@@ -197,45 +206,41 @@ static enum outcome rules_step(struct walk *w, const char *folder, unsigned id)
     int fd = openat(w->config_fd, n.text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         trace(w, n.text, PB_STEP_ABSENT, 0);
-        return GO_ON;
+        return false;
     }
-    if (fd < 0 && errno == EACCES)
-        return decide(w, n.text, PB_REASON_RULES_UNREADABLE, errno, 0);
     if (fd < 0 && errno != ELOOP) /* ELOOP: a symbolic link */
-        return decide(w, n.text, PB_REASON_RULES_ERROR, errno, 0);
+        return refuse(w, n.text,
+                      errno == EACCES ? PB_REASON_RULES_UNREADABLE : PB_REASON_RULES_ERROR, errno);
     if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || !safely_roots(&st))
-        return decide(w, n.text, PB_REASON_RULES_UNSAFE, 0, 0);
+        return refuse(w, n.text, PB_REASON_RULES_UNSAFE, 0);
     while ((got = read(fd, text + len, sizeof text - len)) > 0)
         len += (size_t)got;
     int cause = errno;
     close(fd);
     if (len == sizeof text)
-        return decide(w, n.text, PB_REASON_RULES_TOO_BIG, 0, 0);
+        return refuse(w, n.text, PB_REASON_RULES_TOO_BIG, 0);
     if (got < 0)
-        return decide(w, n.text, PB_REASON_RULES_ERROR, cause, 0);
+        return refuse(w, n.text, PB_REASON_RULES_ERROR, cause);
     return judge_lines(w, n.text, text, len);
 }
 
-static enum outcome rule_files(struct walk *w)
+static bool rule_files(struct walk *w)
 {
     static gid_t groups[GROUPS_MAX];
     gid_t real = getgid();
-    enum outcome outcome = rules_step(w, "byuser", getuid());
+    bool decided = rules_step(w, "byuser", getuid());
     int count = getgroups(GROUPS_MAX, groups);
 
-    for (int i = -1; outcome == GO_ON && i < count; i++)
+    for (int i = -1; !decided && i < count; i++)
         if (i < 0 || groups[i] != real)
-            outcome = rules_step(w, "bygroup", i < 0 ? real : groups[i]);
-    return outcome;
+            decided = rules_step(w, "bygroup", i < 0 ? real : groups[i]);
+    return decided;
 }
 
-static enum outcome judge(struct walk *w)
+static void judge(struct walk *w)
 {
-    enum outcome outcome = flag_files(w);
-
-    if (outcome == GO_ON)
-        outcome = rule_files(w);
-    return outcome == GO_ON ? decide(w, "", PB_REASON_NO_RULE, 0, 0) : outcome;
+    if (!flag_files(w) && !rule_files(w))
+        refuse(w, "", PB_REASON_NO_RULE, 0);
 }
 
 /* Fills the answer: PB_REASON_GRANTED, or why not, and the trace of the steps. */
@@ -256,11 +261,13 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
         memmove(q->addr, q->addr + 12, 4);
         memset(q->addr + 4, 0, 12);
     }
-    if (!open_config(&w) || judge(&w) != GRANT)
+    if (!open_config(&w))
         return;
+    judge(&w);
     /* :: takes the IPv4 port too unless IPV6_V6ONLY is set, and that option
      * can be flipped by another process during the check (HOSTILE case 52). */
-    if (q->family == AF_INET6 && memcmp(q->addr, zero, sizeof zero) == 0) {
+    if (answer->reply.reason == PB_REASON_GRANTED && q->family == AF_INET6 &&
+        memcmp(q->addr, zero, sizeof zero) == 0) {
         q->family = AF_INET;
         w.v4_half = true;
         judge(&w);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Is descriptor 3 a socket that the rules speak about, and the bind itself.
- * Only properties that cannot change under us are trusted: SO_DOMAIN,
- * SO_PROTOCOL and the network namespace are fixed at socket(2); IPV6_V6ONLY
- * and SO_REUSE* can be flipped by another process while we look (HOSTILE
- * cases 23, 24, 34 to 37, 39, 52).
+ * Another process can change the socket while we look.  SO_PROTOCOL and the
+ * network namespace are fixed at socket(2).  IPV6_V6ONLY and SO_REUSE* can be
+ * flipped, so nothing is concluded from them.  SO_DOMAIN can change once, from
+ * AF_INET6 to AF_INET (IPV6_ADDRFORM of ipv6(7)): bind(2) then gets an address
+ * of the family that was judged, and the kernel compares the two again and
+ * refuses with EAFNOSUPPORT (HOSTILE cases 23, 24, 34 to 37, 39, 52).
  */
 #include <errno.h>
 #include <string.h>

@@ -6,6 +6,7 @@ A user's strace takes the helper's capability away; that of root, started with
 strace counts the calls of each process by itself, from its first execve(2) on.
 """
 
+import ctypes
 import errno
 import functools
 import os
@@ -130,6 +131,13 @@ def faults(calls: Tuple[str, ...], errors: List[str]) -> Iterator[Fault]:
         for error in errors:
             yield Fault(name, seen[name], f"error={error}")
         yield Fault(name, seen[name], "signal=KILL")
+
+
+def disconnect(sock: socket.socket) -> None:
+    """Take a datagram socket's peer, and the port that came with it, away (connect(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    unspec = struct.pack("=H14x", socket.AF_UNSPEC)
+    assert libc.connect(sock.fileno(), unspec, len(unspec)) == 0, ctypes.get_errno()
 
 
 def helpers_left() -> List[int]:

@@ -149,3 +149,45 @@ def test_passed_descriptors_are_not_kept(grant80):
             tracer.wait()
         reply = struct.unpack_from(w.REPLY_FORMAT, ours.recv(4096))
         assert (reply[2], sock.getsockname()[1]) == (w.REASON_MALFORMED, 0)
+
+
+IPV6_ADDRFORM = 1  # ipv6(7)
+
+
+def _become_ipv4(sock):
+    """Make an unbound IPv6 datagram socket an unbound IPv4 one."""
+    sock.connect(("::ffff:127.0.0.1", 9))
+    sock.setsockopt(socket.IPPROTO_IPV6, IPV6_ADDRFORM, socket.AF_INET)
+    injecting.disconnect(sock)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == socket.AF_INET
+
+
+@pytest.mark.hostile(39)
+@pytest.mark.parametrize("flips", [False, True], ids=["stays", "flips"])
+def test_family_changes_after_the_check(flips):
+    """SO_DOMAIN can change under the helper's eyes: the kernel compares the families again."""
+    rules(f"byuser/{UID}", "::1,80")
+    log = support.scratch_dir() / "log"
+    log.touch(mode=0o666)
+    log.chmod(0o666)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        ours.send(injecting.encode(sock, "::1", PORT))
+        # Between its verdict and its bind.
+        options = ["-o", str(log), "-e", "inject=capset:delay_enter=2s:when=2"]
+        process = subprocess.Popen(
+            injecting.helper_with(sock, *options),
+            stdin=theirs, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL, cwd="/",
+        )  # fmt: skip
+        support.wait_for(lambda: "byuser/" in log.read_text(), "the verdict")
+        if flips:
+            _become_ipv4(sock)
+        assert process.wait(support.PATIENCE_S) == 0
+        _, _, reason, error, *_ = struct.unpack_from(w.REPLY_FORMAT, ours.recv(4096))
+        text = log.read_text()
+        assert text.index("byuser/") < text.index("(DELAYED)") < text.index("bind(3")
+        if flips:
+            assert (reason, error) == (w.REASON_KERNEL, errno.EAFNOSUPPORT)
+            assert sock.getsockname() == ("0.0.0.0", 0)
+        else:
+            assert (reason, sock.getsockname()[:2]) == (w.REASON_GRANTED, ("::1", PORT))

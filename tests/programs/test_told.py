@@ -162,3 +162,82 @@ def test_what_the_program_did_to_itself(what, grant80):
 def test_other_threads_are_served(grant80):
     """no_new_privs belongs to a thread: the others are served as before."""
     assert bind(prepare=IN_A_THREAD)[0] == "bound"
+
+
+STDERR = {
+    "full pipe": """
+reading, writing = os.pipe()
+os.set_blocking(writing, False)
+try:
+    while os.write(writing, bytes(65536)):
+        pass
+except BlockingIOError:
+    os.set_blocking(writing, True)
+keep = reading
+""",
+    "pipe without a reader": """
+reading, writing = os.pipe()
+os.close(reading)
+""",
+}
+
+
+@pytest.mark.hostile(66)
+@pytest.mark.parametrize("what", STDERR)
+@pytest.mark.parametrize("granted", [True, False], ids=["granted", "not"])
+def test_nobody_reads(what, granted):
+    """A line that would block, or end the program by SIGPIPE, is dropped; the bind is not."""
+    if granted:
+        support.flag("byport/80")
+    # A program that starts with such a descriptor 2.
+    again = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", "pass"]
+    start = f"import os, sys\n{STDERR[what]}\nos.dup2(writing, 2)\nos.execv({again[0]!r}, {again!r})"
+    done = support.run(
+        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", "PYBIND_VERBOSE=1", "/usr/bin/python3"]
+        + ["-c", start.replace("os.execv", "os.set_inheritable(keep, True)\nos.execv")
+           if "keep" in start else start]
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "bound\n" if granted else f"{REFUSED}\n")
+
+
+@pytest.mark.parametrize("prepare", ["os.dup2(file, 2)", "os.close(2); os.dup(file)"])
+@pytest.mark.parametrize("more", ["", NO_NEW_PRIVS])
+def test_a_file_at_descriptor_two(grant80, prepare, more):
+    """A file that the program puts in the place of descriptor 2 gets no line of ours."""
+    path = support.scratch_dir() / "data"
+    opens = f"file = os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT)"
+    printed, told = bind(prepare=f"{opens}\n{prepare}\n{more}")
+    assert (printed, told) == (REFUSED if more else "bound", [])
+    assert path.read_bytes() == b""
+
+
+def test_no_process_left_to_tell_with(grant80):
+    """Where no process can be made the program's own thread tells why."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))"
+    printed, told = bind(prepare=limit)
+    again = os.strerror(errno.EAGAIN)
+    assert printed == REFUSED
+    assert told == [
+        f"pybind: bind of port 80/tcp (IPv4): cannot start a process, errno 11 ({again})"
+    ]
+
+
+FILTERS_OF_OTHERS = {
+    "clone": (seccomp("clone", EPERM, "pass"), _wire.WORD_SECCOMP),
+    "execve": (seccomp("execve", KILL, "pass"), _wire.WORD_SECCOMP),
+    "prctl": (seccomp("prctl", KILL, "pass"), _wire.WORD_SECCOMP),
+}
+
+
+@pytest.mark.parametrize("call", FILTERS_OF_OTHERS)
+def test_filter_without_no_new_privs(call, grant80):
+    """A filter that root installed forbids to start the helper: that is said."""
+    install, word = FILTERS_OF_OTHERS[call]
+    drop = f"os.setgroups([]); os.setresgid({UID}, {UID}, {UID}); os.setresuid({UID}, {UID}, {UID})"
+    program = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", f"{install}\n{drop}"]
+    environment = [f"LD_PRELOAD={support.LIBRARY}", "PYBIND_VERBOSE=1"]
+    done = subprocess.run(
+        ["/usr/bin/env", *environment, *program],
+        capture_output=True, text=True, cwd="/", timeout=support.PATIENCE_S,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.stderr.splitlines()) == (REFUSED, line(word))

@@ -48,12 +48,8 @@ static size_t length(const char *s)
 
 static bool is_ours(const char *entry)
 {
-    static const char prefix[] = "PYBIND_";
-
-    for (size_t i = 0; i < sizeof prefix - 1; i++)
-        if (entry[i] != prefix[i])
-            return false;
-    return true;
+    return value_of(entry, "PYBIND_PORTS") || value_of(entry, "PYBIND_DEPTH") ||
+           value_of(entry, "PYBIND_VERBOSE");
 }
 
 static void keep_ports(const char *value)

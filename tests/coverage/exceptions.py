@@ -20,8 +20,13 @@ class Never(NamedTuple):
 
 TOO_LONG = "no name is that long: the longest, of an IPv6 address and port 65535, has 57 bytes"
 NO_LIBC = "a build with counters always has libc: gcov's own code needs it"
-COMPILER = "only the compiler may call it, for a large object set to nought; which one it decides"
-LINE_FITS = "the longest line, with every detail and a name of 64 bytes, has 236 of 256 bytes"
+LINE_FITS = "the longest line, with every detail and a name of 64 bytes, fits into 320 bytes"
+RETRIES = "five binds in a row that each meet the copies of another thread's"
+INTERRUPTED = "the count changes, or a signal comes, within the microsecond before futex(2) sleeps"
+EXECUTING = (
+    "a handler of a thread that is executing, a second thread that is, or a child forked then"
+)
+OTHER_DEVICE = "a file with the inode number of what it replaces, on another device"
 
 HELPER = [
     Never("names.c", "if (n->len + len >= sizeof n->text)", 1, TOO_LONG),
@@ -40,22 +45,74 @@ HELPER = [
 ]
 
 LIBRARY = [
-    Never("bind.c", "if (dlsym)", 2, NO_LIBC),
+    *(
+        Never(
+            "bind.c",
+            f"}} while (error == EADDRINUSE && progress_had_copies(mark, {own}) && tries-- > 0);",
+            6,
+            RETRIES,
+        )
+        for own in (0, 1)
+    ),
     Never(
         "bind.c",
         "int none = 0, *errno_at = &__errno_location ? __errno_location() : &none, before = *errno_at;",
         2,
         NO_LIBC,
     ),
+    Never(
+        "preload.h",
+        "return dlsym ? dlsym((void *)-1L, name) : NULL; /* RTLD_NEXT, dlsym(3) */",
+        2,
+        NO_LIBC,
+    ),
+    Never("exec.c", "if (&__errno_location)", 2, NO_LIBC),
+    Never("privileges.c", "if (&__errno_location)", 2, NO_LIBC),
     Never("limits.c", "if (environment_read || !&environ || !environ)", 4, NO_LIBC),
-    Never("memory.c", "memset", FUNCTION, COMPILER),
-    Never("report.c", "while (*text && l->len < sizeof l->text)", 4, LINE_FITS),
+    *(
+        Never(
+            "progress.c", "(woken == 0 || woken == -EAGAIN || woken == -EINTR))", what, INTERRUPTED
+        )
+        for what in (1, 3)
+    ),
+    Never(
+        "progress.c",
+        "if (tid == 0 || tid == raw(SYS_gettid, 0) || i == BINDS_OVER_MS ||",
+        4,
+        EXECUTING,
+    ),
+    Never("progress.c", "if (counted_pid != 0 && counts_are_ours() &&", 4, EXECUTING),
+    Never(
+        "progress.c",
+        "__atomic_compare_exchange_n(&executing, &none, tid, false, __ATOMIC_ACQ_REL,",
+        2,
+        EXECUTING,
+    ),
+    Never("progress.c", "if (tid != 0 && tid == raw(SYS_gettid, 0))", 4, EXECUTING),
+    Never("report.c", "now.stx_dev_major == stderr_was.stx_dev_major &&", 4, OTHER_DEVICE),
+    Never("report.c", "now.stx_dev_minor == stderr_was.stx_dev_minor;", 2, OTHER_DEVICE),
+    Never("report.c", "switch (reason) {", 21, "that no file grants it is said in other words"),
     Never(
         "report.c",
-        "for (size_t i = 0; i < PB_NAME_MAX && reply->name[i] && l.len < sizeof l.text; i++)",
+        "return len > 0 && memcmp(name, FIRST_USER_NAMESPACE, sizeof name) != 0;",
+        2,
+        "asked only after a refusal that a system without /proc does not give",
+    ),
+    Never(
+        "report.c",
+        "return usual && apart && in_user_namespace() ? PB_WORD_USER_NAMESPACE : 0;",
+        4,
+        "a process could be made for the helper, and the next one not",
+    ),
+    Never(
+        "report.c",
+        "for (size_t i = 0; i < PB_NAME_MAX && reply->name[i] && l->len < sizeof l->text; i++)",
         6,
         LINE_FITS,
     ),
+    Never("report.c", "while (*text && l->len < sizeof l->text)", 4, LINE_FITS),
+    Never("report.c", "if (l->len == sizeof l->text)", 1, LINE_FITS),
+    Never("report.c", "l->len--;", 0, LINE_FITS),
 ]
 
 NEVER = {"helper": HELPER, "library": LIBRARY}

@@ -162,6 +162,13 @@ def test_report_cannot_be_written(faulted, error):
     assert (out, len(failed), len({line.split()[0] for line in failed})) == (BOUND, 3, 3)
 
 
+def test_report_cannot_block_signals(faulted, before):
+    """The line that -v asked for is lost, and nothing is written with handlers about."""
+    fault = f"rt_sigprocmask:error=EPERM:when={before['rt_sigprocmask'] + 3}"
+    out, log = finish(start(faulted, fault, verbose=True))
+    assert (out, log.count("(INJECTED)"), "pybind: bind" in log) == (BOUND, 1, False)
+
+
 def test_mask_cannot_be_restored(faulted, before):
     """The kernel has no reason to; then bind still says what became of the socket."""
     fault = f"rt_sigprocmask:error=EPERM:when={before['rt_sigprocmask'] + 2}"

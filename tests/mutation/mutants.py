@@ -217,7 +217,7 @@ MUTANTS = [
     Mutant("rules.c", "    reply->cause = cause;\n", "", RULES + "test_unsearchable_folder"),
     Mutant("rules.c", "    reply->line = line;\n", "", RULES + "test_broken_line"),
     Mutant("rules.c", "    reply->fault = (uint16_t)fault;\n", "", RULES + "test_broken_line"),
-    Mutant("rules.c", "w->v4_half && !grants ? PB", "!grants ? PB", RULES + "test_nothing_grants"),
+    Mutant("rules.c", "w->v4_half && !grants ? PB", "!grants ? PB", RULES + "test_both_wildcards"),
     Mutant(
         "rules.c",
         "memcpy(to, name, strnlen(name, PB_NAME_MAX - 1));",

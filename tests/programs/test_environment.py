@@ -173,3 +173,58 @@ def test_environment_taken_away_before_our_constructor():
     preload = f"{OURS}:{build_library('early.c')}"
     done = bind(IPV4, "EARLY=clear", "PYBIND_PORTS=0051t*", preload=preload)
     assert (done.stdout, done.stderr) == (BOUND, "")
+
+
+@pytest.mark.parametrize("how", ["execve", "execvp", "posix_spawn", "posix_spawnp"])
+def test_early_start(how):
+    """A library may start a program before our constructor ran."""
+    preload = f"{OURS}:{build_library('early.c')}"
+    done = support.run([f"LD_PRELOAD={preload}", f"EARLY={how}", "/bin/true"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
+
+
+def test_early_prctl():
+    """So may prctl(2) be called, and its error is the kernel's."""
+    preload = f"{OURS}:{build_library('early.c')}"
+    done = support.run([f"LD_PRELOAD={preload}", "EARLY=prctl", "/bin/true"])
+    assert (done.returncode, done.stderr) == (0, "early: -1, errno 22\n")
+
+
+# How a program loses the library that it was started with, by os.posix_spawnp, with VALUE
+# as LD_PRELOAD and COUNT more variables; what it starts tells its environment.
+LOSES = """
+import os, sys
+value, count = sys.argv[1], int(sys.argv[2])
+env = {"LD_PRELOAD": value, **{f"V{i}": "1" for i in range(count)}}
+os.waitpid(os.posix_spawnp("env", ["env"], env), 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "restored"),
+    [
+        (LIBM, 0, True),
+        (f"{LIBM} {LIBM}", 1022, True),
+        (LIBM, 1023, False),
+        (f"{LIBM}:".ljust(4096 - len(OURS) - 13, ":"), 0, True),
+        (f"{LIBM}:".ljust(4096 - len(OURS) - 12, ":"), 0, False),
+        (f":{LIBM}:", 3, True),
+        (f"{LIBM}:{OURS}", 0, False),
+        (f"{OURS} {LIBM}", 0, False),
+        ("", 0, False),
+    ],
+)  # fmt: skip
+def test_library_stands_in_front_again(value, count, restored):
+    """Where it was lost, with everything else as it was; not where there is no room for it."""
+    program = ["/usr/bin/python3", "-c", LOSES, value, str(count)]
+    done = support.run([f"LD_PRELOAD={OURS}", *program])
+    lines = done.stdout.splitlines()
+    assert lines[0] == "LD_PRELOAD=" + (f"{OURS}:{value}" if restored else value)
+    assert lines[1:] == [f"V{i}=1" for i in range(count)]
+
+
+def test_no_environment():
+    """execve(2) takes NULL for an empty environment, on Linux."""
+    code = "import ctypes; ctypes.CDLL(None).execve(b'/usr/bin/env', (ctypes.c_char_p * 2)(b'env'), None)"
+    done = support.run([f"LD_PRELOAD={OURS}", "/usr/bin/python3", "-c", code])
+    assert (done.returncode, done.stdout) == (0, "")

@@ -47,7 +47,7 @@ CALLS = {
     "aarch64": {"prctl": 167, "clone": 220, "execve": 221, "bind": 200},
     "riscv64": {"prctl": 167, "clone": 220, "execve": 221, "bind": 200},
 }[platform.machine()]
-KILL, TRAP, EPERM = 0x80000000, 0x00030000, 0x00050000 | errno.EPERM
+KILL, EPERM, ENOSYS = 0x80000000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 
 
 def seccomp(call, action, first="", flags=0):
@@ -191,12 +191,11 @@ def test_nobody_reads(what, granted):
         support.flag("byport/80")
     # A program that starts with such a descriptor 2.
     again = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", "pass"]
-    start = f"import os, sys\n{STDERR[what]}\nos.dup2(writing, 2)\nos.execv({again[0]!r}, {again!r})"
-    done = support.run(
-        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", "PYBIND_VERBOSE=1", "/usr/bin/python3"]
-        + ["-c", start.replace("os.execv", "os.set_inheritable(keep, True)\nos.execv")
-           if "keep" in start else start]
-    )  # fmt: skip
+    start = f"import os\nkeep = None\n{STDERR[what]}\nos.dup2(writing, 2)\n"
+    start += "if keep: os.set_inheritable(keep, True)\n"
+    start += f"os.execv({again[0]!r}, {again!r})"
+    environment = ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", "PYBIND_VERBOSE=1"]
+    done = support.run([*environment, "/usr/bin/python3", "-c", start])
     assert (done.returncode, done.stdout) == (0, "bound\n" if granted else f"{REFUSED}\n")
 
 
@@ -211,10 +210,78 @@ def test_a_file_at_descriptor_two(grant80, prepare, more):
     assert path.read_bytes() == b""
 
 
+def test_no_descriptor_two(grant80):
+    """A program that starts without descriptor 2 and opens a file there: not a byte of ours."""
+    path = support.scratch_dir() / "data"
+    opens = f"file = os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT)"
+    opens += "; import fcntl; sock = socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD, 10))"
+    opens += "; os.dup2(file, 2)"
+    program = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", opens]
+    environment = ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", "PYBIND_VERBOSE=1"]
+    done = support.run(["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *environment, *program])
+    assert (done.returncode, done.stdout, path.read_bytes()) == (0, "bound\n", b"")
+
+
+NO_PROCESS = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))"
+
+
+def test_no_process_and_a_file(grant80):
+    """Neither a process to tell with, nor a standard error to tell it to."""
+    path = support.scratch_dir() / "data"
+    opens = f"os.dup2(os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT), 2)"
+    assert bind(prepare=f"{opens}\n{NO_PROCESS}") == (REFUSED, [])
+    assert path.read_bytes() == b""
+
+
+def test_silent_about_no_new_privs(grant80):
+    """Without -v nothing is said of it."""
+    program = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", NO_NEW_PRIVS]
+    done = support.run([PYBIND, "--mode", "preload", "--", *program])
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, REFUSED, "")
+
+
+def test_no_new_privs_that_failed(grant80):
+    """A prctl(2) that is refused changes nothing, and says so to the program."""
+    fails = "assert (libc.prctl(38, 2, 0, 0, 0), ctypes.get_errno()) == (-1, 22)"
+    assert bind(prepare=fails)[0] == "bound"
+
+
+def test_child_has_no_new_privs_too(grant80):
+    """A child has it from its parent, and is told the same."""
+    forks = f"{NO_NEW_PRIVS}\nif os.fork(): os._exit(os.waitstatus_to_exitcode(os.wait()[1]))"
+    assert bind(prepare=forks) == (REFUSED, line(_wire.WORD_NO_NEW_PRIVS))
+
+
+def test_child_by_vfork_keeps_it_to_itself(grant80):
+    """A child that shares memory sets it: the parent is served as before."""
+    source = r"""
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+int main(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80)};
+    pid_t child = vfork();
+    if (child == 0)
+        _exit(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    int status, fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (waitpid(child, &status, 0) != child || status != 0)
+        return 1;
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0)
+        return perror("bind"), 1;
+    return puts("bound") < 0;
+}
+"""
+    done = support.run([PYBIND, "--mode", "preload", "--", support.compile_c(source)])
+    assert (done.returncode, done.stdout) == (0, "bound\n"), done.stderr
+
+
 def test_no_process_left_to_tell_with(grant80):
     """Where no process can be made the program's own thread tells why."""
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))"
-    printed, told = bind(prepare=limit)
+    printed, told = bind(prepare=NO_PROCESS)
     again = os.strerror(errno.EAGAIN)
     assert printed == REFUSED
     assert told == [
@@ -224,6 +291,7 @@ def test_no_process_left_to_tell_with(grant80):
 
 FILTERS_OF_OTHERS = {
     "clone": (seccomp("clone", EPERM, "pass"), _wire.WORD_SECCOMP),
+    "clone, as if there were none": (seccomp("clone", ENOSYS, "pass"), _wire.WORD_SECCOMP),
     "execve": (seccomp("execve", KILL, "pass"), _wire.WORD_SECCOMP),
     "prctl": (seccomp("prctl", KILL, "pass"), _wire.WORD_SECCOMP),
 }

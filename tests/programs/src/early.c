@@ -2,9 +2,34 @@
  *
  * A preload library behind ours, whose constructor runs before ours: with
  * EARLY=bind it binds there, and says how that ended; with EARLY=clear it
- * takes the environment away.
+ * takes the environment away. With EARLY=execve, execvp, posix_spawn or
+ * posix_spawnp it starts /bin/echo there in that way, and with EARLY=prctl it
+ * says how a false prctl(2) ended.
  */
 #include "common.h"
+
+#include <spawn.h>
+#include <sys/prctl.h>
+
+extern char **environ;
+
+static void start(const char *how)
+{
+    char *argv[] = {"echo", "started", NULL};
+    int status, error = ENOEXEC;
+    pid_t child = 0;
+
+    if (strcmp(how, "execve") == 0)
+        execve("/bin/echo", argv, environ);
+    else if (strcmp(how, "execvp") == 0)
+        execvp("echo", argv);
+    else if (strcmp(how, "posix_spawn") == 0)
+        error = posix_spawn(&child, "/bin/echo", NULL, NULL, argv, environ);
+    else
+        error = posix_spawnp(&child, "echo", NULL, NULL, argv, environ);
+    REQUIRE(error == 0 && waitpid(child, &status, 0) == child && status == 0);
+    _exit(0);
+}
 
 __attribute__((constructor)) static void early(void)
 {
@@ -16,5 +41,15 @@ __attribute__((constructor)) static void early(void)
         dprintf(2, "early: %d\n", bind(fd, (struct sockaddr *)&wanted, sizeof wanted) ? errno : 0);
     if (what && strcmp(what, "clear") == 0)
         clearenv();
+    if (what && strcmp(what, "prctl") == 0) {
+        int result = prctl(-1, 0, 0, 0, 0);
+        dprintf(2, "early: %d, errno %d\n", result, errno);
+    }
+    if (what && (strncmp(what, "exec", 4) == 0 || strncmp(what, "posix", 5) == 0)) {
+        char how[16] = "";
+        strncpy(how, what, sizeof how - 1);
+        unsetenv("EARLY");
+        start(how);
+    }
     close(fd);
 }

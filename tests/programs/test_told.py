@@ -199,7 +199,9 @@ def test_nobody_reads(what, granted):
     assert (done.returncode, done.stdout) == (0, "bound\n" if granted else f"{REFUSED}\n")
 
 
-@pytest.mark.parametrize("prepare", ["os.dup2(file, 2)", "os.close(2); os.dup(file)"])
+@pytest.mark.parametrize(
+    "prepare", ["os.dup2(file, 2)", "os.close(2); os.dup(file)", "os.close(2)"]
+)
 @pytest.mark.parametrize("more", ["", NO_NEW_PRIVS])
 def test_a_file_at_descriptor_two(grant80, prepare, more):
     """A file that the program puts in the place of descriptor 2 gets no line of ours."""

@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     while (binds < 2)
         ;
     /* Those that fail let the binds go on. */
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 100; i++)
         REQUIRE(execv("/nothing/here", argv) == -1 && errno == ENOENT);
     for (int before = binds; binds < before + 2;)
         ;

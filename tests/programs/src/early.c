@@ -3,8 +3,8 @@
  * A preload library behind ours, whose constructor runs before ours: with
  * EARLY=bind it binds there, and says how that ended; with EARLY=clear it
  * takes the environment away. With EARLY=execve, execvp, posix_spawn or
- * posix_spawnp it starts /bin/echo there in that way, and with EARLY=prctl it
- * says how a false prctl(2) ended.
+ * posix_spawnp it starts /bin/echo there in that way, and with EARLY=fail it
+ * says how those ended that cannot succeed, and prctl(2).
  */
 #include "common.h"
 
@@ -41,9 +41,14 @@ __attribute__((constructor)) static void early(void)
         dprintf(2, "early: %d\n", bind(fd, (struct sockaddr *)&wanted, sizeof wanted) ? errno : 0);
     if (what && strcmp(what, "clear") == 0)
         clearenv();
-    if (what && strcmp(what, "prctl") == 0) {
-        int result = prctl(-1, 0, 0, 0, 0);
-        dprintf(2, "early: %d, errno %d\n", result, errno);
+    if (what && strcmp(what, "fail") == 0) {
+        char *argv[] = {"nothing", NULL};
+        REQUIRE(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
+        REQUIRE(prctl(-1, 0, 0, 0, 0) == -1 && errno == EINVAL);
+        REQUIRE(execve("/nothing/here", argv, environ) == -1 && errno == ENOENT);
+        REQUIRE(execvp("nothing-here", argv) == -1 && errno == ENOENT);
+        REQUIRE(posix_spawnp(NULL, "nothing-here", NULL, NULL, argv, environ) == ENOENT);
+        dprintf(2, "early: failed\n");
     }
     if (what && (strncmp(what, "exec", 4) == 0 || strncmp(what, "posix", 5) == 0)) {
         char how[16] = "";

@@ -148,7 +148,7 @@ def test_case_66_exec_during_a_bind(uid, grant, how):
     """A program that executes another while its thread binds leaves no child and no signal."""
     program = launching.build(SRC / "reexec.c")
     done = support.run(
-        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program, how, 40], uid=uid, gid=uid
+        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program, how, 15], uid=uid, gid=uid
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 

@@ -557,3 +557,31 @@ def test_no_member_of_a_group_loses_a_port():
             [support.PYBIND, "--check", "--port", f"{port}/tcp"], groups=(2000, 2001)
         )
         assert process.returncode == 0
+
+
+def test_helper_without_its_capability():
+    """What was written is shown, and that nobody can bind yet, with the command that repairs it."""
+    old_flag("byport/80")
+    subprocess.run(["setcap", "-r", support.HELPER], check=True)
+    try:
+        assert ctl.pybindctl("import", "authbind").returncode == 0
+        process = ctl.pybindctl("import", "authbind", "--apply")
+    finally:
+        subprocess.run(["setcap", "cap_net_bind_service=p", support.HELPER], check=True)
+    assert process.returncode == 1
+    assert "made /etc/pybind/byport/80" in process.stdout
+    assert "not proved" in process.stderr
+    assert "capability" in process.stderr
+    assert granted("80", 4242)
+
+
+def test_nobody_can_be_asked():
+    """Without the right to become somebody else the import is made, and not called proved."""
+    old_flag("byport/80")
+    drop = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-all", "sh", "-c"]
+    command = [*drop, f"exec {ctl.PYBINDCTL} import authbind --apply"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 1
+    assert "made /etc/pybind/byport/80" in process.stdout
+    assert "not proved: cannot ask as uid" in process.stderr
+    assert ctl.snapshot() != {}

@@ -15,7 +15,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ... import _wire
+from ... import _wire, diagnose
+from ...errors import HelperUnusable
 from ...model import MAPPED, Address, Reply
 from ...paths import CONFIG_DIR
 from ...permissions.access import named
@@ -147,10 +148,12 @@ class Questions:
     def compare(self, root: str | None = None) -> list[Difference]:
         """Ask the helper, and return what differs. root: as for ask.ask().
 
-        Raises Failed, HelperUnusable.
+        Raises Failed; HelperUnusable, also where the helper could bind nothing.
         """
         found: dict[tuple[Who, bool, str, str, str], list[Rule]] = {}
         replies = self._replies(root)
+        if root is None and not all(reply.capable for reply in replies.values()):
+            raise HelperUnusable(*diagnose.lost_capability())
         for cell in self.cells:
             reply = replies[cell.who, cell.address]
             difference = self._difference(cell, reply)

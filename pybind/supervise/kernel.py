@@ -102,6 +102,19 @@ def let_continue(listener_fd: int, cookie: int) -> None:
     fcntl.ioctl(listener_fd, _IOCTL_SEND, _RESPONSE.pack(cookie, 0, 0, _RESPONSE_CONTINUE))
 
 
+def set_title(title: bytes) -> None:
+    """Have ps(1) show `title`, as far as there is room, in the place of the own arguments.
+
+    The arguments lie where proc_pid_stat(5) says (arg_start, arg_end); the libc and
+    Python have copies of them. prctl.set_proctitle() needs an environment behind them.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        start, end = map(int, file.read().rpartition(b")")[2].split()[45:47])
+    room = end - start - 1
+    if start and room > 0:
+        ctypes.memmove(start, title[:room].ljust(room, b"\0"), room)
+
+
 def open_thread(tid: int) -> int:
     """Return a pidfd (owned) of a thread, which need not be a group's leader.
 

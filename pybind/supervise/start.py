@@ -82,6 +82,7 @@ def run(plan: Plan, notes: str, limits: bytes | None, verbose: bool) -> NoReturn
     orders = Orders(ours)
     _raise_failure(failure, supervisor_pid)
     # The program runs: from here on nothing may fail.
+    _name("front", plan)
     _let_go({ours.fileno()})
     front.run(orders, supervisor_pid)
 
@@ -126,6 +127,7 @@ def _supervise(
                 return
             _let_go({report.fileno(), report.pidfd, listener, verbose_fd, ours.fileno(), failed})
             supervisor = Supervisor(listener, pid, report, limits, verbose_fd)
+            _name("supervisor", plan)
             ours.send(_READY)
     finally:
         ours.close()
@@ -231,6 +233,12 @@ def rewrite_pids(environ: tuple[bytes, ...], front_pid: int) -> tuple[bytes, ...
             for entry in changed
         ]
     return tuple(changed)
+
+
+def _name(part: str, plan: Plan) -> None:
+    """Have ps(1) show what this process is, and the program's own words."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        kernel.set_title(b"pybind: %s of %s" % (part.encode(), b" ".join(plan.argv)))
 
 
 def _let_go(keep: set[int]) -> None:

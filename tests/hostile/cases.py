@@ -23,7 +23,7 @@ GROUPS = {
     "Messages and descriptors": range(31, 49),
     "Address policy and rule files": (49, 52, 53, 54, 55, 56),
     "Library and supervisor": (50, 51, 57, 58, 59, 60, 61, 62),
-    "Found by review": range(63, 68),
+    "Found by review": range(63, 69),
     "The kernel judges (pybindd)": range(72, 85),
 }
 CASES: Dict[int, Case] = {
@@ -128,6 +128,9 @@ CASES: Dict[int, Case] = {
              "no child and no signal is left; copies are gone after two system calls"),
     67: Case("A start script sets an LD_PRELOAD of its own before it executes the server",
              "served; what was taken out on purpose stays out"),
+    68: Case("Supervised: a full standard error that nobody reads; a helper that is killed under a "
+             "socket of another family; an address at the end of a page",
+             "nobody hangs or dies; the kernel's error"),
     72: Case("pybindd is killed, stopped, frozen; another of root's processes holds its links",
              "killed: nothing is granted any more; all else: nothing after the lease"),
     73: Case("Files change in a storm; the event queue overflows; /etc/pybind is moved, replaced, "

@@ -2,6 +2,7 @@
 """The front ends as the program ends, outlived by daemons; orphans are adopted."""
 
 import os
+import pathlib
 import signal
 import subprocess
 
@@ -127,3 +128,13 @@ def test_many_orphans_leave_no_zombie():
         process.stdin.close()
         process.stdout.close()
         supervising.end(process)
+
+
+@pytest.mark.usefixtures("grant80")
+def test_ps_tells_them_apart(agent):
+    """ps(1) shows what the two processes beside the program are, and the program's words."""
+    with started(under_pybind(agent)) as (front, talk):
+        for name, pid in (("front", front.pid), ("supervisor", parent(talk.pid()))):
+            words = f"pybind: {name} of {agent}".encode()
+            path = pathlib.Path(f"/proc/{pid}/cmdline")
+            support.wait_for(lambda p=path, w=words: p.read_bytes().rstrip(b"\0") == w, words)

@@ -184,7 +184,7 @@ def test_container_that_forbids_to_look_in(grant80, marked, call):
 def test_doctor_says_it_too():
     """pybindctl doctor tries the same, and says the same."""
     for uid in (support.UID, 0):
-        done = filtered("pidfd_getfd", f"{support.PREFIX}/sbin/pybindctl", "doctor", uid=uid)
+        done = filtered("pidfd_getfd", f"{support.PREFIX}/bin/pybindctl", "doctor", uid=uid)
         assert "pidfd_getfd(2) is denied here" in done.stdout
         assert "--cap-add SYS_PTRACE" in done.stdout
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 
+import pytest
 import supervising
 import support
 from supervising import started, under_pybind
@@ -52,6 +53,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.hostile(68)
 def test_unread_stderr(grant80, agent):
     """With -v and a full pipe that nobody reads, binds are answered and signals arrive."""
     read, write = os.pipe()
@@ -111,6 +113,7 @@ def test_dropped_lines_are_counted(grant80, agent):
         process.wait()
 
 
+@pytest.mark.hostile(68)
 def test_helper_dies_under_an_unix_socket(grant80):
     """An AF_UNIX socket with an IPv4 address, its helper dead: the call fails, no more."""
     argv = under_pybind(PYTHON, "-c", UNIX, mode="supervise")
@@ -150,6 +153,7 @@ def test_is_bound_of_every_family():
         subprocess.run(["ip", "address", "del", "fe80::90/64", "dev", "lo"], check=True)
 
 
+@pytest.mark.hostile(68)
 def test_address_at_the_end_of_a_page(grant80):
     """Every length, with and without enough memory behind it, gets the kernel's errno."""
     source = support.scratch_dir() / "edges.py"
@@ -180,6 +184,7 @@ def test_undumpable_program_is_told(grant80):
     assert "is left to the kernel: the supervisor cannot read its memory, errno 1" in done.stderr
 
 
+@pytest.mark.hostile(64)
 def test_without_dev_null(grant80):
     """An empty /dev: the program is started once, and served."""
     folder = support.scratch_dir()

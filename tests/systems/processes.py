@@ -9,6 +9,9 @@ import subprocess
 # The kernel ends the process when its parent ends, however that is.
 WITH_PARENT = ["setpriv", "--pdeathsig", "KILL"]
 
+# The same for all that it starts, as daemons of their own too: a process namespace that ends with it.
+ALL_WITH_PARENT = [*WITH_PARENT, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
 
 @contextlib.contextmanager
 def started(command, **options):
@@ -28,8 +31,8 @@ def started(command, **options):
 
 
 def run(command, output, timeout):
-    """Run command to its end, its output in a file; raises subprocess.SubprocessError."""
-    with started(command, stdout=output, stderr=output) as process:
+    """Run command to its end, its output in a file; raises subprocess.SubprocessError. Root only."""
+    with started([*ALL_WITH_PARENT, *command], stdout=output, stderr=output) as process:
         status = process.wait(timeout)
         if status:
             raise subprocess.CalledProcessError(status, str(command[0]))

@@ -13,8 +13,10 @@ SERVICE = "pybindd.service"
 def can_bind(user="alice", port=80, before=""):
     """Tell whether a program without pybind binds the port."""
     said = world.login(user, f'{before} python3 -c "{world.BIND.format(port=port)}"', status=None)
-    assert "bound" in said or "Permission denied" in said, said
-    return "bound" in said
+    # Python 3.13 quotes the program's text in its traceback, but not at the start of a line.
+    bound = f"\nbound {port}\n" in f"\n{said}"
+    assert bound or "Permission denied" in said, said
+    return bound
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,9 +33,10 @@ def test_trial():
 
 
 def test_in_force():
-    """The service is active, and `pybindctl doctor` finds nothing broken."""
+    """The service is active, says that its entries are in force, and doctor finds nothing broken."""
     assert world.systemctl("is-active", SERVICE).strip() == "active"
-    assert "pybindd" in world.run("pybindctl", "doctor", "-v")
+    assert "in force" in world.journal(SERVICE)
+    world.run("pybindctl", "doctor")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@
 
 import argparse
 import datetime
+import json
 import os
 import pathlib
 import signal
@@ -63,6 +64,7 @@ def run(job, system, deb, remember):
     print(
         f"== {system.name}: {job.name}: {len(result['checks'])} checks, {len(bad)} failed, {seconds:.0f} s"
     )
+    (out / "result.json").write_text(json.dumps(result))
     if remember:
         record.remember(system.name, job.name, result)
     return bool(result["checks"]) and not bad

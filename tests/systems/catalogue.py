@@ -28,8 +28,6 @@ SYSTEMS = {
         System("trixie", "Debian 13", "trixie"),
         System("forky", "Debian 14, testing", "forky"),
         System("bookworm-arm64", "Debian 12, arm64", "bookworm", "arm64", "linux-image-arm64"),
-        System("bookworm-i386", "Debian 12, i386", "bookworm", "i386", "linux-image-686-pae"),
-        System("trixie-riscv64", "Debian 13, riscv64", "trixie", "riscv64", "linux-image-riscv64"),
     )
 }
 

@@ -10,8 +10,12 @@ CFLAGS     ?= -O2 -g
 WERROR     ?= -Werror
 MUSL_GCC   ?= $(shell command -v musl-gcc 2>/dev/null)
 INSTALL    ?= install
-REINSTALL  ?= # what a package has pybindctl doctor say instead of make install
+REINSTALL  ?= # the command that installs a package anew; else it is make, here
 BUILD      ?= build
+# What repairs this installation, after sudo.
+MAKE_AGAIN  = make -C $(if $(word 2,$(CURDIR)),\x27$(CURDIR)\x27,$(CURDIR)) install$(if \
+              $(filter-out /usr/local,$(PREFIX)), PREFIX=$(PREFIX))$(if $(filter-out \
+              /etc,$(SYSCONFDIR)), SYSCONFDIR=$(SYSCONFDIR))
 
 CONFIG_DIR  = $(SYSCONFDIR)/pybind
 HELPER      = $(PREFIX)/libexec/pybind/pybind-helper
@@ -147,7 +151,7 @@ $(BUILD)/pybindd.service: contrib/pybindd/pybindd.service $(BUILD)/settings
 
 $(BUILD)/paths.py: pybind/paths.py $(BUILD)/settings
 	sed -e 's|^PREFIX = .*|PREFIX = "$(PREFIX)"|' -e 's|^CONFIG_DIR = .*|CONFIG_DIR = "$(CONFIG_DIR)"|' \
-	  $(if $(REINSTALL),-e 's|^REINSTALL = .*|REINSTALL = "$(REINSTALL)"|') \
+	  -e 's|^REINSTALL = .*|REINSTALL = "$(or $(REINSTALL),$(MAKE_AGAIN))"|' \
 	  pybind/paths.py >$@
 
 pybind/_wire.py: helpers/protocol.h tools/gen_wire.py

@@ -46,14 +46,10 @@ def lost_capability() -> tuple[str, ...]:
 
 
 def _about_the_file() -> tuple[str, ...]:
-    from . import trust  # imports os: only where there is a refusal
-
-    status = posix.stat(HELPER)
-    if trust.others_can_write(status):
-        # Whoever could have written it must not be given the capability by a repair.
+    suspect = replaceable(HELPER)
+    if suspect:  # before anything else: a capability would be given to whatever lies there
         return (
-            f"{HELPER} has owner {status.st_uid}, mode {status.st_mode & 0o7777:04o}: somebody "
-            "else than root could have replaced it",
+            f"{suspect}: another user could have replaced the helper, and it must gain nothing",
             "to install it anew: sudo " + REINSTALL,
         )
     if posix.statvfs(HELPER).f_flag & posix.ST_NOSUID:
@@ -79,11 +75,30 @@ def _about_the_file() -> tuple[str, ...]:
     )
 
 
+def replaceable(path: str) -> str:
+    """Return what lets another user than root replace a file: it, or its folder; else "".
+
+    Not the folders above: Debian once gave /usr/local to the group staff, which
+    counts as root there (doctor warns of it).
+    """
+    from .trust import others_can_replace  # imports os: only where there is a refusal
+
+    for part in (path, path.rpartition("/")[0]):
+        try:
+            status = posix.lstat(part)
+        except OSError:
+            return ""
+        if others_can_replace(status):
+            mode = status.st_mode & 0o7777
+            return f"{part} has owner {status.st_uid}, group {status.st_gid}, mode {mode:04o}"
+    return ""
+
+
 def cannot_start(error: int) -> tuple[str, ...]:
     """Return lines: why execve(2) of the helper failed with an errno, and the repair."""
     text = f"cannot start {HELPER}: {posix.strerror(error)}"
     if error == ENOENT:
-        return text, "to install it: sudo " + REINSTALL
+        return text, "repair: sudo " + REINSTALL
     if error in (EAGAIN, ENOMEM):
         return (
             text,

@@ -14,7 +14,7 @@ import pwd
 import re
 import shlex
 
-from . import _wire, diagnose, files
+from . import _wire, diagnose, files, repairs
 from ._lean import socket
 from .binding import Verdict
 from .model import MAPPED, Address, Reply
@@ -133,11 +133,8 @@ def _ungranted(verdicts: list[Verdict], uid: int, *, by_hand: bool) -> list[str]
 def grant_command(addresses: list[Address], *, uid: int | None = None) -> str:
     """Return the pybindctl command that grants exactly these to exactly this user."""
     uid = os.getuid() if uid is None else uid
-    name = _name(uid)
-    # A number is never a name to pybindctl, and these words are not names either.
-    who = str(uid) if not name or name.isdigit() or name[0] in "@-" or name == "everyone" else name
     specs = dict.fromkeys(shlex.quote(spec(address)) for address in addresses)
-    return f"pybindctl grant {shlex.quote(who)} {' '.join(specs)}"
+    return f"pybindctl grant {shlex.quote(repairs.account(uid))} {' '.join(specs)}"
 
 
 def hand_command(address: Address, *, uid: int | None = None) -> str:

@@ -12,19 +12,17 @@ import os
 import shlex
 import stat
 
-from . import _wire, diagnose, trust
+from . import _wire, diagnose, repairs, trust
 from .model import Reply
 from .paths import CONFIG_DIR
 
-SETUP = "repair: sudo pybindctl setup"
-_BOM = b"\xef\xbb\xbf"
+SETUP = "repair: " + repairs.SETUP
 
 
 def flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
     """Return lines about a flag file that refuses `uid`."""
-    quoted = shlex.quote(path)
     if reply.reason == _wire.REASON_FLAG_KIND:
-        return ("to put it aside: sudo " + f"mv {quoted} {quoted}.old",)
+        return ("to put it aside: " + repairs.put_aside(path),)
     if reply.reason == _wire.REASON_FLAG_ERROR:
         return unsearchable(path, uid) or (os.strerror(reply.cause), describe(path))
     try:
@@ -37,11 +35,8 @@ def flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
             f"its file system is mounted noexec, where no file is executable ({mount})",
             "repair: sudo " + diagnose.remount(path, "exec"),
         )
-    command = f"setfacl -m u:{uid}:x {quoted}"
-    if os.path.lexists(path) and os.lstat(path).st_uid == uid:
-        # An entry for the owner has no effect.
-        return describe(path), f"repair: sudo sh -c 'chown root {quoted} && {command}'"
-    return describe(path), "repair: sudo " + command
+    command = ("pybindctl", "grant", repairs.account(uid), repairs.flag_spec(reply.name))
+    return describe(path), "to grant all that it decides: " + repairs.sudo(command)
 
 
 def rule_file(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
@@ -53,12 +48,9 @@ def rule_file(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
     if reply.reason == _wire.REASON_RULES_UNREADABLE:
         return unsearchable(path, uid) or (describe(path), f"repair: sudo chmod 0644 {quoted}")
     if reply.reason == _wire.REASON_RULES_UNSAFE:
-        command = f"sh -c 'chown root:root {quoted} && chmod 0644 {quoted}'"
-        if not _is(path, stat.S_ISREG):
-            command = f"mv {quoted} {quoted}.old"
         return (
             describe(path) + "; must be a regular file of root's that no other can write",
-            "repair: sudo " + command,
+            "repair: " + repairs.rules_file(path, os.lstat(path)),
         )
     if reply.reason == _wire.REASON_RULES_TOO_BIG:
         return ("split it: rules for a group go to bygroup, a port range is one line",)
@@ -66,24 +58,13 @@ def rule_file(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
 
 
 def _edit(path: str, reply: Reply) -> str:
-    """Return the line with the command that leaves as much of the grant as can be left."""
-    quoted = shlex.quote(path)
+    """Return the command that leaves as much of the grant as can be left."""
     try:
         with open(path, "rb") as file:
             line = file.read().split(b"\n")[reply.line - 1]
     except (OSError, IndexError):
         line = b""
-    if reply.fault == _wire.FAULT_BYTE and line.endswith(b"\r"):
-        return rf"it has the line ends of Windows; repair: sudo sed -i 's/\r$//' {quoted}"
-    if line.startswith(_BOM):
-        return (
-            "it begins with a byte order mark; repair: "
-            rf"sudo sed -i '1s/^\xef\xbb\xbf//' {quoted}"
-        )
-    edit = "d"
-    if reply.fault not in (_wire.FAULT_BYTE, _wire.FAULT_TOO_LONG):
-        edit = "s/^/# /"
-    return f"correct it, or take it out: sudo sed -i '{reply.line}{edit}' {quoted}"
+    return "repair: " + repairs.rule_line(path, reply.line, line)
 
 
 def folder(reply: Reply, uid: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from . import _wire
 from ._lean import posix, signal, socket, struct
 from .errors import HelperUnusable
 from .model import Address, Reply, Step
-from .paths import HELPER
+from .paths import HELPER, REINSTALL
 
 _HEAD_FORMAT = "=IHH"  # magic, version, reason: the bytes that no version changes
 _HEAD_SIZE = struct.calcsize(_HEAD_FORMAT)
@@ -154,7 +154,7 @@ def _decode(data: bytes) -> Reply:
             raise HelperUnusable(
                 f"{HELPER} is of another version than this command",
                 "what has been running since before an upgrade: start it again",
-                "else, to install both anew, as root, in pybind's source folder: make install",
+                "repair: sudo " + REINSTALL,
             )
     if len(data) not in (_REPLY_SIZE, _CHECK_SIZE):
         raise HelperUnusable(f"{HELPER} died before it answered")

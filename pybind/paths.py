@@ -5,7 +5,7 @@ from __future__ import annotations
 
 PREFIX = "/usr/local"
 CONFIG_DIR = "/etc/pybind"
-REINSTALL = "make install  (in pybind's source folder; after pip: pybindctl setup)"
+REINSTALL = "make install"  # after sudo; the installed copy says in which folder
 
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")  # of CONFIG_DIR, as the helper asks them
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"

@@ -43,6 +43,8 @@ BROKEN_LINES = [
 
 def clear_config():
     """Leave the permission folders empty and as `make install` makes them."""
+    if CONFIG.is_symlink() or CONFIG.is_file():
+        CONFIG.unlink()
     shutil.rmtree(CONFIG, ignore_errors=True)
     for folder in (CONFIG, *(CONFIG / name for name in FOLDERS)):
         folder.mkdir(mode=0o755)

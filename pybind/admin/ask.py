@@ -39,7 +39,7 @@ def ask(
         raise NeedsRoot(
             f"only root can ask for uid {identity.uid}: the helper judges the process that "
             "starts it",
-            "as root: the same command (or run it as that user, without --user)",
+            "type the same with sudo before it, or ask as that user, without --user",
         )
     replies = child.answer_as(
         identity,

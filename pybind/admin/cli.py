@@ -4,24 +4,26 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
 
 from .. import __version__
-from ..errors import PybindError
+from ..errors import HelperUnusable, PybindError
 from ..permissions.errors import STATUS_NO, STATUS_USAGE, AdminError
+from . import output
 from .streams import forgiving
 
 # Command -> the module that has it as a click command of that name (with '_'
 # for '-' and at the end where it is a word of Python's).
 COMMANDS = {
     "grant": "grant",
-    "revoke": "grant",
+    "revoke": "revoke",
     "list": "list",
     "lint": "lint",
     "check": "check",
-    "explain": "check",
+    "explain": "explain",
     "apply": "apply",
     "export": "apply",
     "status": "status",
@@ -84,15 +86,24 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         _say("not done")
         return STATUS_NO
+    except HelperUnusable as error:
+        _say(*error.lines)
+        return STATUS_NO
     except PybindError as error:
         _say(*error.lines)
         return error.status if isinstance(error, AdminError) else STATUS_USAGE
     except OSError as error:
-        _say(f"{error.filename or 'system call'}: {error.strerror}")
+        named = isinstance(error.filename, (str, bytes))  # not a descriptor's number
+        where = os.fsdecode(error.filename) if named else "a system call failed"
+        _say(f"{where}: {error.strerror or error}")
         return STATUS_NO
     return result if isinstance(result, int) else 0
 
 
 def _say(*lines: str) -> None:
     for line in lines:
-        click.echo(f"pybindctl: {line}", err=True)
+        word = line.partition(": ")[0]
+        if word in output.WORDS:
+            output.tell(word, line)
+        else:
+            click.echo(f"pybindctl: {output.plain(line)}", err=True)

@@ -10,15 +10,20 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
+
+from ..repairs import printable
 
 _FIRST_ROWS = 2000
 SCHEMA = 1  # of every JSON object; counted up when a field changes its meaning
 GOOD, BAD, WARNING, FAINT = "green", "red", "yellow", "bright_black"
+WORDS = {"error": BAD, "warning": WARNING, "note": WARNING, "repair": GOOD}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Item = TypeVar("_Item")
 
@@ -27,6 +32,28 @@ def json_option(function: _Function) -> _Function:
     """Give a command the option --json, as its parameter as_json."""
     option = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
     return option(function)
+
+
+def who_and_specs(*, required: bool) -> Callable[[_Function], _Function]:
+    """Give a command its parameters who, specs, yes and as_json."""
+
+    def add(function: _Function) -> _Function:
+        function = json_option(function)
+        function = click.option("--yes", is_flag=True, help="Do not ask.")(function)
+        metavar = "SPEC..." if required else "[SPEC...|all]"
+        function = click.argument("specs", nargs=-1, required=required, metavar=metavar)(function)
+        return click.argument("who", metavar="WHO")(function)
+
+    return add
+
+
+def question(function: _Function) -> _Function:
+    """Give a command the parameters of a question: spec, user and as_json."""
+    function = json_option(function)
+    function = click.option(
+        "--user", metavar="USER", help="Ask about this account or uid (needs root); else yourself."
+    )(function)
+    return click.argument("spec", metavar="[ADDR:]PORT[/PROTO]")(function)
 
 
 def emit_json(**fields: object) -> None:
@@ -49,10 +76,11 @@ def emit_json(**fields: object) -> None:
     write("}\n")
 
 
-def coloured() -> bool:
-    """Tell whether standard output shows colours."""
+def coloured(stream: TextIO | None = None) -> bool:
+    """Tell whether a stream (standard output if None) shows colours."""
     dumb = os.environ.get("TERM", "dumb") == "dumb"
-    return not os.environ.get("NO_COLOR") and not dumb and sys.stdout.isatty()
+    stream = sys.stdout if stream is None else stream
+    return not os.environ.get("NO_COLOR") and not dumb and stream.isatty()
 
 
 def paint(text: str, colour: str) -> str:
@@ -65,20 +93,36 @@ def say(text: str) -> None:
     click.echo(text, color=coloured())
 
 
+def say_prose(text: str, indent: str = "") -> None:
+    """Print a sentence, wrapped at the width of the terminal where there is one."""
+    if not sys.stdout.isatty():
+        say(text)
+        return
+    width = max(40, shutil.get_terminal_size().columns)
+    lead = " " * (len(text) - len(text.lstrip()))
+    say(textwrap.fill(text, width, initial_indent=lead, subsequent_indent=indent,
+                      break_long_words=False, break_on_hyphens=False))  # fmt: skip
+
+
+def tell(word: str, text: str) -> None:
+    """Print one line to standard error: note, error, repair or warning, and what it is."""
+    if text.startswith(word + ": "):
+        text = text[len(word) + 2 :]
+    shown = click.style(word, fg=WORDS[word]) if coloured(sys.stderr) else word
+    click.echo(f"pybindctl: {shown}: {printable(text)}", err=True, color=True)
+
+
 def plain(name: str) -> str:
-    """Return a file's name as one that cannot speak to the terminal."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
-    )
+    """Return a name as one that cannot speak to the terminal."""
+    return printable(name)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the lines of a table with columns two blanks apart."""
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-    form = _row_form(widths)
-    yield paint(form.format(*head), FAINT)
+    widths = [max(map(_width, column)) for column in zip(head, *rows)]
+    yield paint(_row(head, widths), FAINT)
     for row in rows:
-        yield form.format(*row)
+        yield _row(row, widths)
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -97,16 +141,22 @@ def print_table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> bool:
     if not first:
         return False
     widths = [max(map(len, column)) for column in zip(head, *first)]
-    form = _row_form(widths) + "\n"
-    sys.stdout.write(paint(_row_form(widths).format(*head), FAINT) + "\n")
+    form = "  ".join([*(f"{{:{width}}}" for width in widths[:-1]), "{}"]) + "\n"
+    sys.stdout.write(paint(form.format(*head)[:-1], FAINT) + "\n")
     for row in itertools.chain(first, rows):
         sys.stdout.write(form.format(*row))
     sys.stdout.flush()
     return True
 
 
-def _row_form(widths: Sequence[int]) -> str:
-    return "  ".join([*(f"{{:{width}}}" for width in widths[:-1]), "{}"])
+def _row(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return the cells with blanks up to the widths; a colour takes no room."""
+    cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths)]
+    return "  ".join(cells).rstrip()
+
+
+def _width(cell: str) -> int:
+    return len(click.unstyle(cell))
 
 
 def progress(items: Sequence[_Item], label: str) -> Iterator[_Item]:

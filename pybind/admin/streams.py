@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -76,6 +77,9 @@ def forgiving() -> Iterator[Forgiving]:
         Forgiving(stream or os.fdopen(fd, "w", closefd=False))
         for fd, stream in enumerate(before, 1)
     )
+    for stream in before:  # the name of an account or file need not be UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = out, err
     try:
         yield out

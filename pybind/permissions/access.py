@@ -22,6 +22,7 @@ USER_OBJ, NAMED_USER, GROUP_OBJ, NAMED_GROUP, MASK, OTHER = 1, 2, 4, 8, 16, 32  
 R, W, X = 4, 2, 1  # permission bits
 NAMED = {NAMED_USER: "user", NAMED_GROUP: "group"}
 ACL_NAME = "system.posix_acl_access"
+_OF_CONTENTS = ("security.ima", "security.evm")
 
 
 class Access(NamedTuple):
@@ -98,9 +99,15 @@ def read_access(path: str | int) -> Access | None:
     path: also a descriptor that is open for reading or writing. Raises OSError.
     """
     opened = isinstance(path, int)
-    status = os.stat(path, follow_symlinks=opened)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(os.stat(path, follow_symlinks=opened).st_mode):
         return None
+    return access_of(path)
+
+
+def access_of(path: str | int) -> Access:
+    """Return the access of a file of any kind, a folder too. Raises OSError."""
+    opened = isinstance(path, int) or path.startswith("/proc/self/fd/")
+    status = os.stat(path, follow_symlinks=opened)
     try:
         data = os.getxattr(path, ACL_NAME, follow_symlinks=opened)
     except OSError as error:
@@ -119,14 +126,24 @@ def write_access(path: str, old: Access, new: Access) -> None:
     One system call, or two where the owner or group changes and entries too:
     between them the file lets in nobody whom neither old nor new lets in.
     """
-    if (old.uid, old.gid) != (new.uid, new.gid):
-        os.chown(path, new.uid, new.gid, follow_symlinks=False)
-    if old.entries != new.entries:
-        if old.extended or new.extended:
-            os.setxattr(path, ACL_NAME, _list_of(new), follow_symlinks=False)
-        else:
-            os.chmod(path, new.mode)
-    _check_kept(path, new)
+    # One descriptor of the file itself: a name could become a link in between. chmod(2) takes no
+    # O_PATH descriptor but by its link in /proc.
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise OSError("is no longer a regular file with one name: look what was put there")
+        here = f"/proc/self/fd/{fd}"
+        if (old.uid, old.gid) != (new.uid, new.gid):
+            os.chown(here, new.uid, new.gid)
+        if old.entries != new.entries:
+            if old.extended or new.extended:
+                os.setxattr(here, ACL_NAME, _list_of(new))
+            else:
+                os.chmod(here, new.mode)
+        _check_kept(here, new)
+    finally:
+        os.close(fd)
 
 
 def give_access(fd: int, access: Access) -> None:
@@ -145,6 +162,13 @@ def give_access(fd: int, access: Access) -> None:
     _check_kept(fd, access)
 
 
+def give_folder(fd: int, access: Access) -> None:
+    """Give a folder its owner, group and mode, and no list. Raises OSError."""
+    os.fchown(fd, access.uid, access.gid)
+    _remove_list(fd)
+    os.fchmod(fd, access.mode)
+
+
 def _remove_list(fd: int) -> None:
     try:
         os.removexattr(fd, ACL_NAME)
@@ -153,12 +177,29 @@ def _remove_list(fd: int) -> None:
             raise
 
 
+def copy_attributes(path: str, fd: int) -> None:
+    """Give a new file what the one at `path` has: owner, group, mode, list, extended attributes.
+
+    Raises OSError. Left out is what speaks of the contents (IMA, EVM); a label
+    that a security module keeps to itself stays as it made it.
+    """
+    give_access(fd, access_of(path))
+    os.fchmod(fd, stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode))
+    for name in os.listxattr(path, follow_symlinks=False):
+        if name == ACL_NAME or name in _OF_CONTENTS:
+            continue
+        try:
+            os.setxattr(fd, name, os.getxattr(path, name, follow_symlinks=False))
+        except OSError:
+            if not name.startswith("security."):
+                raise
+
+
 def _check_kept(path: str | int, planned: Access) -> None:
     """Raise OSError where a file is not as planned: some file systems keep no modes."""
-    found = read_access(path)
+    found = access_of(path)
     if found != planned:
-        is_now = found.text if found else "no regular file"
-        raise OSError(f"is not as it was written: planned {planned.text}, found {is_now}")
+        raise OSError(f"is not as it was written: planned {planned.text}, found {found.text}")
 
 
 def _list_of(access: Access) -> bytes:

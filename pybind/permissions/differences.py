@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .access import Access
-from .names import Owner, parse_name
+from .names import Flag, Owner, parse_name
+from .rule import Rule, parse
 from .who import group_of, user_of
 from .writing import Change
 
@@ -26,6 +27,22 @@ def summary(change: Change) -> list[str]:
     lines = difflib.unified_diff(old, new, n=0, lineterm="")
     shown = [f"  {line[0]} {line[1:]}" for line in list(lines)[2:] if line[0] in "+-"]
     return [f"{verb} {_named(change)}", *shown]
+
+
+def lost(changes: Iterable[Change]) -> list[Rule]:
+    """Return what was covered before changes and is not after them, whoever it is for."""
+    found: list[Rule] = []
+    for change in changes:
+        if isinstance(change.old, bytes):
+            gone = [line.what for line in parse(change.old)]
+            kept = (
+                [line.what for line in parse(change.new)] if isinstance(change.new, bytes) else []
+            )
+            found += [rule for rule in gone if isinstance(rule, Rule) and rule not in kept]
+        else:
+            what = parse_name(*change.name.split("/"))
+            found += [what.rule] if isinstance(what, Flag) else []
+    return found
 
 
 def unified(changes: list[Change]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Mapping
 
 from ..paths import CONFIG_DIR
+from ..repairs import sudo
 from .access import Access, allows, from_mode, holders, holds, owned_by, with_grant, without_grant
 from .errors import Failed
 from .names import Flag, flag_name, pieces
@@ -64,7 +65,7 @@ def _shadowed(who: Who, rule: Rule, flag: Flag) -> Failed:
     return Failed(
         f"{spec_text(rule)} cannot be granted to {who.text} alone: "
         f"{CONFIG_DIR}/{flag.name} decides about all of {whole}",
-        f"to grant all of that: pybindctl grant {who.text} '{whole}'",
+        "to grant all of that: " + sudo(("pybindctl", "grant", who.text, whole)),
     )
 
 
@@ -72,16 +73,17 @@ def _grant_everyone(state: State, rule: Rule) -> None:
     if rule.addr_min != rule.addr_max:
         raise Failed(
             f"{spec_text(rule)} cannot be granted to everyone: a flag file is for one address",
-            f"grant it to a group: pybindctl grant @GROUP '{spec_text(rule)}'",
+            "grant it to a group: " + sudo(("pybindctl", "grant", "@GROUP", spec_text(rule))),
         )
     count = rule.port_max - rule.port_min + 1
     if count > FLAGS_MAX:
         raise Failed(
             f"{spec_text(rule)} cannot be granted to everyone: that would be {count} flag files "
             f"(at most {FLAGS_MAX})",
-            f"grant it to a group, as one line: pybindctl grant @GROUP '{spec_text(rule)}'",
-            "or let the kernel give all ports below N away: "
-            "sysctl net.ipv4.ip_unprivileged_port_start=N",
+            "grant it to a group, as one line: "
+            + sudo(("pybindctl", "grant", "@GROUP", spec_text(rule))),
+            "or let the kernel give all ports from N on away: "
+            "sudo sysctl net.ipv4.ip_unprivileged_port_start=N",
         )
     for port in range(rule.port_min, rule.port_max + 1):
         single = rule._replace(port_min=port, port_max=port)
@@ -137,7 +139,7 @@ def _owned(who: Who, flag: Flag) -> Failed:
     path = f"{CONFIG_DIR}/{flag.name}"
     return Failed(
         f"{path} belongs to {who.text}, who could make it executable again",
-        f"take it away: chown root '{path}'",
+        "repair: " + sudo(("chown", "root", path)),
     )
 
 
@@ -147,13 +149,14 @@ def _indivisible(who: Who, rule: Rule, placed: Placed) -> Failed:
         f"{spec_text(rule)} cannot be revoked alone: {CONFIG_DIR}/{placed.flag.name} grants "
         f"{who.text} all of {whole}"
     ]
-    command = f"to revoke all of that: pybindctl revoke {who.text} '{whole}'"
+    purpose = "to revoke all of that"
+    commands: list[tuple[str, ...]] = [("pybindctl", "revoke", who.text, whole)]
     rest = subtract_all(placed.effective, [rule])
     alone = who.kind != EVERYONE or holders(placed.access) == [who]
     if alone and who.kind == EVERYONE and all(part.addr_min == part.addr_max for part in rest):
-        command += "".join(f" && pybindctl grant everyone '{spec_text(part)}'" for part in rest)
-        command = command.replace("to revoke all of that", "revoke all and grant the rest")
-    return Failed(*lines, command)
+        commands += [("pybindctl", "grant", "everyone", spec_text(part)) for part in rest]
+        purpose = "to revoke all and grant the rest"
+    return Failed(*lines, f"{purpose}: {sudo(*commands)}")
 
 
 def overriding(state: State) -> FlagIndex:

@@ -8,29 +8,22 @@ What it says the files say is held against the helper by a property test
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import _wire
-from ..paths import CONFIG_DIR, FOLDERS
-from ..trust import NO_FOLDER, UNSAFE, folder_faults, others_can_write
-from .access import Access, X, from_mode, permits, read_access
+from ..paths import FOLDERS
+from ..repairs import put_aside, rule_line, rules_file, sudo
+from ..trust import others_can_write
+from .access import Access, R, permits, read_access
 from .errors import Invalid
+from .folders import Trouble, owner_and_mode, path_of
 from .names import Flag, Owner, Unknown, parse_name
 from .rule import Broken, Line, parse, parse_line
+from .who import group_of, identity_for, user_of
 
 FILE_SIZE_MAX = 1 << 20  # the helper refuses a larger rule file
-
-
-class Trouble(NamedTuple):
-    """Why the helper refuses because of a file. line: 0 for none. repair: for root to type."""
-
-    name: str
-    line: int
-    text: str
-    repair: str
 
 
 class Survey(NamedTuple):
@@ -71,11 +64,6 @@ def scan() -> Iterator[Flag | Owner | Unknown]:
             yield parse_name(folder, os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
-def path_of(name: str) -> str:
-    """Return the path of a name below the permission directory; a path stays."""
-    return name if name.startswith("/") else f"{CONFIG_DIR}/{name}"
-
-
 def owner_of(folder: str, name: str) -> Owner | None:
     """Return whose rules a file holds, by its name and its folder's; None if neither says so."""
     what = parse_name(folder, name) if folder in FOLDERS[2:] else None
@@ -110,14 +98,10 @@ def read_rules(name: str) -> bytes | None:
         status, data = _open_and_read(path)
     except FileNotFoundError:
         return None
-    if data is None:
-        raise Invalid(f"{path}: is {_kind(status)}", f"put it aside: mv '{path}' '{path}.old'")
-    if others_can_write(status):
-        raise Invalid(
-            f"{path}: others than root can write it (owner {status.st_uid}, mode "
-            f"{_mode(status)}); pybind refuses such a file",
-            f"read it, then: chown root:root '{path}' && chmod 0644 '{path}'",
-        )
+    trouble = _unsafe(name, path, status)
+    if trouble or data is None:
+        text = trouble.text if trouble else "cannot be read"
+        raise Invalid(f"{path}: {text}", *(["repair: " + trouble.repair] if trouble else []))
     check_rules(name, data)
     return data
 
@@ -131,7 +115,7 @@ def check_rules(name: str, data: bytes) -> None:
         if isinstance(line.what, Broken):
             raise Invalid(
                 f"{path} line {line.number}: {line.what.text}; pybind refuses the whole file",
-                f"correct the line, see also: pybindctl lint '{path}'",
+                "repair: " + rule_line(path, line.number, line.raw),
             )
 
 
@@ -159,20 +143,15 @@ def _open_and_read(path: str) -> tuple[os.stat_result, bytes | None]:
 def too_big(name: str) -> Trouble:
     """Return what is wrong with a rule file of more than 1 MiB."""
     text = "is larger than 1 MiB; rules for a group belong in bygroup, a port range is one line"
-    quoted = shlex.quote(path_of(name))
-    return Trouble(name, 0, text, f"mv {quoted} {quoted}.old")
+    return Trouble(name, 0, text, put_aside(path_of(name)))
 
 
 def _unsafe(name: str, path: str, status: os.stat_result) -> Trouble | None:
-    quoted = shlex.quote(path)
     if not stat.S_ISREG(status.st_mode):
-        return Trouble(name, 0, f"is {_kind(status)}", f"mv {quoted} {quoted}.old")
+        return Trouble(name, 0, f"is {_kind(status)}", rules_file(path, status))
     if others_can_write(status):
-        text = (
-            f"is not safely root's (owner {status.st_uid}, mode {_mode(status)}): "
-            "others could write it"
-        )
-        return Trouble(name, 0, text, f"chown root:root {quoted} && chmod 0644 {quoted}")
+        text = f"others than root can write it ({owner_and_mode(status)}): read it before you repair it"
+        return Trouble(name, 0, text, rules_file(path, status))
     return None
 
 
@@ -182,72 +161,40 @@ def _kind(status: os.stat_result) -> str:
 
 def faults(name: str, path: str, lines: list[Line]) -> Iterator[Trouble]:
     """Yield the broken lines; a file of CR LF lines is one fault, not one for each line."""
-    quoted = shlex.quote(path)
     carriage_seen = False
     for number, raw, what in lines:
         if not isinstance(what, Broken):
             continue
-        text, fault = _wire.FAULT_TEXTS[what.fault], what.fault
         if raw.endswith(b"\r") and not isinstance(parse_line(raw[:-1]), Broken):
-            if not carriage_seen:
-                yield Trouble(name, number, text, rf"sed -i 's/\r$//' {quoted}")
+            if carriage_seen:
+                continue
             carriage_seen = True
-        elif fault in (_wire.FAULT_BYTE, _wire.FAULT_TOO_LONG):  # no comment hides these
-            yield Trouble(name, number, text, f"sed -i '{number}c# (removed)' {quoted}")
-        else:
-            yield Trouble(name, number, text, f"sed -i '{number}s/^/# /' {quoted}")
+        text = _wire.FAULT_TEXTS[what.fault]
+        yield Trouble(name, number, text, rule_line(path, number, raw))
 
 
-def broken_folders() -> list[Trouble]:
-    """Return what is wrong with / and the folders down to the four: refuses everything."""
-    found = []
-    parts = CONFIG_DIR.split("/")
-    parents = ["/".join(parts[:end]) or "/" for end in range(1, len(parts) + 1)]
-    for path in (*parents, *map(path_of, FOLDERS)):
-        quoted = shlex.quote(path)
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
-            if path == CONFIG_DIR:
-                folders = " ".join(map(path_of, FOLDERS))
-                command = f"install -d -m 0755 {quoted} {folders}"
-                found.append(Trouble(path, 0, "does not exist", command))
-            continue
-        except OSError:  # below something that is named here already
-            continue
-        found_faults = folder_faults(status)
-        if NO_FOLDER in found_faults:
-            repair = f"mv {quoted} {quoted}.old && install -d -m 0755 {quoted}"
-            found.append(Trouble(path, 0, "is no directory (nor a link to one)", repair))
-        elif UNSAFE in found_faults:
-            text = f"is not safely root's: owner {status.st_uid}, mode {_mode(status)}"
-            repair = f"chown root {quoted} && chmod go-w {quoted}"
-            found.append(Trouble(path, 0, text, repair))
-    return found
+def unreadable(owner: Owner, path: str) -> Trouble | None:
+    """Return that a rule file cannot be read by whom it is for. Raises OSError."""
+    access = read_access(path)
+    if access is None or all(perm & R for perm in access.effective().values()):
+        return None
+    who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
+    identity = identity_for(who)
+    if permits(access, identity.uid, {identity.gid, *identity.groups}, R):
+        return None
+    return not_readable(owner, path, access, "by whom it is for")
 
 
-def unsearchable(uid: int, gids: set[int]) -> tuple[str, Trouble] | None:
-    """Return the first folder that this user cannot search: there the helper stops."""
-    for folder in ("", *FOLDERS):
-        path = path_of(folder) if folder else CONFIG_DIR
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            continue
-        access = from_mode(status.st_mode, status.st_uid, status.st_gid)
-        if not permits(access, uid, gids, X):
-            text = f"cannot be searched by uid {uid}: mode {_mode(status)}"
-            return folder, Trouble(path, 0, text, f"chmod 0755 {shlex.quote(path)}")
-    return None
+def not_readable(owner: Owner, path: str, access: Access, whom: str) -> Trouble:
+    """Return that a rule file refuses because somebody cannot read it."""
+    repair = sudo(("chmod", "0644", path))
+    if access.extended:  # chmod(2) leaves the entries; a copy has none
+        repair = sudo(("install", "-m", "0644", path, path + ".new"), ("mv", path + ".new", path))
+    return Trouble(owner.name, 0, f"cannot be read {whom} ({access.text})", repair)
 
 
-def noexec(folder: str) -> bool:
-    """Tell whether no file in a folder can be executable, so that all flags in it refuse."""
-    try:
-        return bool(os.statvfs(path_of(folder)).f_flag & os.ST_NOEXEC)
-    except FileNotFoundError:
-        return False
-
-
-def _mode(status: os.stat_result) -> str:
-    return f"{status.st_mode & 0o7777:04o}"
+def flag_kind(flag: Flag) -> Trouble:
+    """Return that a flag file is of no kind that can grant."""
+    path = path_of(flag.name)
+    text = "is a symbolic link, a folder or the like, and refuses the port to everybody"
+    return Trouble(flag.name, 0, text, put_aside(path))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..paths import CONFIG_DIR, FOLDERS
+from ..repairs import put_aside
 from .access import Access, only_everyones, read_access
 from .errors import Failed
 from .names import Flag, Owner, parse_name
@@ -79,7 +80,7 @@ class State:
             if access is None:
                 raise Failed(
                     f"{path}: is no regular file, and so refuses its port to everybody",
-                    f"put it aside: mv '{path}' '{path}.old'",
+                    "repair: " + put_aside(path),
                 )
             self._access[name] = self._old_access[name] = access
         return self._access[name]

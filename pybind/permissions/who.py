@@ -14,6 +14,7 @@ import re
 from typing import NamedTuple
 
 from ..model import ID_MAX
+from ..repairs import is_word_for_user, printable
 from .errors import AdminError
 
 USER, GROUP, EVERYONE = "user", "group", "everyone"
@@ -33,8 +34,15 @@ class Who(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it as WHO is typed: alice, @www-data, everyone."""
-        return f"@{self.name}" if self.kind == GROUP else self.name
+        """Return it as WHO is typed: alice, @www-data, everyone.
+
+        The number stands for a name that cannot be typed, or that means somebody
+        else where WHO is read: an account may be called everyone, 1234 or @wheel.
+        """
+        if self.kind == EVERYONE:
+            return self.name
+        word = self.name if is_word_for_user(self.name) else str(self.ident)
+        return f"@{word}" if self.kind == GROUP else word
 
     @property
     def described(self) -> str:
@@ -57,7 +65,12 @@ class Identity(NamedTuple):
     name: str | None
 
     def __str__(self) -> str:
-        return f"uid {self.uid} ({self.name})" if self.name else f"uid {self.uid}"
+        return f"uid {self.uid} ({self.subject})" if self.name else f"uid {self.uid}"
+
+    @property
+    def subject(self) -> str:
+        """Return the account's name, as one that cannot speak to the terminal, or uid 1000."""
+        return printable(self.name) if self.name else f"uid {self.uid}"
 
 
 def parse_who(text: str) -> Who:

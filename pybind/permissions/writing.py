@@ -12,17 +12,25 @@ import contextlib
 import errno
 import fcntl
 import os
+import struct
+import sys
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import diagnose
 from ..paths import CONFIG_DIR, FOLDERS
-from .access import Access, from_mode, give_access, write_access
+from ..repairs import SETUP, sudo
+from . import folders
+from .access import Access, copy_attributes, from_mode, give_access, write_access
 from .errors import Failed, NeedsRoot
 from .names import LEFT_OVER
 
 _NEW, _OLD = LEFT_OVER
 _LOCK = f"{CONFIG_DIR}/.pybindctl.lock"
+_QUIET_S, _POLL_S = 1, 0.02  # how long a wait is silent; how often is looked
+_FS_IOC_GETFLAGS = 0x80086601  # linux/fs.h; FS_IMMUTABLE_FL and FS_APPEND_FL:
+_FROZEN = 0x30
 
 
 class Change(NamedTuple):
@@ -45,7 +53,7 @@ def need_root() -> None:
     """Raise NeedsRoot for everybody else."""
     if os.geteuid() != 0:
         raise NeedsRoot(
-            "only root can change grants; nothing was changed", "as root: the same command"
+            "only root can change grants; nothing was changed", "type the same with sudo before it"
         )
 
 
@@ -57,10 +65,11 @@ def locked() -> Iterator[None]:
     that he can read.
     """
     need_root()
-    with _as_failure(CONFIG_DIR):
+    _refuse_unsafe_folders()
+    with as_failure(CONFIG_DIR):
         fd = _lock()
     try:
-        with _as_failure(CONFIG_DIR):
+        with as_failure(CONFIG_DIR):
             for path in left_over():
                 os.unlink(path)
         yield
@@ -70,15 +79,48 @@ def locked() -> Iterator[None]:
         os.close(fd)
 
 
+def _refuse_unsafe_folders() -> None:
+    """Write nothing below a folder that others than root can write.
+
+    Whoever can write byport may put a link in the place of a flag file between
+    two system calls, and have root change the mode of any file on the host. Once
+    a folder is root's alone, only root can change that.
+    """
+    for trouble in folders.broken():
+        repair = ("repair: " + trouble.repair,) if trouble.repair else ()
+        raise Failed(f"{trouble.name}: {trouble.text}; nothing was changed", *repair)
+
+
 def _lock() -> int:
+    told = False
     while True:
         fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        deadline = time.monotonic() + _QUIET_S
+        while not _try_to_lock(fd):
+            if not told and time.monotonic() > deadline:
+                told = True
+                print(f"pybindctl: note: {_who_is_waited_for(fd)}", file=sys.stderr, flush=True)
+            time.sleep(_POLL_S)
         # Whoever held it has unlinked it: then this is a lock on nothing.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), os.stat(_LOCK)):
+                os.write(fd, f"{os.getpid()}\n".encode())
                 return fd
         os.close(fd)
+
+
+def _try_to_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _who_is_waited_for(fd: int) -> str:
+    """Return the sentence for people who wait; the holder has written its number."""
+    pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+    return f"waiting for another pybindctl{f', process {pid}' if pid.isdecimal() else ''} ({_LOCK})"
 
 
 def left_over() -> list[str]:
@@ -142,8 +184,10 @@ def _stage(change: Change) -> None:
         file.flush()
         if isinstance(change.new, Access):
             give_access(file.fileno(), change.new)
-        else:
+        elif change.old is None:
             give_access(file.fileno(), from_mode(0o644))
+        else:
+            copy_attributes(change.path, file.fileno())
         os.fsync(file.fileno())
 
 
@@ -188,7 +232,8 @@ def _sync_folders(changes: list[Change]) -> None:
 
 
 @contextlib.contextmanager
-def _as_failure(path: str) -> Iterator[None]:
+def as_failure(path: str) -> Iterator[None]:
+    """Turn an OSError about a file into Failed, with a hint where there is one."""
     try:
         yield
     except OSError as error:
@@ -200,11 +245,25 @@ def _failed(path: str, error: OSError) -> Failed:
     hints = {
         errno.ENOSPC: f"make room: df -h {CONFIG_DIR}; df -i {CONFIG_DIR}",
         errno.EDQUOT: f"make room: df -h {CONFIG_DIR}",
-        errno.EROFS: "make it writable: " + diagnose.remount(CONFIG_DIR, "rw"),
-        errno.ENOENT: f"to make the folders: install -d -m 0755 {CONFIG_DIR} "
-        + " ".join(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS),
+        errno.EROFS: "repair: sudo " + diagnose.remount(path, "rw"),
+        errno.ENOENT: "repair: " + SETUP,
         errno.EOPNOTSUPP: "its file system keeps no access control lists (mount option acl)",
-        errno.EPERM: f"is it immutable? lsattr -d '{path}'",
     }
     hint = hints.get(error.errno or 0)
+    if error.errno == errno.EPERM:
+        hint = _immutable(path)
     return Failed(f"{path}: {why}; nothing was changed", *([hint] if hint else []))
+
+
+def _immutable(path: str) -> str | None:
+    """Return how to make writable what chattr(1) has made immutable or append-only."""
+    for part in (path, os.path.dirname(path)):
+        with contextlib.suppress(OSError):
+            fd = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                flags = struct.unpack("i", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(4)))[0]
+            finally:
+                os.close(fd)
+            if flags & _FROZEN:
+                return "repair: " + sudo(("chattr", "-i", "-a", part))
+    return None

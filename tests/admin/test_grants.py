@@ -25,7 +25,10 @@ def allowed(port, host="127.0.0.1", udp=False, uid=UID, gid=GID, groups=()):
 
 def test_a_user_a_group_and_everyone():
     """Users go to byuser, groups to bygroup, everyone to byport; root's, with safe modes."""
-    assert "granted to nobody" in done("grant", "nobody", "80", "192.0.2.0/24:443/tcp")
+    assert done("grant", "nobody", "80", "192.0.2.0/24:443/tcp").splitlines() == [
+        "nobody may now bind 80/tcp and 80/udp on every address, 443/tcp on 192.0.2.0/24 (proved)",
+        "to use it, as nobody: pybind --port 80 -- PROGRAM",
+    ]
     done("grant", f"@{GID}", "8000-8010")
     done("grant", "everyone", "53", "--yes")
     assert lines(f"byuser/{UID}") == ["any,80", "192.0.2.0/24,443/tcp"]
@@ -43,9 +46,9 @@ def test_idempotent():
     done("grant", WHO, "80-90")
     before = snapshot()
     for spec in ("80-90", "85/tcp", "127.0.0.1:80"):
-        assert "already granted to nobody (uid 65534)" in done("grant", WHO, spec, "--yes")
+        assert "nobody already may bind" in done("grant", WHO, spec, "--yes")
     assert snapshot() == before
-    assert "was not granted" in done("revoke", WHO, "91")
+    assert "was granted nothing of that" in done("revoke", WHO, "91")
     assert snapshot() == before
 
 
@@ -110,7 +113,7 @@ def test_flag_of_another_gets_an_entry():
     assert allowed(80)
     assert allowed(80, uid=33, gid=33)
     assert not allowed(80, uid=OTHER_UID, gid=OTHER_UID)
-    assert "already granted" in done("grant", WHO, "80")
+    assert "already may bind" in done("grant", WHO, "80")
     done("grant", "@12", "80")
     assert allowed(80, uid=OTHER_UID, gid=12)
     done("grant", "everyone", "80", "--yes")
@@ -163,14 +166,14 @@ def test_everyone_part_of_a_port():
     """The command that is proposed for everyone's half of a port."""
     done("grant", "everyone", "80", "--yes")
     err = failed(1, "revoke", "everyone", "80/tcp", words=["cannot be revoked alone"])
-    assert "pybindctl revoke everyone '80' && pybindctl grant everyone '80/udp'" in err
+    assert "sudo pybindctl revoke everyone 80 && sudo pybindctl grant everyone 80/udp" in err
 
 
 def test_user_owned_flag():
     """A user who owns the file could open it again: refused, and the repair works."""
     path = flag("byport/80", uid=UID, mode=0o500)
     err = failed(1, "revoke", WHO, "80", words=["could make it executable again"])
-    subprocess.run(err.split("take it away: ")[1], shell=True, check=True)
+    subprocess.run(err.split("repair: ")[1], shell=True, check=True)
     assert path.stat().st_uid == 0
     assert not allowed(80)
 
@@ -218,6 +221,55 @@ def test_json():
     assert not as_json("revoke", WHO, "80/tcp")["verified"][0]["granted"]
 
 
+def test_revoke_everything():
+    """Without ports, or with all: what WHO has goes, what others have stays."""
+    for words in ((), ("all",)):
+        done("grant", WHO, "80", "443/tcp", "631", "--yes")
+        done("grant", "1", "80")
+        flag("byport/25", gid=0, mode=0o700)
+        done("grant", WHO, "25")
+        out = done("revoke", WHO, *words)
+        assert out.startswith("revoked from nobody (uid 65534): everything\n")
+        assert "  - any,443/tcp" in out
+        assert not any(allowed(port) for port in (80, 443, 631, 25))
+        assert lines("byuser/1") == ["any,80"]
+        support.clear_config()
+    assert "was granted nothing" in done("revoke", WHO)
+
+
+def test_revoke_names_who_holds_it():
+    """A server goes on with the port that was taken away: named, with what closes it."""
+    done("grant", WHO, "80")
+    argv = [support.PYBIND, "/usr/bin/python3", "-m", "http.server", "80"]
+    with support.server(argv, ready=support.answers_http) as process:
+        for spec in ("80", "all"):
+            done("grant", WHO, "80")
+            out = done("revoke", WHO, spec)
+            assert f"python3 ({process.pid}) of nobody still holds 80/tcp" in out
+        subprocess.run(out.split("to close the port: ")[1], shell=True, check=True)
+        process.wait(support.PATIENCE_S)
+    assert "still holds" not in done("revoke", WHO, "80")
+
+
+def test_accounts_with_the_names_of_words():
+    """An account called everyone, 1234 or @wheel: what is printed means it, and nobody else."""
+    passwd = CONFIG.parent / "passwd"
+    before = passwd.read_text()
+    try:
+        for number, name in enumerate(("everyone", "1234", "@wheel", "-x"), 4001):
+            passwd.write_text(f"{before}{name}:x:{number}:{number}::/:/bin/sh\n")
+            flag("byport/80", gid=33)
+            done("grant", str(number), "80")
+            err = failed(1, "revoke", str(number), "127.0.0.1:80/udp")
+            assert err.split("sudo pybindctl ")[1].split() == ["revoke", str(number), "80"]
+            out = as_json("explain", "80", "--user", str(number))
+            done(*out["addresses"][0]["commands"][0].split()[2:])
+            assert not allowed(80, uid=number, gid=number)
+            assert allowed(80, uid=33, gid=33)
+    finally:
+        passwd.write_text(before)
+
+
 def test_half_of_the_wildcard():
     """[::]:80 alone is of no use: said, with the command that helps."""
     process = pybindctl("grant", WHO, "[::]:80/tcp", "--yes")
@@ -229,7 +281,7 @@ def test_half_of_the_wildcard():
 
 def test_open_to_all_is_noted():
     """A port that the kernel gives to everybody."""
-    assert "lets everybody bind 8080" in done("grant", WHO, "8080")
+    assert "lets everybody bind 8080" in pybindctl("grant", WHO, "8080").stderr
     assert socket.has_ipv6
 
 
@@ -238,7 +290,7 @@ def test_own_group_with_an_entry():
     path = flag("byport/80", gid=2000, mode=0o700)
     subprocess.run(["setfacl", "-m", "g:2000:x", path], check=True)
     assert pybindctl("check", "80", "--user", UID).returncode == 1
-    assert "already granted" in done("grant", "@2000", "80")
+    assert "already may bind" in done("grant", "@2000", "80")
     done("revoke", "@2000", "80")
     assert "was not granted" in done("revoke", "@2000", "80")
     assert "still" not in done("grant", "@2001", "80")

@@ -33,7 +33,18 @@ def test_all_or_nothing():
 @pytest.mark.parametrize("command", ["grant", "revoke"])
 def test_wrong_input(command, arguments, words):
     """Usage: 2, what is wrong, nothing changed."""
-    failed(2, command, *arguments, words=[words])
+    if command == "grant" or arguments != ["daemon"]:  # to revoke nothing is to revoke all
+        failed(2, command, *arguments, words=[words])
+
+
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [(["80", "tcp"], "write 80/tcp"), (["80,443"], "write 80 443"), (["80", "all"], "1-65535")],
+)
+def test_words_that_help(specs, words):
+    """What people type at first, and what they should."""
+    for command in ("grant", "revoke"):
+        failed(2, command, WHO, *specs, words=[words])
 
 
 def test_group_of_that_name():
@@ -101,5 +112,5 @@ def test_no_folder():
     support.shutil.rmtree(CONFIG)
     process = pybindctl("grant", WHO, "80")
     assert process.returncode == 1
-    subprocess.run(process.stderr.split("folders: ")[1], shell=True, check=True)
+    subprocess.run(process.stderr.split("repair: ")[1].split("\n")[0], shell=True, check=True)
     done("grant", WHO, "80")

@@ -70,10 +70,10 @@ def test_held_by_a_users_server():
         ]
         assert found["held"][0]["processes"] == [{"pid": process.pid, "name": "python3"}]
         assert grants()[("80", "udp", "any")]["free"]
-        assert f"by nobody (uid {UID}): python3 {process.pid}" in ctl.done("status")
+        assert f"nobody, python3 ({process.pid})  @nogroup" in ctl.done("status")
         other = support.run([ctl.PYBINDCTL, "status"], uid=OTHER_UID, gid=OTHER_UID)
         assert other.returncode == 0
-        assert f"by nobody (uid {UID})" in other.stdout
+        assert "80/tcp  any      nobody   @nogroup" in other.stdout
         assert str(process.pid) not in other.stdout
 
 
@@ -109,11 +109,11 @@ def test_ports_of_a_range():
             ("127.0.0.1", 90),
         ]
         lines = ctl.done("status").splitlines()
-        assert [line.split()[:4] for line in lines[1:]] == [
-            ["80-90", "tcp", "any", "2"],
-            ["82", "tcp", "127.0.0.1", "by"],
-            ["82", "tcp", "::1", "by"],
-            ["90", "tcp", "127.0.0.1", "by"],
+        here = f"root, python3 ({os.getpid()})"
+        assert [" ".join(line.split()) for line in lines[1:]] == [
+            "80-90/tcp any 2 of 11 ports nobody",
+            f"82/tcp {here} on 127.0.0.1; {here} on ::1",
+            f"90/tcp {here} on 127.0.0.1",
         ]
 
 
@@ -155,8 +155,8 @@ def test_broken_files_are_noted():
     rules(f"byuser/{UID}", "any,443", "rubbish")
     rules(f"byuser/{OTHER_UID}", "any,22", mode=0o666)
     process = ctl.pybindctl("status")
-    assert process.returncode == 0
-    assert f"note: /etc/pybind/byuser/{UID} line 2" in process.stderr
-    assert f"note: /etc/pybind/byuser/{OTHER_UID}" in process.stderr
-    assert len(process.stdout.splitlines()) == 3
-    assert len(ctl.as_json("status")["notes"]) == 2
+    assert process.returncode == 3
+    assert f"error: refuses: /etc/pybind/byuser/{UID} line 2" in process.stderr
+    assert f"error: refuses: /etc/pybind/byuser/{OTHER_UID}" in process.stderr
+    assert len(process.stdout.splitlines()) == 2
+    assert len(ctl.as_json("status", status=3)["refusing"]) == 2

@@ -137,7 +137,9 @@ def test_every_option_of_pybindctl_is_in_its_synopsis():
         line = re.match(r"\.Cm (.*)\n", block)
         if not line:
             continue
-        options = {"--" + name for name in re.findall(r"^\.Op Fl -([a-z]+)", block, re.M)}
+        options = {"-" + name for name in re.findall(r"^\.Op Fl ([a-z])\b", block, re.M)}
+        long = re.findall(r"^\.Op Fl (?:[a-z] \| )?-([a-z]+)", block, re.M)
+        options |= {"--" + name for name in long}
         alternatives = [part.strip() for part in line[1].split("|")]
         for part in ["completion"] if "bash" in line[1] else alternatives:
             given[part] = options

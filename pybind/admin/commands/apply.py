@@ -14,22 +14,23 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import sys
 from typing import Any, NamedTuple
 
 import click
 
 from ...errors import PybindError
+from ...paths import CONFIG_DIR
 from ...permissions import differences, editing
 from ...permissions.access import holders
-from ...permissions.errors import STATUS_NO, AdminError, Invalid
+from ...permissions.errors import STATUS_INVALID, STATUS_NO, AdminError, Invalid, NeedsRoot
 from ...permissions.rule import Rule
 from ...permissions.spec import parse_spec, spec_text
 from ...permissions.state import State
 from ...permissions.who import EVERYONE, GROUP, USER, Who, everyone, group, group_of, user, user_of
 from ...permissions.writing import Change, commit, left_over, locked, need_root
-from .. import output
-from . import grant
+from .. import granting, output, verification
 
 _KEYS = ("user", "group", "everyone", "ports")
 
@@ -54,6 +55,9 @@ def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool
     nothing, an error undoes what was done, and after a kill the next run
     completes it. Nothing is asked: the file is the answer. For its format see
     pybindctl(8), or the output of pybindctl export.
+
+    Exit status: 0 all that FILE grants can be bound, 1 something would change
+    (--check), 3 FILE is invalid, or something refuses what it grants.
     """
     if not check:
         need_root()
@@ -69,18 +73,21 @@ def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool
         with locked():
             changes = _planned(wanted, prune)
             commit(changes)
+    whos = [entry.who for entry in wanted]
+    refusing = verification.concerning(verification.everything(), whos)
     if as_json:
         output.emit_json(
             command="apply",
             check=check,
             changed=bool(changes),
             changes=differences.as_json(changes),
+            refusing=verification.as_json(refusing),
         )
     else:
         _report(changes, check, diff)
-    if check:
-        return STATUS_NO if changes else 0
-    return _verified(wanted) if changes else 0
+    if check and changes:
+        return verification.tell(refusing) or STATUS_NO
+    return verification.tell(refusing) or _verified(wanted)
 
 
 def _planned(wanted: list[Wanted], prune: bool) -> list[Change]:
@@ -119,13 +126,17 @@ def _report(changes: list[Change], check: bool, diff: bool) -> None:
 
 
 def _verified(wanted: list[Wanted]) -> int:
+    """Ask the helper about all that is wanted, changed or not; returns the exit status."""
     status = 0
+    if os.geteuid() != 0:
+        output.tell("note", "not verified: only root can ask the helper as somebody else")
+        return status
     for who, rules in wanted:
-        answers, problem = grant.verify(who, rules)
+        answers, problem = verification.verify(who, rules)
         refused = [answer for answer in answers if not answer.granted]
         if refused or problem:
-            grant.say_refused(who, refused, problem)
-            status = STATUS_NO
+            granting.say_refused(who, refused, problem)
+            status = STATUS_INVALID
     return status
 
 
@@ -213,18 +224,29 @@ def export_command(as_json: bool) -> int:
     """Print all grants of this host as a file for pybindctl apply.
 
     Entries without effect are left out: lines that a flag file overrides, and
-    flag files that grant nobody.
+    flag files that grant nobody. Where something refuses what is granted, that
+    is named on standard error, with its repair, and the exit status is 3.
     """
-    found = _granted(State())
+    refusing = verification.everything()
+    try:
+        found = _granted(State()) if os.path.isdir(CONFIG_DIR) else {}
+    except PermissionError as error:
+        verification.tell(refusing)
+        raise NeedsRoot(
+            f"{error.filename}: only root can read it", "repair: sudo pybindctl export"
+        ) from None
     if as_json:
         output.emit_json(
             command="export",
             grants=[{**_key(who), "ports": ports} for who, ports in found.items()],
+            refusing=verification.as_json(refusing),
         )
-        return 0
+        return verification.status(refusing)
     output.say("# pybindctl export; to be read by: pybindctl apply FILE")
     if not found:
         output.say("grant = []")
+    if refusing.refusing:
+        output.say("# not all of it is in force: see pybindctl lint")
     for who, ports in found.items():
         ((key, value),) = _key(who).items()
         output.say(f"\n[[grant]]\n{key} = {json.dumps(value, ensure_ascii=False)}")
@@ -233,7 +255,7 @@ def export_command(as_json: bool) -> int:
         if len(line) > 100:
             line = "ports = [\n" + "".join(f"    {word},\n" for word in words) + "]"
         output.say(line)
-    return 0
+    return verification.tell(refusing)
 
 
 def _granted(state: State) -> dict[Who, list[str]]:

@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import shlex
+import socket
 import stat
 from collections.abc import Iterator
 
 import click
 
-from ... import trust
-from ...paths import CONFIG_DIR, FOLDERS, HELPER, REINSTALL
-from ...permissions.errors import STATUS_NO, Failed, NeedsRoot
+from ... import diagnose
+from ...errors import HelperUnusable
+from ...model import Address
+from ...paths import CONFIG_DIR, FOLDERS, HELPER
+from ...permissions import folders
+from ...permissions.access import access_of, from_mode, give_folder
+from ...permissions.errors import STATUS_NO, AdminError, Failed, NeedsRoot
+from ...permissions.who import everyone, identity_for
+from ...permissions.writing import as_failure
+from ...repairs import sudo
 from .. import output
+from ..ask import ask
 from ..doctor import filecaps, installation, kernel, setcap, wheel
 from ..doctor.installation import BROKEN, OK, WARNING, Finding
 from ..doctor.program import program as served
@@ -25,13 +32,14 @@ _COLOURS = {OK: output.GOOD, WARNING: output.WARNING, BROKEN: output.BAD}
 
 @click.command("doctor")
 @output.json_option
+@click.option("-v", "--verbose", is_flag=True, help="Show what is well too.")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM]...")
-def doctor_command(as_json: bool, program: tuple[str, ...]) -> int:
+def doctor_command(as_json: bool, verbose: bool, program: tuple[str, ...]) -> int:
     """Look at everything that pybind needs, and say what repairs it.
 
-    The helper, the library, Python, the permission folders, the kernel, this
-    process, and programs that got ports by setcap, which a grant replaces. With
-    PROGRAM also how that would be served. Nothing is changed.
+    The helper, the library, Python, other installations, the permission folders,
+    the kernel, this process, and programs that got ports by setcap, which a
+    grant replaces. With PROGRAM also how that would be served. Nothing is changed.
 
     Exit status: 0 nothing is broken (there may be warnings), 1 something is.
     """
@@ -41,8 +49,19 @@ def doctor_command(as_json: bool, program: tuple[str, ...]) -> int:
         output.emit_json(healthy=not broken, findings=[finding._asdict() for finding in found])
     else:
         for finding in found:
-            _print(finding)
+            if verbose or finding.level != OK or finding.topic == "program":
+                _print(finding)
+        output.say(_verdict(found, verbose))
     return STATUS_NO if broken else 0
+
+
+def _verdict(found: list[Finding], verbose: bool) -> str:
+    passed = sum(finding.level == OK for finding in found)
+    if passed == len(found):
+        text = f"all {passed} checks passed"
+    else:
+        text = f"{passed} of {len(found)} checks passed"
+    return text if verbose else f"{text}; all of them: pybindctl doctor -v"
 
 
 def examine(program: str | None) -> list[Finding]:
@@ -51,12 +70,16 @@ def examine(program: str | None) -> list[Finding]:
         *installation.helper_file(),
         *installation.library(),
         *installation.python(),
-        *installation.folders(),
+        *installation.others(),
+        *installation.of_folders(),
         *kernel.kernel(),
         *kernel.process(),
-        kernel.proof(),
-        *_capable_programs(),
     ]
+    causes = [finding for finding in found if finding.level == BROKEN]
+    proof = kernel.proof()
+    if proof.level == OK or not causes:  # one cause is one finding
+        found.append(proof)
+    found += _capable_programs()
     if program is not None:
         found.append(served(program))
     return found
@@ -70,17 +93,21 @@ def _capable_programs() -> list[Finding]:
             f"{path} has {caps}: it gives every port to {what}, "
             "and an upgrade of its package takes it off"
         )
-        repair = (f"pybindctl grant USER 80 && setcap -r {shlex.quote(path)}",)
+        repair = (sudo(("setcap", "-r", path)),)
         topic = "interpreter with setcap" if interpreter else "program with setcap"
-        found.append(Finding(WARNING, topic, text, repair))
+        advice = "grant the port first: sudo pybindctl grant USER 80"
+        found.append(Finding(WARNING, topic, text, repair, advice))
     return found or [Finding(OK, "programs with setcap", "none has CAP_NET_BIND_SERVICE")]
 
 
 def _print(finding: Finding) -> None:
     level = output.paint(f"{finding.level:8}", _COLOURS[finding.level])
     output.say(f"{level}{finding.topic}: {output.plain(finding.text)}")
-    for command in finding.repair:
-        output.say(f"{'':8}  as root: {output.plain(command)}")
+    if finding.advice:
+        output.say(f"{'':8}{output.plain(finding.advice)}")
+    for number, command in enumerate(finding.repair):
+        word = output.paint("repair" if number == 0 else "or", output.GOOD)
+        output.say(f"{'':8}{word}: {output.plain(command)}")
 
 
 @click.command("setup")
@@ -95,78 +122,110 @@ def setup_command(yes: bool) -> int:
     virtual environment.
     """
     if os.geteuid() != 0:
-        raise NeedsRoot("only root can repair the installation", "as root: pybindctl setup")
+        raise NeedsRoot("only root can repair the installation", "repair: sudo pybindctl setup")
     done = False
-    try:
-        built = wheel.install(yes) if wheel.is_one() else ()
-        for line in itertools.chain(built, _repair_helper(yes), _repair_folders()):
-            output.say(line)
-            done = True
-    except PermissionError as error:
-        raise Failed(
-            f"{error.filename or HELPER}: {error.strerror}, though asked as root",
-            "look for a read-only or foreign file system: findmnt -T " + HELPER,
-        ) from error
+    failures: list[AdminError] = []
+    built = wheel.install(yes) if wheel.is_one() else iter(())
+    for steps in (built, _repair_folders(), _repair_helper(yes)):
+        done |= _carried_out(steps, failures)
+    if failures:
+        raise Failed(*(line for error in failures for line in error.lines))
     if not done:
         output.say("nothing to do: helper and folders are as they should be")
     return 0
 
 
+def _carried_out(steps: Iterator[str], failures: list[AdminError]) -> bool:
+    """Take steps and say each; one that fails is noted, and the others are not left out."""
+    done = False
+    try:
+        for line in steps:
+            output.say(line)
+            done = True
+    except AdminError as error:
+        failures.append(error)
+    return done
+
+
 def _repair_helper(trusted: bool) -> Iterator[str]:
-    try:
-        fd = os.open(HELPER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise Failed(f"{HELPER}: {error.strerror}", "to install it: " + REINSTALL) from None
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise Failed(f"{HELPER}: not a regular file", "put it aside, then: " + REINSTALL)
-        if not trusted:
-            _refuse_a_stranger(status)
-        if (status.st_uid, status.st_gid) != (0, 0):
-            os.fchown(fd, 0, 0)
-            yield f"{HELPER}: owner was {status.st_uid}:{status.st_gid}, is root:root"
-        if stat.S_IMODE(status.st_mode) != 0o755:
-            os.fchmod(fd, 0o755)
-            yield f"{HELPER}: mode was {stat.S_IMODE(status.st_mode):04o}, is 0755"
-        before = filecaps.read(fd)  # after chown(2), which takes it off
-        if before != filecaps.HELPERS:
-            os.setxattr(fd, filecaps.ATTRIBUTE, filecaps.encode(filecaps.HELPERS))
-            yield f"{HELPER}: capability was {before or 'missing'}, is {filecaps.HELPERS}"
-    finally:
-        os.close(fd)
+    with as_failure(HELPER):
+        try:
+            fd = os.open(HELPER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise Failed(f"{HELPER}: {error.strerror}", "repair: " + installation.ANEW) from None
+        try:
+            yield from _repair_open_helper(fd, trusted)
+        finally:
+            os.close(fd)
 
 
-def _refuse_a_stranger(status: os.stat_result) -> None:
+def _repair_open_helper(fd: int, trusted: bool) -> Iterator[str]:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise Failed(f"{HELPER}: is no regular file", "repair: " + installation.ANEW)
+    if not trusted:
+        _refuse_a_stranger()
+    if (status.st_uid, status.st_gid) != (0, 0):
+        os.fchown(fd, 0, 0)
+        yield f"{HELPER}: owner was {status.st_uid}:{status.st_gid}, is root:root"
+    if stat.S_IMODE(status.st_mode) != 0o755:
+        os.fchmod(fd, 0o755)
+        yield f"{HELPER}: mode was {stat.S_IMODE(status.st_mode):04o}, is 0755"
+    before = filecaps.read(fd)  # after chown(2), which takes it off
+    if before != filecaps.HELPERS:
+        _refuse_another_program()
+        os.setxattr(fd, filecaps.ATTRIBUTE, filecaps.encode(filecaps.HELPERS))
+        yield f"{HELPER}: capability was {before or 'missing'}, is {filecaps.HELPERS}"
+
+
+def _refuse_another_program() -> None:
+    """Give no capability to a file that does not even speak as the helper does."""
+    nothing = Address(int(socket.AF_INET), bytes(4), 0, 0, False)
+    try:
+        ask(identity_for(everyone()), [nothing])
+    except HelperUnusable as error:
+        raise Failed(error.lines[0], "repair: " + installation.ANEW) from None
+
+
+def _refuse_a_stranger() -> None:
     """Give no capability to a file that somebody else could have written.
 
     Not yet executed, it may be anything: with the capability it would be every
     user's way to every port.
     """
-    folder = os.stat(os.path.dirname(HELPER))
-    for name, what in ((HELPER, status), (os.path.dirname(HELPER), folder)):
-        if trust.others_can_write(what):
-            raise Failed(
-                f"{name} has owner {what.st_uid}, mode {stat.S_IMODE(what.st_mode):04o}: another "
-                "user could have replaced the helper",
-                "install it anew: " + REINSTALL,
-                "or, if you are sure that it is the one you installed: pybindctl setup --yes",
-            )
+    suspect = diagnose.replaceable(HELPER)
+    if suspect:
+        raise Failed(
+            f"{suspect}: another user could have replaced the helper",
+            "repair: " + installation.ANEW,
+            "or, if you are sure that it is the one you installed: sudo pybindctl setup --yes",
+        )
 
 
 def _repair_folders() -> Iterator[str]:
-    for path in (CONFIG_DIR, *(f"{CONFIG_DIR}/{name}" for name in FOLDERS)):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o755)
-            os.chmod(path, 0o755)  # whatever the umask
-            yield f"{path}: made"
-            continue
-        status = os.lstat(path)
-        if not stat.S_ISDIR(status.st_mode):
-            quoted = shlex.quote(path)
-            raise Failed(f"{path}: is not a directory", f"put it aside: mv {quoted} {quoted}.old")
-        owner, mode = (status.st_uid, status.st_gid), stat.S_IMODE(status.st_mode)
-        if owner != (0, 0) or mode != 0o755:
-            os.chown(path, 0, 0, follow_symlinks=False)
-            os.chmod(path, 0o755)
-            yield f"{path}: was {owner[0]}:{owner[1]} {mode:04o}, is root:root 0755"
+    for trouble in folders.broken():
+        if trouble.repair != installation.SETUP:  # nothing is changed below it
+            repair = ("repair: " + trouble.repair,) if trouble.repair else ()
+            raise Failed(f"{trouble.name}: {trouble.text}", *repair)
+    for path in (CONFIG_DIR, *map(folders.path_of, FOLDERS)):
+        with as_failure(path):
+            yield from _repair_folder(path)
+
+
+def _repair_folder(path: str) -> Iterator[str]:
+    made = False
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o755)
+        made = True
+    # By descriptor: while others can write the folder above, a name is no proof.
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        before = access_of(fd)
+        if before != from_mode(0o755):
+            give_folder(fd, from_mode(0o755))
+    finally:
+        os.close(fd)
+    if made:
+        yield f"{path}: made"
+    elif before != from_mode(0o755):
+        yield f"{path}: was {before.text}, is root:root 0755"

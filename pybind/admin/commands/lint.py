@@ -11,9 +11,10 @@ import click
 
 from ... import diagnose
 from ...paths import CONFIG_DIR, FOLDERS
-from ...permissions import reading
+from ...permissions import folders, reading
 from ...permissions.access import read_access
 from ...permissions.errors import STATUS_INVALID, STATUS_NO, AdminError, Failed
+from ...permissions.folders import Trouble, path_of
 from ...permissions.names import Flag, Owner, parse_name
 from ...permissions.precedence import FlagIndex
 from .. import output
@@ -23,14 +24,16 @@ from ..lint.rule_files import BROKEN, Context, Finding
 
 def everything() -> tuple[list[Finding], int]:
     """Lint all files and folders; returns what was found and how many files there are."""
-    found = [_folder(trouble) for trouble in reading.broken_folders()]
-    found += flag_files.folders()
+    found = [_folder(trouble) for trouble in folders.broken()]
+    if found and diagnose.in_user_namespace():  # where all files seem to be nobody's
+        return found, 0
+    found += flag_files.of_folders()
     try:
         content = reading.survey()
     except (NotADirectoryError, PermissionError) as error:
         if any(finding.level == BROKEN for finding in found):
             return found, 0
-        raise Failed(f"{error.filename}: {error.strerror}", "as root: pybindctl lint") from None
+        raise Failed(f"{error.filename}: {error.strerror}", "repair: sudo pybindctl lint") from None
     context = _context(content)
     found += _on_noexec()
     for flag, access in content.flags:
@@ -72,16 +75,16 @@ def _of_name(folder: str, name: str, context: Context) -> Iterable[Finding]:
     if isinstance(what, Owner):
         return rule_files.of_rule_file(what, context)
     if isinstance(what, Flag):
-        return flag_files.of_flag(what, read_access(reading.path_of(what.name)), context)
+        return flag_files.of_flag(what, read_access(path_of(what.name)), context)
     return [flag_files.of_unknown(what)]
 
 
-def _folder(trouble: reading.Trouble) -> Finding:
+def _folder(trouble: Trouble) -> Finding:
     return Finding(BROKEN, "folder", trouble.name, 0, trouble.text, trouble.repair)
 
 
 def _on_noexec() -> list[Finding]:
-    return [flag_files.on_noexec(name) for name in ("byport", "byaddr") if reading.noexec(name)]
+    return [flag_files.on_noexec(name) for name in FOLDERS[:2] if folders.noexec(name)]
 
 
 @click.command("lint")
@@ -112,11 +115,20 @@ def lint_command(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
     else:
         for finding in found:
             _show(finding)
-        summary = f"{broken} broken, {len(found) - broken} warnings in {count} files"
-        output.say(summary if found else f"nothing to repair in {count} files")
+        output.say(_summary(broken, len(found) - broken, count))
     if broken:
         return STATUS_INVALID
     return STATUS_NO if found and strict else 0
+
+
+def _summary(broken: int, warnings: int, files: int) -> str:
+    where = f"{files} file" + ("" if files == 1 else "s")
+    if not broken and not warnings:
+        return f"nothing to repair in {where}"
+    words = [f"{broken} broken"] if broken else []
+    if warnings:
+        words.append(f"{warnings} warning" + ("" if warnings == 1 else "s"))
+    return f"{', '.join(words)} in {where}"
 
 
 def _show(finding: Finding) -> None:
@@ -124,4 +136,5 @@ def _show(finding: Finding) -> None:
     colour = output.BAD if finding.level == BROKEN else output.WARNING
     where = output.plain(finding.file) + line
     output.say(f"{output.paint(finding.level, colour)}: {where}: {output.plain(finding.text)}")
-    output.say(f"  as root: {finding.repair}")
+    if finding.repair:
+        output.say(f"  {output.paint('repair', output.GOOD)}: {finding.repair}")

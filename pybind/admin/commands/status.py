@@ -1,35 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl status: the granted ports, each free or held by whom.
+"""pybindctl status: the granted ports, each with who holds it and whom it is granted to.
 
 It shows what the files say and what the kernel shows; it does not decide who
-may bind (a flag file, for one, may shadow a rule): that is check's.
+may bind: that is check's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import click
 
-from ...holders import Process, Socket, held, in_the_way, processes
-from ...paths import CONFIG_DIR
-from ...permissions import who
-from ...permissions.errors import Invalid
-from ...permissions.names import Flag, Owner, Unknown
-from ...permissions.precedence import in_force
-from ...permissions.reading import read_rules, scan
-from ...permissions.rule import Rule, addresses_text, parse, ports_text
-from .. import output
+from ... import holders
+from ...holders import Process, Socket
+from ...permissions.delegations import Delegation, delegations
+from ...permissions.rule import ANY, Rule, addresses_text, ports_text
+from ...permissions.who import user_of
+from .. import output, verification
 
-_HEAD = ("PORT", "PROTOCOL", "ADDRESS", "STATE", "GRANTED BY")
-_Entry = Union[Flag, Owner, Unknown]
+_HEAD = ("PORT", "ADDRESS", "HELD BY", "GRANTED TO")
+_PIDS_SHOWN = 3
 
 
-class Grant(NamedTuple):
-    """Ports that files grant: rule has one protocol; files are names below CONFIG_DIR."""
+class Granted(NamedTuple):
+    """Ports that files grant: rule has one protocol; files are names below the directory.
+
+    whos: as typed. held: the sockets that are in the way of who is granted it.
+    """
 
     rule: Rule
+    whos: list[str]
     files: list[str]
     held: list[Socket]
 
@@ -37,121 +38,140 @@ class Grant(NamedTuple):
 @click.command("status")
 @output.json_option
 def status_command(as_json: bool) -> int:
-    """Show every granted port: free, or held by whom.
+    """Show every granted port: who holds it, and whom it is granted to.
 
     For TCP and UDP, IPv4 and IPv6; a range is one line, with the ports in it
     that are held below it. Processes are shown where the caller may see them:
-    root sees all.
+    root sees all. Grants that are not in force are left out (see: pybindctl list).
+
+    Exit status: 0 all that is granted is in force, 3 something refuses.
     """
-    found, notes = granted()
-    opened = held()
+    found, condition = granted()
+    opened = holders.held()
     for grant in found:
-        grant.held.extend(s for s in opened if _may_meet(s, grant.rule))
-    holders = processes({sock.inode for grant in found for sock in grant.held})
+        grant.held.extend(sock for sock in opened if _meets(sock, grant.rule))
+    processes = holders.processes({sock.inode for grant in found for sock in grant.held})
     if as_json:
-        grants = [_as_object(grant, holders) for grant in found]
-        output.emit_json(grants=grants, notes=notes)
-        return 0
+        output.emit_json(
+            grants=[_as_object(grant, processes) for grant in found],
+            notes=condition.notes,
+            refusing=verification.as_json(condition),
+        )
+        return verification.status(condition)
     if found:
-        output.print_lines(output.table(_HEAD, list(_rows(found, holders))))
+        output.print_lines(output.table(_HEAD, list(_rows(found, processes))))
     else:
-        output.say("no port is granted; to grant one: pybindctl grant USER PORT")
-    for note in notes:
-        click.echo(f"pybindctl: note: {note}", err=True)
-    return 0
+        output.say("no port is granted; to grant one: sudo pybindctl grant USER PORT")
+    return verification.tell(condition)
 
 
-def granted() -> tuple[list[Grant], list[str]]:
-    """Return what the files grant, by port, and notes about files that grant nothing."""
-    files: dict[Rule, list[str]] = {}
-    notes = []
-    for entry in output.progress(list(scan()), "reading"):
-        rules, note = _read(entry)
-        notes += note
-        for rule, source in rules:
-            for protocol in [rule.protocol] if rule.protocol else ["tcp", "udp"]:
-                files.setdefault(rule._replace(protocol=protocol), []).append(source)
-    found = [Grant(rule, names, []) for rule, names in files.items()]
-    return sorted(found, key=_order), notes
+def _meets(sock: Socket, rule: Rule) -> bool:
+    """Tell whether a socket may keep who is granted a rule of one protocol from its ports."""
+    theirs = sock.protocol == rule.protocol and rule.port_min <= sock.port <= rule.port_max
+    return theirs and holders.in_the_way(sock, rule.addr_min, rule.addr_max)
 
 
-def _order(grant: Grant) -> tuple[int, int, str, int, bytes]:
+def granted() -> tuple[list[Granted], verification.Condition]:
+    """Return what the files grant, by port, and what refuses."""
+    condition = verification.host()
+    listing = delegations(progress=output.progress)
+    found: dict[Rule, Granted] = {}
+    for row in listing.delegations:
+        if listing.flags.shadow(row.rule, row.flag).whole:
+            continue
+        for protocol in [row.rule.protocol] if row.rule.protocol else ["tcp", "udp"]:
+            rule = row.rule._replace(protocol=protocol)
+            _add(found.setdefault(rule, Granted(rule, [], [], [])), row)
+    return sorted(found.values(), key=_order), verification.of_listing(listing, condition)
+
+
+def _add(grant: Granted, row: Delegation) -> None:
+    who, place = row.holders, f"{row.name}:{row.line}" if row.line else row.name
+    for words, word in ((grant.whos, who), (grant.files, place)):
+        if word not in words:
+            words.append(word)
+
+
+def _order(grant: Granted) -> tuple[int, int, int, bytes, str]:
     rule = grant.rule
-    return rule.port_min, rule.port_max, rule.protocol or "", rule.family, rule.addr_min
+    return rule.port_min, rule.port_max, rule.family, rule.addr_min, rule.protocol or ""
 
 
-def _read(entry: _Entry) -> tuple[list[tuple[Rule, str]], list[str]]:
-    try:
-        return list(_rules(entry)), []
-    except Invalid as error:
-        return [], [error.lines[0]]
-    except OSError as error:
-        return [], [f"{CONFIG_DIR}/{entry.name}: {error.strerror}"]
+def _rows(found: list[Granted], processes: dict[int, list[Process]]) -> Iterator[tuple[str, ...]]:
+    at = 0
+    while at < len(found):
+        grant, protocol = found[at], found[at].rule.protocol or ""
+        twin = found[at + 1] if at + 1 < len(found) else None
+        at += 1
+        if twin and _same_but_protocol(grant, twin):
+            protocol = "tcp+udp"
+            at += 1
+        yield _row(grant, protocol, processes)
+        if grant.rule.port_min != grant.rule.port_max:
+            for port in sorted({sock.port for sock in grant.held}):
+                here = [sock for sock in grant.held if sock.port == port]
+                yield f"  {port}/{protocol}", "", _held_by(here, grant.rule, processes), ""
 
 
-def _rules(entry: _Entry) -> Iterator[tuple[Rule, str]]:
-    """Yield what a file is about, with the file and line that say so."""
-    if isinstance(entry, Flag):
-        yield entry.rule, entry.name
-    if not isinstance(entry, Owner):
-        return
-    for line in parse(read_rules(entry.name) or b""):
-        if isinstance(line.what, Rule):
-            for part in in_force(line.what, entry.reserved):
-                yield part, f"{entry.name}:{line.number}"
+def _same_but_protocol(grant: Granted, twin: Granted) -> bool:
+    """Tell whether two rows can be one: nobody holds either, and all else is the same."""
+    same = grant.rule._replace(protocol=None) == twin.rule._replace(protocol=None)
+    return same and not grant.held and not twin.held and grant.whos == twin.whos
 
 
-def _may_meet(sock: Socket, rule: Rule) -> bool:
-    """Tell whether somebody who uses `rule` (of one protocol) may meet the socket."""
-    return (
-        sock.protocol == rule.protocol
-        and rule.port_min <= sock.port <= rule.port_max
-        and in_the_way(sock, rule.addr_min, rule.addr_max)
-    )
+def _row(grant: Granted, protocol: str, processes: dict[int, list[Process]]) -> tuple[str, ...]:
+    held = output.paint("-", output.FAINT)
+    count = len({sock.port for sock in grant.held})
+    if count and grant.rule.port_min == grant.rule.port_max:
+        held = _held_by(grant.held, grant.rule, processes)
+    elif count:
+        held = f"{count} of {grant.rule.port_max - grant.rule.port_min + 1} ports"
+    where = addresses_text(grant.rule)
+    return f"{ports_text(grant.rule)}/{protocol}", where, held, ", ".join(grant.whos)
 
 
-def _rows(
-    found: list[Grant], holders: dict[int, list[Process]]
-) -> Iterator[tuple[str, str, str, str, str]]:
-    for grant in found:
-        state = output.paint("free", output.GOOD)
-        if grant.held:
-            ports = len({sock.port for sock in grant.held})
-            word = "held" if grant.rule.port_min == grant.rule.port_max else f"{ports} held"
-            state = output.paint(word, output.WARNING)
-        protocol, files = grant.rule.protocol or "", " ".join(map(output.plain, grant.files))
-        yield ports_text(grant.rule), protocol, addresses_text(grant.rule), state, files
-        for sock in grant.held:
-            address = sock.text.rpartition(":")[0].strip("[]")
-            yield f"  {sock.port}", protocol, address, _holder(sock, holders), ""
+def _held_by(held: list[Socket], rule: Rule, processes: dict[int, list[Process]]) -> str:
+    """Return alice, python3 (4042); with the address where that is not all of the rule's."""
+    texts = []
+    for sock in held:
+        text = holder_text(sock, processes)
+        wildcard = not any(sock.addr)
+        if not wildcard and (rule.family == ANY or rule.addr_min != rule.addr_max):
+            text += f" on {sock.text.rpartition(':')[0].strip('[]')}"
+        if text not in texts:
+            texts.append(text)
+    return output.paint("; ".join(texts), output.WARNING)
 
 
-def _holder(sock: Socket, holders: dict[int, list[Process]]) -> str:
-    text = f"by {who.user_of(sock.uid).described}"
+def holder_text(sock: Socket, processes: dict[int, list[Process]]) -> str:
+    """Return whose socket it is, and the processes that have it: alice, python3 (4042)."""
     by_name: dict[str, list[str]] = {}
-    for process in holders.get(sock.inode, []):
+    for process in processes.get(sock.inode, []):
         by_name.setdefault(output.plain(process.name), []).append(str(process.pid))
-    if by_name:
-        text += ": " + ", ".join(f"{name} {' '.join(pids)}" for name, pids in by_name.items())
-    return text
+    words = [user_of(sock.uid).text]
+    for name, pids in by_name.items():
+        more = f" and {len(pids) - _PIDS_SHOWN} more" if len(pids) > _PIDS_SHOWN else ""
+        words.append(f"{name} ({' '.join(pids[:_PIDS_SHOWN])}{more})")
+    return ", ".join(words)
 
 
-def _as_object(grant: Grant, holders: dict[int, list[Process]]) -> dict[str, object]:
+def _as_object(grant: Granted, processes: dict[int, list[Process]]) -> dict[str, object]:
     return {
         "ports": [grant.rule.port_min, grant.rule.port_max],
         "protocol": grant.rule.protocol,
         "addresses": addresses_text(grant.rule),
         "granted_by": grant.files,
+        "granted_to": grant.whos,
         "free": not grant.held,
         "held": [
             {
                 "address": sock.text.rpartition(":")[0].strip("[]"),
                 "port": sock.port,
                 "uid": sock.uid,
-                "user": who.user_of(sock.uid).name,
+                "user": user_of(sock.uid).name,
                 "processes": [
                     {"pid": process.pid, "name": process.name}
-                    for process in holders.get(sock.inode, [])
+                    for process in processes.get(sock.inode, [])
                 ],
             }
             for sock in grant.held

@@ -10,31 +10,53 @@ from __future__ import annotations
 import os
 import pathlib
 import platform
-import shlex
+import re
+import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pybind
 
-from ... import diagnose, trust
-from ...paths import CONFIG_DIR, FOLDERS, HELPER, LIBRARY, REINSTALL
-from ...permissions.who import NOBODY
+from ... import diagnose
+from ...paths import FOLDERS, HELPER, LIBRARY, PREFIX, REINSTALL
+from ...permissions import folders
+from ...permissions.folders import owner_and_mode
+from ...repairs import sudo
+from ...trust import others_can_replace
 from . import filecaps
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
-SETUP = "pybindctl setup"
+SETUP = "sudo pybindctl setup"
+ANEW = "sudo " + REINSTALL
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(pybind.__file__)))
+NOBODY = 65534
+_PREFIXES = ("/usr", "/usr/local", "/opt/pybind")
+_ANY_OTHER = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: level, what, how it is, and what root types to repair it."""
+    """One thing that was looked at: level, what, how it is, what repairs it.
+
+    repair: commands to type, each a repair of its own. advice: a sentence where
+    no command of this host repairs it.
+    """
 
     level: str
     topic: str
     text: str
     repair: tuple[str, ...] = ()
+    advice: str = ""
+
+
+def from_lines(level: str, topic: str, lines: Sequence[str]) -> Finding:
+    """Return the lines of an error as a finding: what, then advice and "...: sudo COMMAND"."""
+    text, *rest = lines
+    typed = {line: re.search(r"[a-z]: (sudo .*)", line) for line in rest}
+    repair = tuple(match[1] for match in typed.values() if match)
+    return Finding(level, topic, text, repair, "; ".join(r for r in rest if not typed[r]))
 
 
 def helper_file() -> list[Finding]:
@@ -42,11 +64,13 @@ def helper_file() -> list[Finding]:
     try:
         status = os.lstat(HELPER)
     except OSError as error:
-        return [Finding(BROKEN, "helper", f"{HELPER}: {error.strerror}", (REINSTALL,))]
+        return [Finding(BROKEN, "helper", f"{HELPER}: {error.strerror}", (ANEW,))]
     if not stat.S_ISREG(status.st_mode):
-        return [Finding(BROKEN, "helper", f"{HELPER} is not a regular file", (REINSTALL,))]
-    found = [_owner(status), _mode(status), _capability(), _mount()]
-    return [*found, *_writable_parents(HELPER)]
+        return [Finding(BROKEN, "helper", f"{HELPER} is not a regular file", (ANEW,))]
+    found = [_owner(status), _mode(status), *_writable_parents(HELPER)]
+    if diagnose.replaceable(HELPER):
+        return found  # what it lacks may be given only after that
+    return [*found, _capability(), _mount()]
 
 
 def _owner(status: os.stat_result) -> Finding:
@@ -55,8 +79,8 @@ def _owner(status: os.stat_result) -> Finding:
         return Finding(OK, "helper's owner", what)
     if status.st_uid == 0:
         return Finding(WARNING, "helper's owner", what + "; it should be root's", (SETUP,))
-    text = f"{what}: who owns it can replace it, and root's rules with it"
-    return Finding(BROKEN, "helper's owner", text, (REINSTALL, SETUP + " --yes"))
+    text = f"{what}: who owns it can replace it, and may have done so"
+    return Finding(BROKEN, "helper's owner", text, (ANEW,))
 
 
 def _mode(status: os.stat_result) -> Finding:
@@ -64,11 +88,11 @@ def _mode(status: os.stat_result) -> Finding:
     what = f"{HELPER}: mode {mode:04o}"
     if mode == 0o755:
         return Finding(OK, "helper's mode", what)
+    if mode & _ANY_OTHER:
+        text = f"{what}: others than root can write it, and may have done so"
+        return Finding(BROKEN, "helper's mode", text, (ANEW,))
     if mode & (stat.S_ISUID | stat.S_ISGID):
         text = f"{what}: must never be setuid, its capability is all it needs"
-    elif mode & (stat.S_IWGRP | stat.S_IWOTH):
-        text = f"{what}: others than root can change it"
-        return Finding(BROKEN, "helper's mode", text, (REINSTALL, SETUP + " --yes"))
     elif not mode & stat.S_IXOTH:
         text = f"{what}: other users cannot execute it"
     else:
@@ -82,10 +106,10 @@ def _capability() -> Finding:
     if caps == filecaps.HELPERS:
         return Finding(OK, topic, str(caps))
     if caps is None:
-        text = "it has lost its file capability (cp, strip, chown and plain tar take it off)"
+        text = f"{HELPER} has lost its file capability (cp, chown, strip and tar take it off)"
     else:
-        text = f"it is {caps}, and must be exactly {filecaps.HELPERS}"
-    return Finding(BROKEN, topic, text, (SETUP, f"setcap cap_net_bind_service=p {HELPER}"))
+        text = f"{HELPER} has {caps}, and must have exactly {filecaps.HELPERS}"
+    return Finding(BROKEN, topic, text, (SETUP,))
 
 
 def _mount() -> Finding:
@@ -97,27 +121,58 @@ def _mount() -> Finding:
     ):
         if flags & flag:
             text = f"{HELPER} is on {mount}, mounted {name}, where {effect}"
-            repair = diagnose.remount(HELPER, back)
-            return Finding(BROKEN, "helper's mount", text, (repair, "and in /etc/fstab"))
+            repair = ("sudo " + diagnose.remount(HELPER, back),)
+            return Finding(BROKEN, "helper's mount", text, repair, "and in /etc/fstab, to last")
     return Finding(OK, "helper's mount", f"{mount} is neither nosuid nor noexec")
 
 
 def _writable_parents(path: str) -> list[Finding]:
-    """Warn about a folder above `path` in which another user can put something else."""
+    """Return the folders above `path` in which another user can put something else."""
     found = []
     folder = os.path.dirname(os.path.realpath(path))
     while folder != "/":
         status = os.stat(folder)
-        if trust.others_can_replace(status):
+        if others_can_replace(status):
             text = (
-                f"{folder} (owner {status.st_uid}, group {status.st_gid}, mode "
-                f"{stat.S_IMODE(status.st_mode):04o}): others than root can replace what is in it"
+                f"{folder} ({owner_and_mode(status)}): others than root can replace what is in it"
             )
-            quoted = shlex.quote(folder)
-            repair = f"chown root {quoted} && chmod go-w {quoted}"
-            found.append(Finding(WARNING, "folder of the program", text, (repair,)))
+            near = folder == os.path.dirname(path)
+            repair = sudo(("chown", "root:root", folder), ("chmod", "go-w", folder))
+            level, repair = (BROKEN, f"{repair} && {ANEW}") if near else (WARNING, repair)
+            found.append(Finding(level, "folder of the program", text, (repair,)))
         folder = os.path.dirname(folder)
     return found
+
+
+def others() -> list[Finding]:
+    """Look for a second pybind: which of two a user starts depends on their PATH."""
+    topic = "other installations"
+    found = []
+    for prefix in _PREFIXES:
+        command = prefix + "/bin/pybind"
+        if prefix == PREFIX or not os.path.lexists(command):
+            continue
+        if os.path.realpath(command) == os.path.realpath(PREFIX + "/bin/pybind"):
+            continue
+        text = (
+            f"{command} is a second pybind beside {PREFIX}/bin/pybind, and which of them is "
+            "started depends on PATH; remove the one that is not kept up to date"
+        )
+        found.append(Finding(WARNING, topic, text, (_removal(prefix),)))
+    return found or [Finding(OK, topic, "none")]
+
+
+def _removal(prefix: str) -> str:
+    if prefix == "/usr":
+        for tool, words in (
+            ("dpkg", "apt-get remove"),
+            ("apk", "apk del"),
+            ("rpm", "dnf remove"),
+        ):
+            if shutil.which(tool):
+                return f"sudo {words} pybind-ports"
+    parts = ("share/pybind", "lib/pybind", "libexec/pybind", "bin/pybind", "sbin/pybindctl")
+    return sudo(("rm", "-r", *(f"{prefix}/{part}" for part in parts)))
 
 
 def library() -> list[Finding]:
@@ -126,13 +181,13 @@ def library() -> list[Finding]:
     try:
         status = os.stat(LIBRARY)
     except OSError as error:
-        return [Finding(BROKEN, topic, f"{LIBRARY}: {error.strerror}", (REINSTALL,))]
+        return [Finding(BROKEN, topic, f"{LIBRARY}: {error.strerror}", (ANEW,))]
     what = f"{LIBRARY}: owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
-    repair = f"chown root:root {LIBRARY} && chmod 0755 {LIBRARY}"
-    if trust.others_can_write(status):
-        text = what + ": others than root can change what users' programs load"
-        return [Finding(BROKEN, topic, text, (REINSTALL, repair))]
+    if status.st_uid != 0 or status.st_mode & _ANY_OTHER:
+        text = what + ": others than root can write what users' programs load"
+        return [Finding(BROKEN, topic, text, (ANEW,))]
     if not status.st_mode & stat.S_IROTH:
+        repair = sudo(("chmod", "0755", LIBRARY))
         return [Finding(BROKEN, topic, what + ": other users cannot read it", (repair,))]
     return [Finding(OK, topic, what)]
 
@@ -190,8 +245,8 @@ def _reveal(path: str) -> tuple[str, ...]:
         for part in (start, *map(str, pathlib.PurePath(start).parents)):
             needed = 0o555 if os.path.isdir(part) or os.access(part, os.X_OK) else 0o444
             if os.stat(part).st_mode & needed != needed:
-                return (f"chmod a+rX {shlex.quote(part)}", REINSTALL)
-    return (REINSTALL,)
+                return (sudo(("chmod", "a+rX", part)),)
+    return (ANEW,)
 
 
 def _modules(missing: list[str]) -> list[Finding]:
@@ -203,50 +258,34 @@ def _modules(missing: list[str]) -> list[Finding]:
         level, text = WARNING, "without it the supervised mode (Go and static programs) is not had"
         if name == "click":
             level, text = BROKEN, "without it pybind does not start"
-        repair = f"apt-get install python3-{name}"
+        repair = f"sudo apt-get install python3-{name}"
         found.append(Finding(level, f"python module {name}", f"is missing: {text}", (repair,)))
     return found
 
 
-def folders() -> list[Finding]:
+def of_folders() -> list[Finding]:
     """Look at the permission folders: root's, closed to writers, open to readers."""
-    found = [
-        _folder(path, required=True) for path in ("/", os.path.dirname(CONFIG_DIR), CONFIG_DIR)
-    ]
-    found += [_folder(f"{CONFIG_DIR}/{name}", required=False) for name in FOLDERS]
-    try:
-        noexec = os.statvfs(f"{CONFIG_DIR}/byport").f_flag & os.ST_NOEXEC
-    except OSError:
-        noexec = 0
-    if noexec:
-        mount = diagnose.mount_point(CONFIG_DIR)
-        text = f"{mount} is mounted noexec: no flag file in byport or byaddr can grant anything"
-        repair = diagnose.remount(CONFIG_DIR, "exec")
-        found.append(Finding(BROKEN, "folders' mount", text, (repair,)))
+    troubles = {trouble.name: trouble for trouble in folders.broken()}
+    for _, path, access in folders.closed():
+        text = f"not every user can search it ({access.text})"
+        troubles.setdefault(path, folders.Trouble(path, 0, text, folders.to_open(path, access)))
+    found = [_folder(path, troubles) for path in folders.PARENTS]
+    found += [_folder(folders.path_of(name), troubles) for name in FOLDERS]
+    if folders.noexec(FOLDERS[0]):
+        trouble = folders.on_noexec(FOLDERS[0])
+        found.append(Finding(BROKEN, "folders' mount", trouble.text, (trouble.repair,)))
     return found
 
 
-def _folder(path: str, required: bool) -> Finding:
+def _folder(path: str, troubles: dict[str, folders.Trouble]) -> Finding:
     topic = "folder " + path
+    trouble = troubles.get(path)
+    if trouble:
+        repair = (trouble.repair,) if trouble.repair else ()
+        return Finding(BROKEN, topic, f"{trouble.text}: what is asked there is refused", repair)
     try:
-        status = os.lstat(path)
+        return Finding(OK, topic, owner_and_mode(os.lstat(path)))
     except FileNotFoundError:
-        level = BROKEN if required else WARNING
-        text = "does not exist: " + ("everything is refused" if required else "counts as empty")
-        return Finding(level, topic, text, (SETUP,))
+        return Finding(WARNING, topic, "does not exist: counts as empty", (SETUP,))
     except OSError as error:
         return Finding(BROKEN, topic, str(error.strerror))
-    mode = stat.S_IMODE(status.st_mode)
-    what = f"owner {status.st_uid}, mode {mode:04o}"
-    repair = SETUP if path.startswith(CONFIG_DIR) else f"chown root {path} && chmod 0755 {path}"
-    faults = trust.folder_faults(status)
-    if trust.NO_FOLDER in faults:
-        quoted = shlex.quote(path)
-        text = "is not a directory (or a symbolic link to one): everything is refused"
-        return Finding(BROKEN, topic, text, (f"mv {quoted} {quoted}.old && {SETUP}",))
-    if trust.UNSAFE in faults:
-        text = f"{what}: others than root can write it, so everything is refused"
-        return Finding(BROKEN, topic, text, (repair,))
-    if trust.CLOSED in faults:
-        return Finding(BROKEN, topic, f"{what}: other users cannot search it", (repair,))
-    return Finding(OK, topic, what)

@@ -13,7 +13,7 @@ from ...model import Address
 from ...permissions.who import everyone, identity_for, identity_of
 from ...supervise import preflight
 from ..ask import ask
-from .installation import BROKEN, OK, WARNING, Finding
+from .installation import BROKEN, OK, WARNING, Finding, from_lines
 
 
 def kernel() -> list[Finding]:
@@ -28,10 +28,10 @@ def _version() -> Finding:
     version = (int(match[1]), int(match[2])) if match else (0, 0)
     if version < (5, 14):
         text = f"Linux {release}: pybind needs 5.14 (SO_NETNS_COOKIE); it refuses every bind"
-        return Finding(BROKEN, "kernel", text, ("install a newer kernel",))
+        return Finding(BROKEN, "kernel", text, advice="install a newer kernel")
     if version < (5, 19):
         text = f"Linux {release}: the supervised mode (Go and static programs) needs 5.19"
-        return Finding(WARNING, "kernel", text, ("install a newer kernel",))
+        return Finding(WARNING, "kernel", text, advice="install a newer kernel")
     return Finding(OK, "kernel", f"Linux {release} (5.14 needed; 5.19 for the supervised mode)")
 
 
@@ -48,7 +48,7 @@ def _seccomp() -> Finding:
     if "user_notif" in actions:
         return Finding(OK, "seccomp", "the kernel has user notifications")
     text = "the kernel has no seccomp user notifications: no supervised mode here"
-    return Finding(WARNING, "seccomp", text, ("use a kernel with CONFIG_SECCOMP_FILTER",))
+    return Finding(WARNING, "seccomp", text, advice="use a kernel with CONFIG_SECCOMP_FILTER")
 
 
 def _yama() -> Finding:
@@ -58,8 +58,10 @@ def _yama() -> Finding:
     if scope in ("0", "1"):
         return Finding(OK, "yama", f"ptrace_scope is {scope}")
     text = f"ptrace_scope is {scope}: the supervised mode cannot take a program's socket"
-    repair = "sysctl kernel.yama.ptrace_scope=1" + (" (at the next boot)" if scope == "3" else "")
-    return Finding(WARNING, "yama", text, (repair,))
+    if scope == "3":  # the kernel changes it no more
+        advice = "set kernel.yama.ptrace_scope=1 in /etc/sysctl.d, and start the host anew"
+        return Finding(WARNING, "yama", text, advice=advice)
+    return Finding(WARNING, "yama", text, ("sudo sysctl kernel.yama.ptrace_scope=1",))
 
 
 def _looking() -> Finding:
@@ -68,7 +70,7 @@ def _looking() -> Finding:
     try:
         preflight.probe()
     except PybindError as error:
-        return Finding(WARNING, topic, error.lines[0], tuple(error.lines[1:]))
+        return from_lines(WARNING, topic, error.lines)
     return Finding(OK, topic, "a process may look into its child and take its sockets")
 
 
@@ -81,8 +83,8 @@ def _first_port() -> Finding | None:
         text = f"{name} is {start}: every user may bind ports from {start} on without a grant"
     else:
         return Finding(OK, topic, f"{name} is {start}: ports below {start} need a grant")
-    repair = f"sysctl -w {name}=1024  (and see /etc/sysctl.d)"
-    return Finding(WARNING, topic, text, (repair,))
+    repair = f"sudo sysctl -w {name}=1024"
+    return Finding(WARNING, topic, text, (repair,), "and in /etc/sysctl.d, to last")
 
 
 def process() -> list[Finding]:
@@ -91,23 +93,23 @@ def process() -> list[Finding]:
     found = []
     if status.get("NoNewPrivs") == "1":
         text = "set here: no program started from this shell or unit can gain a capability"
-        found.append(Finding(BROKEN, "no_new_privs", text, ("start pybind outside of it",)))
+        found.append(Finding(BROKEN, "no_new_privs", text, advice="start pybind outside of it"))
     else:
         found.append(Finding(OK, "no_new_privs", "not set here"))
     if int(status.get("CapBnd", "0"), 16) >> diagnose.CAP_NET_BIND_SERVICE & 1:
         found.append(Finding(OK, "bounding set", "has CAP_NET_BIND_SERVICE"))
     else:
         text = "lacks CAP_NET_BIND_SERVICE here: the helper cannot gain it"
-        repair = "docker: --cap-add NET_BIND_SERVICE; systemd: CapabilityBoundingSet="
-        found.append(Finding(BROKEN, "bounding set", text, (repair,)))
+        advice = "docker: --cap-add NET_BIND_SERVICE; systemd: CapabilityBoundingSet="
+        found.append(Finding(BROKEN, "bounding set", text, advice=advice))
     if diagnose.foreign_network():
         text, *ways = diagnose.user_namespace()
-        found.append(Finding(BROKEN, "user namespace", text, tuple(ways)))
+        found.append(Finding(BROKEN, "user namespace", text, advice="; ".join(ways)))
     else:
         found.append(Finding(OK, "user namespace", "its capabilities count for this network"))
     if status.get("TracerPid", "0") != "0":
         text = f"process {status['TracerPid']} traces this one: nothing gains a capability"
-        found.append(Finding(BROKEN, "tracer", text, ("run it without strace or gdb",)))
+        found.append(Finding(BROKEN, "tracer", text, advice="run it without strace or gdb"))
     return found
 
 
@@ -119,8 +121,8 @@ def proof() -> Finding:
     try:
         reply = ask(identity, [nothing])[0]
     except PybindError as error:
-        return Finding(BROKEN, topic, "; ".join(error.lines))
+        return from_lines(BROKEN, topic, error.lines)
     if not reply.capable:
         text = f"the helper, started by uid {identity.uid}, does not gain its capability"
-        return Finding(BROKEN, topic, text, diagnose.lost_capability())
+        return from_lines(BROKEN, topic, (text, *diagnose.lost_capability()))
     return Finding(OK, topic, f"the helper, started by uid {identity.uid}, gains its capability")

@@ -15,7 +15,7 @@ from ... import launch, target
 from ...errors import PybindError
 from ...model import Request, Target
 from ...supervise import preflight
-from .installation import BROKEN, OK, Finding, run_python
+from .installation import BROKEN, OK, Finding, from_lines, run_python
 
 _TOPIC = "program"
 _IN_CHILD = """
@@ -37,8 +37,9 @@ def program(name: str) -> Finding:
 
 def _look_as_other_user(name: str) -> tuple[Finding, bool]:
     try:
-        (level, topic, text, repair), reached = json.loads(run_python(_IN_CHILD, name).stdout)
-        return Finding(level, topic, text, tuple(repair)), bool(reached)
+        fields, reached = json.loads(run_python(_IN_CHILD, name).stdout)
+        level, topic, text, repair, advice = fields
+        return Finding(level, topic, text, tuple(repair), advice), bool(reached)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         return Finding(BROKEN, _TOPIC, str(error)), False
 
@@ -51,11 +52,11 @@ def look(name: str) -> tuple[Finding, bool]:
     try:
         found = target.classify(target.find(os.fsencode(name), launch.read_environ()))
     except PybindError as error:
-        return Finding(BROKEN, _TOPIC, error.lines[0], tuple(error.lines[1:])), False
+        return from_lines(BROKEN, _TOPIC, error.lines), False
     try:
         return _served(name, found), True
     except PybindError as error:
-        return Finding(BROKEN, _TOPIC, error.lines[0], tuple(error.lines[1:])), True
+        return from_lines(BROKEN, _TOPIC, error.lines), True
 
 
 def _served(name: str, found: Target) -> Finding:

@@ -10,69 +10,78 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from ... import diagnose
 from ...paths import CONFIG_DIR, FOLDERS
-from ...permissions import reading
-from ...permissions.access import GROUP_OBJ, NAMED_GROUP, NAMED_USER, OTHER, USER_OBJ, Access, X
+from ...permissions import folders, reading
+from ...permissions.access import (
+    GROUP_OBJ,
+    MASK,
+    NAMED_GROUP,
+    NAMED_USER,
+    OTHER,
+    USER_OBJ,
+    Access,
+    X,
+)
+from ...permissions.folders import path_of
 from ...permissions.names import LEFT_OVER, Flag, Unknown, parse_name
-from ...trust import CLOSED, folder_faults
+from ...permissions.reading import FILE_SIZE_MAX
+from ...permissions.spec import spec_text
+from ...repairs import put_away, sudo
 from .rule_files import BROKEN, WARNING, Context, Finding
 
 
 def of_flag(flag: Flag, access: Access | None, context: Context) -> Iterator[Finding]:
     """Yield what is wrong with a file in byport or byaddr."""
-    path = reading.path_of(flag.name)
-    quoted, port = shlex.quote(path), flag.rule.port_min
+    path = path_of(flag.name)
+    port, remove = flag.rule.port_min, sudo(("rm", path))
     if access is None:
-        text = "is a symbolic link, a folder or the like: refuses the port to everybody"
-        yield Finding(BROKEN, "flag-kind", path, 0, text, f"mv {quoted} {quoted}.old")
+        trouble = reading.flag_kind(flag)
+        yield Finding(BROKEN, "flag-kind", path, 0, trouble.text, trouble.repair)
         return
-    yield from _who_may(path, quoted, access)
+    yield from _who_may(path, spec_text(flag.rule), access)
     if port >= context.first_unprivileged:
         text = (
             f"port {port} is not privileged here: everybody may bind it without a grant "
             "(sysctl net.ipv4.ip_unprivileged_port_start)"
         )
-        yield Finding(WARNING, "not-privileged", path, 0, text, f"rm {quoted}")
+        yield Finding(WARNING, "not-privileged", path, 0, text, remove)
     shadow = context.flags.shadow(flag.rule, flag)
     if shadow.whole:
-        names = " and ".join(reading.path_of(other.name) for other in shadow.flags)
+        names = " and ".join(path_of(other.name) for other in shadow.flags)
         text = f"is never reached: {names} decides before it"
-        yield Finding(WARNING, "shadowed", path, 0, text, f"rm {quoted}")
+        yield Finding(WARNING, "shadowed", path, 0, text, remove)
 
 
-def _who_may(path: str, quoted: str, access: Access) -> Iterator[Finding]:
+def _who_may(path: str, spec: str, access: Access) -> Iterator[Finding]:
     found = access.effective()
     holders = {key for key, perm in found.items() if perm & X}
     tags = {tag for tag, _ in holders}
     if OTHER in tags:
         text = "is executable for others: every user and service of this host may bind the port"
-        yield Finding(WARNING, "everyone", path, 0, text, f"chmod o-x {quoted}")
+        yield Finding(WARNING, "everyone", path, 0, text, sudo(("chmod", "o-x", path)))
     if access.uid != 0:
         text = f"belongs to uid {access.uid}, who can open it to anybody with chmod"
-        repair = f"chown root {quoted}"
+        commands: list[tuple[str, ...]] = [("chown", "root", path)]
         if USER_OBJ in tags:
-            repair += f" && setfacl -m u:{access.uid}:x {quoted}"
-        yield Finding(WARNING, "flag-owner", path, 0, text, repair)
+            commands.append(("pybindctl", "grant", "--yes", str(access.uid), spec))
+        yield Finding(WARNING, "flag-owner", path, 0, text, sudo(*commands))
     if not tags or (tags == {USER_OBJ} and access.uid == 0):
         text = (
             f"refuses the port to everybody, whatever other files grant ({access.text}); to "
-            f"give it to somebody: setfacl -m u:USER:x {quoted}"
+            f"give it to somebody: sudo pybindctl grant USER {spec}"
         )
-        yield Finding(WARNING, "grants-nobody", path, 0, text, f"rm {quoted}")
+        yield Finding(WARNING, "grants-nobody", path, 0, text, sudo(("rm", path)))
     for tag, ident in sorted(holders):
+        gid = access.gid if tag == GROUP_OBJ else ident
         if tag == NAMED_USER and not _known(pwd.getpwuid, ident):
-            text, repair = f"there is no user {ident}", f"setfacl -x u:{ident} {quoted}"
-        elif tag == NAMED_GROUP and not _known(grp.getgrgid, ident):
-            text, repair = f"there is no group {ident}", f"setfacl -x g:{ident} {quoted}"
-        elif tag == GROUP_OBJ and not _known(grp.getgrgid, access.gid):
-            text, repair = f"there is no group {access.gid}", f"setfacl -m g::- {quoted}"
+            text, who = f"there is no user {ident}", str(ident)
+        elif tag in (NAMED_GROUP, GROUP_OBJ) and not _known(grp.getgrgid, gid):
+            text, who = f"there is no group {gid}", f"@{gid}"
         else:
             continue
         text = f"is executable for somebody who does not exist: {text} on this host"
-        yield Finding(
-            WARNING, "no-user" if tag == NAMED_USER else "no-group", path, 0, text, repair
-        )
+        code = "no-user" if tag == NAMED_USER else "no-group"
+        yield Finding(WARNING, code, path, 0, text, sudo(("pybindctl", "revoke", who, spec)))
 
 
 def _known(look_up: object, ident: int) -> bool:
@@ -85,20 +94,19 @@ def _known(look_up: object, ident: int) -> bool:
 
 def of_unknown(unknown: Unknown) -> Finding:
     """Return what to do about a file that the helper never looks at."""
-    path = reading.path_of(unknown.name)
+    path = path_of(unknown.name)
     folder, _, name = unknown.name.partition("/")
-    quoted = shlex.quote(path)
     if name.startswith(".") and name.endswith(LEFT_OVER):
-        return Finding(WARNING, "left-over", path, 0, unknown.why, f"rm {quoted}")
+        return Finding(WARNING, "left-over", path, 0, unknown.why, sudo(("rm", path)))
     meant = _number_of(folder, name) or _respelled(folder, name, unknown.why)
     if meant is None:
-        return Finding(WARNING, "unknown-name", path, 0, unknown.why, _put_away(path))
-    target = reading.path_of(f"{folder}/{meant}")
-    repair = f"mv {quoted} {shlex.quote(target)}"
+        return Finding(WARNING, "unknown-name", path, 0, unknown.why, put_away(path))
+    target = path_of(f"{folder}/{meant}")
+    repair = sudo(("mv", path, target))
     if os.path.lexists(target):
-        repair = _put_away(path)
+        repair = put_away(path)
         if folder in FOLDERS[2:]:
-            repair = f"(echo; cat {quoted}) >>{shlex.quote(target)} && rm {quoted}"
+            repair = sudo(("sh", "-c", _append(path, target)), ("rm", path))
     text = unknown.why
     if folder in FOLDERS[2:]:
         text = f"{name} is a name: files carry numbers, and {folder}/{meant} is what counts"
@@ -130,44 +138,41 @@ def _respelled(folder: str, name: str, why: str) -> str | None:
     return None
 
 
-def _put_away(path: str) -> str:
-    if path.isprintable() and "\\" not in path:
-        return f"mv {shlex.quote(path)} {shlex.quote(os.path.join(pwd.getpwuid(0).pw_dir, ''))}"
-    # Not a name to type, but as scan() wrote it down.
-    return f"ls -b {os.path.dirname(path)}  (and mv it away)"
+def _append(path: str, target: str) -> str:
+    """Return the line for sh(1) that adds the lines of one file to another."""
+    with open(target, "rb") as file:
+        whole = file.read(FILE_SIZE_MAX)
+    add = f"cat {shlex.quote(path)} >>{shlex.quote(target)}"
+    unended = whole and not whole.endswith(b"\n")
+    return f"echo >>{shlex.quote(target)} && {add}" if unended else add
 
 
 def on_noexec(folder: str) -> Finding:
     """Return that all flag files of a folder refuse."""
-    path = reading.path_of(folder)
-    mount = diagnose.mount_point(path)
-    text = f"its file system is mounted noexec ({mount}), where no file is executable: all refuse"
-    return Finding(BROKEN, "noexec", path, 0, text, diagnose.remount(path, "exec"))
+    trouble = folders.on_noexec(folder)
+    return Finding(BROKEN, "noexec", trouble.name, 0, trouble.text, trouble.repair)
 
 
-def folders() -> Iterator[Finding]:
+def of_folders() -> Iterator[Finding]:
     """Yield folders that not everybody can search, and what lies beside the folders."""
-    for path in (CONFIG_DIR, *map(reading.path_of, FOLDERS)):
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue
-        if CLOSED in folder_faults(status):
-            mode = status.st_mode & 0o7777
-            level = WARNING if mode & 0o011 else BROKEN
-            text = f"not every user can search it (mode {mode:04o}); who cannot is refused"
-            yield Finding(level, "folder-search", path, 0, text, f"chmod 0755 {path}")
+    for _, path, access in folders.closed():
+        found = access.effective()
+        some = any(perm & X for (tag, _), perm in found.items() if tag not in (USER_OBJ, MASK))
+        repair = folders.to_open(path, access)
+        text = f"not every user can search it ({access.text}); who cannot is refused"
+        yield Finding(WARNING if some else BROKEN, "folder-search", path, 0, text, repair)
     try:
         names = sorted(os.listdir(os.fsencode(CONFIG_DIR)))
     except OSError:
         return
     for raw in names:
         name = raw.decode("utf-8", "backslashreplace")
-        if name in FOLDERS or name.startswith(".pybindctl"):
+        if name in FOLDERS or name.startswith("."):  # .git, .gitignore, our lock
             continue
-        path = reading.path_of(name)
-        text, repair = "the helper never looks at it", _put_away(path)
+        path = path_of(name)
+        text, repair = "the helper never looks at it", put_away(path)
         if name == "byuid":
             text = "is authbind's name for byuser"
-            repair = f"pybindctl import authbind --apply {CONFIG_DIR} && {_put_away(path)}"
+            repair = sudo(("pybindctl", "import", "authbind", "--apply", CONFIG_DIR))
+            repair += f" && {put_away(path)}"
         yield Finding(WARNING, "unknown-name", path, 0, text, repair)

@@ -3,27 +3,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import grp
 import os
 import pwd
-import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ...model import MAPPED
 from ...paths import CONFIG_DIR
 from ...permissions import reading
-from ...permissions.access import R, permits, read_access
+from ...permissions.folders import Trouble, path_of
 from ...permissions.names import Owner
+from ...permissions.overlap import meets
 from ...permissions.precedence import FlagIndex, in_force
-from ...permissions.reading import FILE_SIZE_MAX, Trouble
+from ...permissions.reading import FILE_SIZE_MAX
 from ...permissions.rule import Line, Rule, parse, rule_text
 from ...permissions.spec import spec_text
 from ...permissions.who import group_of, identity_of, user_of
+from ...repairs import comment_out, sudo
 
 BROKEN, WARNING = "broken", "warning"
+_IPV4, _ANY4 = int(socket.AF_INET), bytes(4)
 
 
 class Finding(NamedTuple):
@@ -50,22 +53,23 @@ class Context(NamedTuple):
 
 def of_rule_file(owner: Owner, context: Context) -> Iterator[Finding]:
     """Yield what is wrong with a file in byuser or bygroup; nothing where it is gone."""
-    path = reading.path_of(owner.name)
+    path = path_of(owner.name)
     try:
         lines, troubles = reading.read_rule_file(owner.name, path)
         yield from map(broken, troubles)
-        if not troubles:
-            yield from _unreadable(owner, path)
+        trouble = None if troubles else reading.unreadable(owner, path)
+        if trouble:
+            yield broken(trouble)._replace(code="unreadable")
     except FileNotFoundError:
         return
     except OSError as error:
         text = f"could not be looked at: {error.strerror}"
-        yield Finding(WARNING, "not-linted", path, 0, text, "pybindctl lint  (as root)")
+        yield Finding(WARNING, "not-linted", path, 0, text, sudo(("pybindctl", "lint")))
         return
     if not _exists(owner.folder, owner.ident):
         what = "user" if owner.folder == "byuser" else "group"
         text = f"there is no {what} {owner.ident} on this host; a later one would inherit this"
-        yield Finding(WARNING, f"no-{what}", path, 0, text, f"rm {shlex.quote(path)}")
+        yield Finding(WARNING, f"no-{what}", path, 0, text, sudo(("rm", path)))
     if not troubles:
         yield from _of_lines(path, lines, owner, context)
 
@@ -95,22 +99,8 @@ def broken(trouble: Trouble) -> Finding:
     code, text = "file", trouble.text
     if trouble.line:
         code, text = "line", f"{trouble.text}; a broken line refuses the whole file"
-    path = reading.path_of(trouble.name)
+    path = path_of(trouble.name)
     return Finding(BROKEN, code, path, trouble.line, text, trouble.repair)
-
-
-def _unreadable(owner: Owner, path: str) -> Iterator[Finding]:
-    access = read_access(path)
-    if access is None or all(perm & R for perm in access.effective().values()):
-        return
-    if owner.folder == "byuser":
-        user = identity_of(owner.ident)
-        readable = permits(access, user.uid, {user.gid, *user.groups}, R)
-    else:
-        readable = permits(access, -1, {owner.ident}, R)
-    if not readable:
-        text = f"cannot be read by whom it is for ({access.text}), and so refuses"
-        yield Finding(BROKEN, "unreadable", path, 0, text, f"chmod 0644 {shlex.quote(path)}")
 
 
 @functools.lru_cache(None)
@@ -125,17 +115,19 @@ def _exists(folder: str, ident: int) -> bool:
 def _of_lines(
     path: str, lines: list[Line], owner: Owner | None, context: Context
 ) -> Iterator[Finding]:
-    quoted = shlex.quote(path)
-    for number, _, rule in lines:
+    rules = [line.what for line in lines if isinstance(line.what, Rule)]
+    for number, raw, rule in lines:
         if not isinstance(rule, Rule):
             continue
-        take_out = f"sed -i '{number}s/^/# /' {quoted}"
+        take_out = comment_out(path, number, raw)
         if owner is None:
             parts = in_force(rule, reserved=False) + in_force(rule, reserved=True)
         else:
             parts = in_force(rule, owner.reserved)
         if not parts:
-            code, text, repair = _never(rule, owner, number, quoted)
+            code, text, repair = _never(rule, owner, number, path)
+            if code == "mark":
+                repair += f" && {take_out}"
             yield Finding(WARNING, code, path, number, text, repair or take_out)
         elif min(part.port_min for part in parts) >= context.first_unprivileged:
             text = (
@@ -149,16 +141,49 @@ def _of_lines(
                 first = shadows[0].flags[0].name
                 text = f"is never reached: {CONFIG_DIR}/{first} decides before it, for everybody"
                 yield Finding(WARNING, "shadowed", path, number, text, take_out)
+            elif owner and _lacks_half(rule, owner, rules, context):
+                text = (
+                    "can never grant: whoever binds :: takes the IPv4 port too, and so "
+                    "0.0.0.0 has to be granted as well"
+                )
+                repair = _grant(owner, rule._replace(family=_IPV4, addr_min=_ANY4, addr_max=_ANY4))
+                yield Finding(WARNING, "half", path, number, text, repair)
 
 
-def _never(rule: Rule, owner: Owner | None, number: int, quoted: str) -> tuple[str, str, str]:
+def _lacks_half(rule: Rule, owner: Owner, rules: list[Rule], context: Context) -> bool:
+    """Tell whether a line for :: alone meets no grant of 0.0.0.0 for all of its ports."""
+    if rule.family != socket.AF_INET6 or any(rule.addr_max):
+        return False
+    half = rule._replace(family=_IPV4, addr_min=_ANY4, addr_max=_ANY4)
+    if context.flags.shadow(half).flags:  # what these grant is another question
+        return False
+    if owner.folder == "byuser":
+        user = identity_of(owner.ident)
+        mark = "!" if owner.reserved else ""
+        rules = [*rules, *_rules_of(f"bygroup/{mark}{group}" for group in (user.gid, *user.groups))]
+    return not meets(rules, half)
+
+
+def _rules_of(names: Iterable[str]) -> Iterator[Rule]:
+    for name in names:
+        with contextlib.suppress(OSError):
+            lines, _ = reading.read_rule_file(name, path_of(name))
+            yield from (line.what for line in lines if isinstance(line.what, Rule))
+
+
+def _grant(owner: Owner, rule: Rule) -> str:
+    who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
+    return sudo(("pybindctl", "grant", "--yes", who.text, spec_text(rule)))
+
+
+def _never(rule: Rule, owner: Owner | None, number: int, path: str) -> tuple[str, str, str]:
     """Return code, text and repair for a line that covers nothing that is ever asked."""
     if rule.family == socket.AF_INET6 and rule.addr_min.startswith(MAPPED):
         inner = rule._replace(
             family=int(socket.AF_INET), addr_min=rule.addr_min[12:], addr_max=rule.addr_max[12:]
         )
         text = "never matches: a mapped address is judged as the IPv4 address inside it"
-        return "mapped", text, f"sed -i '{number}c{rule_text(inner)}' {quoted}"
+        return "mapped", text, sudo(("sed", "-i", f"{number}c{rule_text(inner)}", path))
     if rule.port_max == 0 or owner is None:
         return "port-0", "never matches: port 0 means any free port and needs no grant", ""
     text = (
@@ -168,7 +193,4 @@ def _never(rule: Rule, owner: Owner | None, number: int, quoted: str) -> tuple[s
         text = (
             "never matches: only rules for ports 512 to 1023 count in a file with '!' in its name"
         )
-    who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
-    spec = spec_text(rule._replace(port_min=max(rule.port_min, 1)))
-    grant = f"pybindctl grant --yes {shlex.quote(who.text)} {shlex.quote(spec)}"
-    return "mark", text, f"{grant} && sed -i '{number}s/^/# /' {quoted}"
+    return "mark", text, _grant(owner, rule._replace(port_min=max(rule.port_min, 1)))

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybindctl revoke: takes ports away, and says who still has or holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from ... import holders
+from ...permissions import differences, editing
+from ...permissions.errors import STATUS_NO
+from ...permissions.rule import ANY, Rule
+from ...permissions.who import USER, Who, parse_who, user_of
+from ...permissions.writing import Change, need_root
+from .. import output
+from ..granting import (
+    bound,
+    by_file,
+    carry_out,
+    emit,
+    parse_specs,
+    report_changes,
+    say_refused,
+    subject,
+)
+from ..verification import verify
+
+_ALL = Rule(ANY, b"", b"", 1, 65535, None)
+
+
+@click.command("revoke")
+@output.who_and_specs(required=False)
+def revoke_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) -> int:  # noqa: ARG001 # as for grant
+    """Take ports away from a user, a @group or everyone: exactly those, nothing beside them.
+
+    WHO and SPEC are as in grant; without SPEC, or with all, everything goes that
+    is granted to WHO. Only what is granted to WHO alone goes: where a group or
+    everyone still has it, that file is named. A server that holds the port goes
+    on with it, and is named.
+    """
+    need_root()
+    every = not specs or specs == ("all",)
+    whom, rules = parse_who(who), [_ALL] if every else parse_specs(specs)
+    changes = carry_out(editing.revoke, whom, rules)
+    answers, problem = ([], ()) if every else verify(whom, rules, by_files=True)
+    if as_json:
+        emit("revoke", whom, changes, answers, problem)
+        return STATUS_NO if problem else 0
+    what = "everything" if every else bound(rules)
+    if changes:
+        output.say(f"revoked from {whom.described}: {what}")
+        if every:
+            report_changes(changes)
+    else:
+        output.say(f"{subject(whom)} was granted nothing of that: {what}")
+    for where, addresses in by_file([answer for answer in answers if answer.by_files]).items():
+        output.say(f"still granted by {where}: {addresses}")
+    wildcards = [] if problem else verify(whom, _wildcards(rules), by_files=True)[0]
+    for where, addresses in by_file([answer for answer in wildcards if answer.by_files]).items():
+        output.say(f"note: {where} grants {addresses}: whoever binds that takes the address too")
+    for line in _still_held(whom, _ports_of(changes, rules, every)):
+        output.say(line)
+    say_refused(whom, [], problem)
+    return STATUS_NO if problem else 0
+
+
+def _ports_of(changes: Sequence[Change], rules: list[Rule], every: bool) -> list[Rule]:
+    """Return the rules whose ports a revocation took."""
+    if not changes:
+        return []
+    return differences.lost(changes) if every else rules
+
+
+def _still_held(who: Who, rules: Sequence[Rule]) -> list[str]:
+    """Name the processes that go on with a port that was taken from them."""
+    found = {}
+    for sock in holders.held():
+        theirs = sock.uid == who.ident if who.kind == USER else sock.uid != 0
+        if theirs and any(_meets(sock, rule) for rule in rules):
+            found[sock.inode] = sock
+    processes = holders.processes(found)
+    lines = []
+    for inode, sock in found.items():
+        port, owner = f"{sock.port}/{sock.protocol}", user_of(sock.uid).text
+        named = [f"{output.plain(one.name)} ({one.pid})" for one in processes.get(inode, [])]
+        pids = " ".join(str(one.pid) for one in processes.get(inode, []))
+        if named:
+            lines.append(
+                f"note: {', '.join(named)} of {owner} still holds {port}; "
+                f"to close the port: sudo kill {pids}"
+            )
+        else:
+            lines.append(f"note: a socket of {owner} still holds {port}")
+    return lines
+
+
+def _meets(sock: holders.Socket, rule: Rule) -> bool:
+    """Tell whether a socket holds a port of a rule."""
+    inside = rule.port_min <= sock.port <= rule.port_max
+    inside = inside and rule.protocol in (None, sock.protocol)
+    return inside and holders.in_the_way(sock, rule.addr_min, rule.addr_max)
+
+
+def _wildcards(rules: Sequence[Rule]) -> list[Rule]:
+    """Return 0.0.0.0 and :: for each rule of other addresses."""
+    zeros = {4: bytes(4), 16: bytes(16)}
+    return [
+        rule._replace(addr_min=zeros[len(rule.addr_min)], addr_max=zeros[len(rule.addr_min)])
+        for rule in rules
+        if rule.family != ANY and any(rule.addr_min)
+    ]

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What grant, revoke and apply share: SPECs, carrying out what is planned, and the report.
+
+What is written is permissions/editing.py's; what is allowed then is asked of
+the helper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .. import _wire, explain
+from ..paths import CONFIG_DIR
+from ..permissions import differences
+from ..permissions.errors import AdminError
+from ..permissions.rule import ANY, Rule, addresses_text
+from ..permissions.spec import parse_spec
+from ..permissions.state import State
+from ..permissions.who import GROUP, Who
+from ..permissions.writing import Change, commit, left_over, locked
+from . import output, verification
+from .verification import Answer
+
+Plan = Callable[[State, Who, Rule], None]
+
+
+def parse_specs(specs: Sequence[str]) -> list[Rule]:
+    """Return what SPECs mean. Raises AdminError, UsageError."""
+    for before, spec in zip(("", *specs), specs):
+        if spec in ("tcp", "udp") and before:
+            raise AdminError(f"bad port {spec!r}: write {before}/{spec}, as one word")
+        if spec == "all":
+            raise AdminError("bad port 'all': write the ports, or 1-65535 for every port")
+        if "," in spec:
+            raise AdminError(f"bad port {spec!r}: write {spec.replace(',', ' ')}, as two words")
+    return [parse_spec(spec) for spec in specs]
+
+
+def carry_out(
+    plan: Plan, who: Who, rules: Sequence[Rule], confirm: Callable[[], None] = lambda: None
+) -> list[Change]:
+    """Plan, have it confirmed, plan again under the lock, and write."""
+    needed = _planned(plan, who, rules)
+    if not needed and not left_over():
+        return []
+    if needed:
+        confirm()
+    with locked():
+        changes = _planned(plan, who, rules)
+        commit(changes)
+    return changes
+
+
+def _planned(plan: Plan, who: Who, rules: Sequence[Rule]) -> list[Change]:
+    state = State()
+    for rule in rules:
+        plan(state, who, rule)
+    return state.changes()
+
+
+def by_file(answers: Sequence[Answer]) -> dict[str, str]:
+    """Return file and line -> the addresses that it grants, as text."""
+    found: dict[str, list[str]] = {}
+    for address, reply in answers:
+        line = f" line {reply.line}" if reply.line else ""
+        found.setdefault(f"{CONFIG_DIR}/{reply.name}{line}", []).append(explain.what(address))
+    return {
+        where: ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
+        for where, words in found.items()
+    }
+
+
+def subject(who: Who) -> str:
+    """Return who may bind, as the subject of a sentence."""
+    return f"the group {who.text[1:]}" if who.kind == GROUP else who.text
+
+
+def bound(rules: Sequence[Rule]) -> str:
+    """Return rules in words: 80/tcp and 80/udp on every address."""
+    texts = []
+    for rule in rules:
+        ports = f"{rule.port_min}"
+        if rule.port_max != rule.port_min:
+            ports += f"-{rule.port_max}"
+        protocols = [rule.protocol] if rule.protocol else ["tcp", "udp"]
+        where = "every address" if rule.family == ANY else addresses_text(rule)
+        texts.append(" and ".join(f"{ports}/{protocol}" for protocol in protocols) + f" on {where}")
+    return ", ".join(texts)
+
+
+def report_changes(changes: Sequence[Change]) -> None:
+    """Print what was written."""
+    for change in changes:
+        for line in differences.summary(change):
+            output.say(output.plain(line))
+
+
+def say_refused(who: Who, refused: Sequence[Answer], problem: Sequence[str]) -> None:
+    """Print what still refuses, with its repair, or why the helper could not be asked."""
+    for line in problem:
+        word = "repair" if line.startswith("repair: ") else "error"
+        output.tell(word, line)
+    if not refused or problem:
+        return
+    condition = verification.concerning(verification.everything(), [who])
+    for address, reply in refused[:1] if condition.refusing else refused[:4]:
+        why = _wire.REASON_TEXTS.get(reply.reason, f"reason {reply.reason}")
+        where = f"{CONFIG_DIR}/{reply.name}: " if reply.name else ""
+        output.tell("error", f"{explain.what(address)} is still refused: {where}{why}")
+        if reply.v4_half:
+            protocol = "udp" if address.udp else "tcp"
+            spec = f"0.0.0.0:{address.port}/{protocol}"
+            output.tell("note", "it is about 0.0.0.0: whoever binds :: takes the IPv4 port too")
+            output.tell("repair", f"sudo pybindctl grant {who.text} {spec}")
+    verification.tell(condition)
+
+
+def emit(
+    command: str,
+    who: Who,
+    changes: list[Change],
+    answers: Sequence[Answer],
+    problem: Sequence[str],
+) -> None:
+    """Print the answer of grant and revoke for --json."""
+    output.emit_json(
+        command=command,
+        who={"kind": who.kind, "id": who.ident, "name": who.name},
+        changed=bool(changes),
+        changes=differences.as_json(changes),
+        verified=[
+            {
+                "address": explain.what(answer.address),
+                "granted": answer.granted,
+                "reason": _wire.REASON_TEXTS.get(answer.reply.reason),
+                "file": f"{CONFIG_DIR}/{answer.reply.name}" if answer.reply.name else None,
+                "line": answer.reply.line or None,
+            }
+            for answer in answers
+        ],
+        problem=" ".join(problem) or None,
+    )

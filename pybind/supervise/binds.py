@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .. import _wire, helper
 from ..errors import HelperUnusable
-from ..model import Address
+from ..model import Address, Reply
 from ..plan import limits_exclude
 from . import kernel, words
 from .sandboxes import Sandboxes
@@ -166,7 +166,7 @@ class Binds:
             try:
                 pid, reply = helper.start_bind(pending.address, pending.socket_fd)
             except (OSError, HelperUnusable) as failure:  # no process, no descriptor left
-                self._lines.say(*words.without_helper(pending.address, failure))
+                self._tell(pending.address, failure)
                 os.close(pending.socket_fd)
                 self._respond(pending.cookie, None)
                 continue
@@ -189,21 +189,34 @@ class Binds:
         self._start_helpers()
 
     def _finish(self, pending: _Pending, reply_socket: socket.socket) -> None:
+        outcome: Reply | OSError | HelperUnusable
+        error: int | None
         with contextlib.closing(reply_socket):
             try:
-                reply = helper.finish(reply_socket)
-                error: int | None = reply.error
+                outcome = reply = helper.finish(reply_socket)
+                error = reply.error
                 if error and reply.reason != _wire.REASON_KERNEL:
                     error = None  # refused by the rules: the kernel says EACCES itself
-                lines = words.of_reply(pending.address, reply)
             except (HelperUnusable, OSError) as failure:
                 # It died unheard, and the socket itself tells whether it was bound.
+                outcome = failure
                 error = 0 if is_bound(pending.socket_fd, pending.address) else None
-                lines = words.without_helper(pending.address, failure)
         # Our copy goes before the answer: the program's close(2) must really close.
         os.close(pending.socket_fd)
-        self._lines.say(*lines)
+        self._tell(pending.address, outcome)
         self._respond(pending.cookie, error)
+
+    def _tell(self, address: Address, outcome: Reply | OSError | HelperUnusable) -> None:
+        """Say what became of a bind, to who asked; the words must not end the whole tree."""
+        if not self._lines.wanted:
+            return
+        try:
+            if isinstance(outcome, Reply):
+                self._lines.say(*words.of_reply(address, outcome))
+            else:
+                self._lines.say(*words.without_helper(address, outcome))
+        except Exception as error:  # noqa: BLE001 # as of a file that went meanwhile
+            self._lines.say(f"cannot tell what became of a bind: {type(error).__name__}: {error}")
 
     def _respond(self, cookie: int, error: int | None) -> None:
         """Answer with an errno (0: bound); None lets the kernel decide."""

@@ -48,10 +48,12 @@ class Report:
             self._sock.send(_MESSAGE.pack(kind, value), socket.MSG_NOSIGNAL)
             signal.pidfd_send_signal(self.pidfd, signal.SIGCHLD)
 
-    def receive_signals(self) -> bytes:
-        """Return signals to forward, or RESUMED; empty: the front is gone."""
+    def receive_signals(self) -> bytes | None:
+        """Return signals to forward, or RESUMED; empty: the front is gone; None: nothing new."""
         try:
             return self._sock.recv(64)
+        except (BlockingIOError, InterruptedError):
+            return None
         except OSError:
             return b""
 

@@ -64,13 +64,17 @@ def _check_proc() -> None:
 def probe() -> None:
     """Take a descriptor of a child, and look into its memory, as the supervisor has to.
 
-    Raises Refused, with what helps, where the kernel or a filter forbids either.
+    Raises Refused, with what helps, where the kernel or a filter forbids either. A
+    system without a shell is not tried.
     """
     ends = os.pipe()
     try:
         # Not a fork of this process, which may not be looked into after a change of ids.
         actions = [(os.POSIX_SPAWN_DUP2, ends[0], 0), (os.POSIX_SPAWN_CLOSE, ends[1])]
         child = os.posix_spawn(_SHELL, [_SHELL, "-c", "read end"], {}, file_actions=actions)
+    except FileNotFoundError:
+        os.close(ends[1])
+        return
     finally:
         os.close(ends[0])
     try:

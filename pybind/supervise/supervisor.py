@@ -72,7 +72,7 @@ class Supervisor:
                         os.read(self._wake_fd, 4096)
                 elif self._binds.has_helper(fd):
                     self._binds.helper_ended(fd)
-                else:
+                elif self._front is not None and fd == self._front.fileno():
                     self._on_front()
             self._listen(not self._binds.full)
             rounds += 1
@@ -117,6 +117,8 @@ class Supervisor:
         """Forward a signal, or learn that the front is gone."""
         assert self._front is not None
         numbers = self._front.receive_signals()
+        if numbers is None:  # that would be taken for the front's end, and kill the program
+            return
         for number in numbers:
             if number == RESUMED:
                 self._resume()

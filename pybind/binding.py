@@ -2,7 +2,7 @@
 """Proves listed ports before the program starts: bind for real, close again.
 
 Not kept open: a held socket keeps the port busy after the server is gone, a
-held UDP socket swallows datagrams (DESIGN 2).
+held UDP socket swallows datagrams.
 """
 
 from __future__ import annotations

@@ -51,6 +51,9 @@ def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = 
         status = error.status
     except KeyboardInterrupt:
         return 130
+    except MemoryError:
+        _say("no memory is left to start with; allow more: ulimit -v", name=name)
+        status = STATUS_REFUSED
     except OSError as error:
         _say(f"{error.filename or 'system call'}: {error.strerror}", name=name)
         status = STATUS_REFUSED

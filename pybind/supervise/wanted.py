@@ -2,7 +2,7 @@
 """Notification -> what the program wants bound.
 
 The program's memory is read once, and only what was read is judged and bound:
-another thread may rewrite it meanwhile (HOSTILE case 57).
+another thread may rewrite it meanwhile (docs/hostile.md, case 57).
 """
 
 from __future__ import annotations

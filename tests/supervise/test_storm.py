@@ -224,7 +224,7 @@ def test_descriptor_table_of_the_calling_thread(tables, how):
 @pytest.mark.parametrize("port", [80, 8080])
 @pytest.mark.hostile(57)
 def test_address_rewritten_meanwhile(port):
-    """HOSTILE 57: a thread that rewrites the address gets no port that is not granted."""
+    """Case 57: a thread that rewrites the address gets no port that is not granted."""
     program = supervising.build("flip.c", "-static")
     result = support.run(under_pybind(program, port, 3000), timeout=120)
     assert result.returncode == 0, result.stderr

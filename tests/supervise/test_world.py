@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a supervised program finds: the world of its caller, but for what DESIGN 6 names.
+"""What a supervised program finds: the world of its caller, but for what pybind(1) names.
 
 As tests/programs/test_transparency.py, with its two programs: src/launch.c
 makes a world, src/world.c writes down what it finds in it.

@@ -30,10 +30,16 @@ def run(orders: Orders, supervisor_pid: int) -> NoReturn:
             if info.si_code <= 0 and info.si_pid != program_pid:
                 orders.forward(info.si_signo)
             continue
-        messages = orders.receive()
-        if messages is None:
-            # The supervisor is gone and the program with it (PR_SET_PDEATHSIG).
+        # In this order: what the supervisor said before its end is then all there to be read.
+        gone = _is_gone(supervisor_pid)
+        program_pid = _listen(orders, program_pid)
+        if gone:
             _end(_KILLED)
+
+
+def _listen(orders: Orders, program_pid: int) -> int:
+    """Obey all that the supervisor has said; returns the program's pid, 0 while it is not known."""
+    while messages := orders.receive():
         for kind, value in messages:
             if kind == EXITED:
                 _end(value)
@@ -46,13 +52,15 @@ def run(orders: Orders, supervisor_pid: int) -> NoReturn:
                 # A shell's fg continues the whole group: the program had this one too.
                 signal.sigtimedwait([signal.SIGCONT], 0)
                 orders.resumed()
-        _reap(supervisor_pid)
-
-
-def _reap(supervisor_pid: int) -> None:
-    found = os.waitid(os.P_PID, supervisor_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if found is not None:
+    if messages is None:
+        # The supervisor is gone and the program with it (PR_SET_PDEATHSIG).
         _end(_KILLED)
+    return program_pid
+
+
+def _is_gone(supervisor_pid: int) -> bool:
+    found = os.waitid(os.P_PID, supervisor_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return found is not None
 
 
 def _stop(number: int) -> None:

@@ -19,6 +19,7 @@ from .messages import EXITED, RESUMED, STARTED, STOPPED, Report, is_stopped
 from .verbose import Lines
 
 _COLLECT_EVERY = 4096
+_STOPS_MAX = 64
 
 
 class Supervisor:
@@ -104,7 +105,9 @@ class Supervisor:
         if self._program_pid:
             with contextlib.suppress(ChildProcessError):
                 stopped = os.waitid(os.P_PID, self._program_pid, os.WSTOPPED | os.WNOHANG)
-                if stopped is not None:
+                # A front that is stopped itself reads nothing: what it has yet to read must
+                # leave room for the program's exit status.
+                if stopped is not None and self._stops < _STOPS_MAX:
                     self._stops += 1
                     self._tell(STOPPED, stopped.si_status)
         return True

@@ -138,3 +138,20 @@ def test_ps_tells_them_apart(agent):
             words = f"pybind: {name} of {agent}".encode()
             path = pathlib.Path(f"/proc/{pid}/cmdline")
             support.wait_for(lambda p=path, w=words: p.read_bytes().rstrip(b"\0") == w, words)
+
+
+@pytest.mark.usefixtures("grant80")
+def test_exit_status_after_very_many_stops(agent):
+    """A front that was stopped all the while still learns the program's exit status."""
+    with started(under_pybind(agent)) as (front, talk):
+        pid = talk.pid()
+        os.kill(front.pid, signal.SIGSTOP)
+        for _ in range(400):
+            talk.tell(f"raise {signal.SIGSTOP.value}")
+            support.wait_for(lambda: supervising.is_stopped(pid), "the program to stop")
+            os.kill(pid, signal.SIGCONT)
+            assert talk.hear() == 0
+        talk.tell("exit 7")
+        wait_gone(pid)
+        os.kill(front.pid, signal.SIGCONT)
+        assert front.wait(support.PATIENCE_S) == 7

@@ -277,7 +277,7 @@ test-empty: ## demo and test in an empty Debian 12 and 13: half an hour or more 
 test-programs: ## real programs; writes docs/programs.md anew (root)
 	tools/need programs
 	$(MAKE) all
-	PYTHONPATH=tests/programs tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p programtable \
+	PYTHONPATH=tests/lib tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p programtable \
 	  -m program --programs-table docs/programs.md tests/programs tests/supervise tests/listen
 
 # BENCH='launch bind' and the like: some parts, or options of bench/__main__.py.

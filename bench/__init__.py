@@ -6,4 +6,4 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # The tests' helpers: users, permission files, servers, and the asking of both helpers.
-sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "compat")]
+sys.path.append(str(ROOT / "tests/lib"))

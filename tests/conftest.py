@@ -4,13 +4,10 @@
 import os
 import pathlib
 import signal
-import sys
 
 import pytest
 
 pytest_plugins = ["bound", "skips"]
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 collect_ignore = ["systems"]  # for virtual machines: make test-systems
 

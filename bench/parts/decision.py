@@ -2,7 +2,7 @@
 """How long does a helper take to decide and bind, by how many files and rules there are?
 
 Timed is one helper alone, from its spawn to its end: pybind's and authbind's,
-asked by the code with which tests/compat holds them against each other. The
+asked by the code with which tests/proof/compat holds them against each other. The
 permission files stand ready and are renamed into place for each turn.
 """
 

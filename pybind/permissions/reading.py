@@ -2,7 +2,7 @@
 """Reads the permission files as they are; decides nothing.
 
 What it says the files say is held against the helper by a property test
-(tests/admin/test_listing.py).
+(tests/admin/test_list.py).
 """
 
 from __future__ import annotations

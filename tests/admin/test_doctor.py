@@ -7,7 +7,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 import ctl
 import pytest
@@ -237,7 +236,6 @@ def test_missing_modules(module, level):
     package = SHARE / f"{module}.py"  # beside the package, so it is found first
     if module == "click":
         # pybindctl itself needs click: ask the function.
-        sys.path.insert(0, str(support.REPOSITORY))
         from pybind.admin.doctor import installation
 
         found = {f.topic: f for f in installation._modules(["click"])}
@@ -326,7 +324,6 @@ def test_unprivileged_ports(start, level, words):
 )
 def test_kernel_versions(release, level, monkeypatch):
     """5.14 is needed, 5.19 for the supervised mode."""
-    sys.path.insert(0, str(support.REPOSITORY))
     from pybind.admin.doctor import kernel
 
     uname = os.uname()
@@ -337,7 +334,6 @@ def test_kernel_versions(release, level, monkeypatch):
 @pytest.mark.parametrize(("scope", "level"), [("0", "ok"), ("1", "ok"), ("2", "warning")])
 def test_yama(scope, level, monkeypatch):
     """Where no process may look into another, the supervised mode is not had."""
-    sys.path.insert(0, str(support.REPOSITORY))
     from pybind.admin.doctor import kernel
 
     monkeypatch.setattr(kernel, "_read", lambda _: scope)

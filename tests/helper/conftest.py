@@ -16,7 +16,7 @@ def asker():
     """Copy the driver and the package to where UID can read them."""
     folder = support.scratch_dir()
     shutil.copytree(HERE.parent.parent / "pybind", folder / "pybind")
-    for source in (HERE / "asker.py", HERE.parent / "wire.py"):
+    for source in (HERE / "asker.py", HERE.parent / "lib/wire.py"):
         shutil.copy(source, folder)
     return folder
 

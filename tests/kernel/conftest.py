@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The model and the generator are those of tests/compat."""
-
-import pathlib
-import sys
+"""The model and the generator are those of tests/proof/compat."""
 
 import pytest
-
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1] / "compat")]
-
-import running  # noqa: E402
+import running
 
 
 @pytest.fixture

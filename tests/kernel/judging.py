@@ -19,7 +19,7 @@ import sys
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-sys.path[1:1] = [str(REPOSITORY / part) for part in ("", "tests", "tests/compat")]
+sys.path[1:1] = [str(REPOSITORY / part) for part in ("", "tests/lib")]
 
 import generate  # noqa: E402
 import support  # noqa: E402

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pybind.5 and pybindd.8 say about one request: tests/compat/reference.py, and more.
+"""What pybind.5 and pybindd.8 say about one request: tests/lib/reference.py, and more.
 
 Adds access control lists, callers in a user namespace of their own, and files
 that the table leaves to the helper. Imports nothing of pybind.

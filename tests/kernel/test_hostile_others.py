@@ -181,8 +181,8 @@ def test_case_78_landlock(daemon):
     """A sandbox that forbids binds is asked before."""
     flag("byport/80", mode=0o755)
     daemon.sync()
-    source = support.REPOSITORY / "tests/hostile/src/landlocked.c"
-    include = f"-I{support.REPOSITORY / 'tests/hostile/src'}"
+    source = support.REPOSITORY / "tests/proof/hostile/src/landlocked.c"
+    include = f"-I{support.REPOSITORY / 'tests/proof/hostile/src'}"
     more = f"-I{support.REPOSITORY / 'tests/programs/src'}"
     program = support.compile_c(source.read_text(), include, more)
     said = run_in(daemon.cgroup, [program])

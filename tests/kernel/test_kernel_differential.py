@@ -2,7 +2,7 @@
 """The kernel against pybind-helper and the manual, on generated files and real processes.
 
 PYBIND_KERNEL_CASES sets how many questions are asked, PYBIND_KERNEL_SEED which.
-What may differ stands in tests/compat/differences.py; nothing else may.
+What may differ stands in tests/lib/differences.py; nothing else may.
 """
 
 import collections

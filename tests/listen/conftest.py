@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Helpers of the other folders are shared: compilers, packages."""
 
-import pathlib
-import sys
-
 import pytest
 from support import UID, rules
-
-TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(TESTS / "programs"), str(TESTS / "supervise")]
 
 
 @pytest.fixture

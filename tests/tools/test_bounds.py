@@ -58,7 +58,7 @@ def pytest_of(folder, text, **environ):
     tests = pathlib.Path(__file__).resolve().parents[1]
     command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "bound", "-p", "skips",
                "--rootdir", path.parent, "-c", os.devnull, path]  # fmt: skip
-    done = subprocess.run(command, env={**ENVIRON, "PYTHONPATH": str(tests), **environ},
+    done = subprocess.run(command, env={**ENVIRON, "PYTHONPATH": str(tests / "lib"), **environ},
                           capture_output=True, text=True, cwd="/", timeout=200)  # fmt: skip
     return done.stdout + done.stderr
 

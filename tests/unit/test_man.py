@@ -5,13 +5,11 @@ import ast
 import pathlib
 import re
 import struct
-import sys
 
 import click
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "compat"))
 
 from pybind import _wire, commandline, errors, paths  # noqa: E402
 from pybind.admin import cli as admin  # noqa: E402

@@ -4,10 +4,8 @@
 import ast
 import pathlib
 import re
-import sys
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path.append(str(TESTS / "programs"))
 
 from programtable import GROUPS  # noqa: E402
 

@@ -5,13 +5,11 @@ import ast
 import dataclasses
 import json
 import pathlib
-import sys
 import tarfile
 
 import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TESTS))
 
 from systems import catalogue, foreign, images, machine, record  # noqa: E402
 

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""lint: every broken or dangerous file is named, and its repair repairs it.
+
+That it calls broken exactly what the helper does is in test_list.py.
+"""
+
+import os
+import random
+import subprocess
+
+import pytest
+import support
+from ctl import PYBINDCTL, as_json, pybindctl
+from support import CONFIG, GID, UID, flag, rules
+from test_list import SEED, generate, write
+
+from pybind.permissions import rule
+
+ENVIRON = {"PATH": f"{support.PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+def lint(*arguments):
+    """Return {(code, file below the folder, line)} of what lint finds."""
+    process = pybindctl("lint", "--json", *arguments)
+    assert process.returncode in (0, 3), process.stderr
+    found = as_json("lint", *arguments, status=process.returncode)
+    assert (process.returncode == 3) == bool(found["broken"])
+    assert found["broken"] + found["warnings"] == len(found["findings"])
+    return {
+        (entry["code"], entry["file"].replace(f"{CONFIG}/", ""), entry["line"]): entry
+        for entry in found["findings"]
+    }
+
+
+def link(name):
+    (CONFIG / name).symlink_to("/etc/passwd")
+
+
+def acl(name, entry):
+    subprocess.run(["setfacl", "-m", entry, flag(name)], check=True)
+
+
+def left_over():
+    rules("byuser/.1000.pybindctl-new", "any,80")
+
+
+BIG = "# more than 1 MiB"
+ME = f"byuser/{UID}"
+MINE = f"byuser/!{UID}"
+# What is made, the level, and the finding; more than one may be there beside it.
+CASES = [
+    (lambda: rules(ME, "any,80", "any,8o"), "broken", ("line", ME, 2)),
+    (lambda: rules(ME, "any,80", "any,81\r", "any,82\r"), "broken", ("line", ME, 2)),
+    (lambda: rules(ME, "any,80", "any,81 # \0"), "broken", ("line", ME, 2)),
+    (lambda: rules(ME, "#" * 300, "any,80"), "broken", ("line", ME, 1)),
+    (lambda: rules(ME, "10.0.0.1/8,80"), "broken", ("line", ME, 1)),
+    (lambda: rules(ME, "any,80", uid=UID), "broken", ("file", ME, None)),
+    (lambda: rules(ME, "any,80", mode=0o666), "broken", ("file", ME, None)),
+    (lambda: rules(ME, "#" * 200 + "\n" * (1 << 20)), "broken", ("file", ME, None)),
+    (lambda: rules(ME, "any,80", mode=0o600), "broken", ("unreadable", ME, None)),
+    (lambda: rules(f"bygroup/{GID}", mode=0o600), "broken", ("unreadable", f"bygroup/{GID}", None)),
+    (lambda: link(ME), "broken", ("file", ME, None)),
+    (lambda: (CONFIG / ME).mkdir(), "broken", ("file", ME, None)),
+    (lambda: link("byport/80"), "broken", ("flag-kind", "byport/80", None)),
+    (lambda: (CONFIG / "byaddr/::1,80").mkdir(), "broken", ("flag-kind", "byaddr/::1,80", None)),
+    (lambda: (CONFIG / "byport").chmod(0o777), "broken", ("folder", "byport", None)),
+    (lambda: os.chown(CONFIG / "byuser", UID, 0), "broken", ("folder", "byuser", None)),
+    (lambda: (CONFIG / "byaddr").chmod(0o700), "broken", ("folder-search", "byaddr", None)),
+    (lambda: (CONFIG / "byaddr").chmod(0o750), "warning", ("folder-search", "byaddr", None)),
+    (lambda: flag("byport/80", mode=0o755), "warning", ("everyone", "byport/80", None)),
+    (lambda: flag("byport/80", uid=UID, mode=0o500), "warning", ("flag-owner", "byport/80", None)),
+    (lambda: flag("byport/80", mode=0o640), "warning", ("grants-nobody", "byport/80", None)),
+    (lambda: flag("byport/80", gid=0, mode=0o700), "warning", ("grants-nobody", "byport/80", None)),
+    (lambda: acl("byport/80", "u:54321:x"), "warning", ("no-user", "byport/80", None)),
+    (lambda: acl("byport/80", "g:54321:x"), "warning", ("no-group", "byport/80", None)),
+    (lambda: flag("byport/80", gid=54321), "warning", ("no-group", "byport/80", None)),
+    (lambda: flag("byport/8080"), "warning", ("not-privileged", "byport/8080", None)),
+    (lambda: rules(ME, "any,8080"), "warning", ("not-privileged", ME, 1)),
+    (lambda: rules("byuser/54321", "any,80"), "warning", ("no-user", "byuser/54321", None)),
+    (lambda: rules("bygroup/54321", "any,80"), "warning", ("no-group", "bygroup/54321", None)),
+    (lambda: rules(ME, "::ffff:10.0.0.1,80"), "warning", ("mapped", ME, 1)),
+    (lambda: rules(ME, "::ffff:10.0.0.0/104,80-90/tcp"), "warning", ("mapped", ME, 1)),
+    (lambda: rules(ME, "any,0"), "warning", ("port-0", ME, 1)),
+    (lambda: rules(ME, "any,80", "192.0.2.0/24,512-1023/tcp"), "warning", ("mark", ME, 2)),
+    (lambda: rules(MINE, "any,631", "any,0-511"), "warning", ("mark", MINE, 2)),
+    (lambda: rules("byuser/nobody", "any,80"), "warning", ("name", "byuser/nobody", None)),
+    (lambda: rules("byuser/!nobody", "any,80"), "warning", ("name", "byuser/!nobody", None)),
+    (lambda: rules("bygroup/@nogroup", "any,80"), "warning", ("name", "bygroup/@nogroup", None)),
+    (lambda: rules("byuser/no-such"), "warning", ("unknown-name", "byuser/no-such", None)),
+    (lambda: rules("byuser/1.rpmsave"), "warning", ("unknown-name", "byuser/1.rpmsave", None)),
+    (lambda: flag("byport/631"), "warning", ("name", "byport/631", None)),
+    (lambda: flag("byport/!8080"), "warning", ("name", "byport/!8080", None)),
+    (lambda: flag("byaddr/::ABCD,80"), "warning", ("name", "byaddr/::ABCD,80", None)),
+    (lambda: flag("byaddr/1:0:0::1,80"), "warning", ("name", "byaddr/1:0:0::1,80", None)),
+    (lambda: flag("byaddr/::1:80"), "warning", ("name", "byaddr/::1:80", None)),
+    (
+        lambda: flag("byaddr/::ffff:1.2.3.4,80"),
+        "warning",
+        ("name", "byaddr/::ffff:1.2.3.4,80", None),
+    ),
+    (lambda: flag("byport/http"), "warning", ("unknown-name", "byport/http", None)),
+    (lambda: rules("README"), "warning", ("unknown-name", "README", None)),
+    (left_over, "warning", ("left-over", "byuser/.1000.pybindctl-new", None)),
+]
+
+
+@pytest.mark.parametrize(("make", "level", "finding"), CASES)
+def test_finding_and_repair(make, level, finding):
+    """Each is found, alone and among all files; what is typed repairs it."""
+    make()
+    found = lint()
+    assert finding in found
+    assert found[finding]["level"] == level
+    if finding[1].count("/") == 1:
+        assert lint(CONFIG / finding[1])[finding] == found[finding]
+    command = found[finding]["repair"]
+    subprocess.run(
+        command, shell=True, check=True, cwd="/", env=ENVIRON, timeout=support.PATIENCE_S
+    )
+    assert finding not in lint()
+
+
+def test_clean():
+    """What pybindctl and the examples of pybind(5) write is clean."""
+    flag("byport/80", gid=33)
+    rules(ME, "any,80-90 # the web", "192.0.2.53,53/udp", "any,1-1023", "::/0,443")
+    rules(MINE, "any,631/tcp")
+    rules("bygroup/33", "192.0.2.0/24,80-89/tcp", mode=0o640, gid=33)
+    assert lint() == {}
+    process = pybindctl("lint")
+    assert (process.returncode, process.stdout) == (0, "nothing to repair in 4 files\n")
+
+
+def test_shadowed():
+    """What other files decide before is never reached; what is only partly decided is no error."""
+    flag("byport/80")
+    flag("byport/443,tcp")
+    flag("byaddr/127.0.0.1:25")
+    flag("byaddr/127.0.0.1,80")
+    flag("byaddr/127.0.0.1,25")
+    flag("byaddr/0:0:0:0:0:0:0:1,443,tcp")
+    rules(ME, "any,80", "any,443", "any,443/tcp", "127.0.0.1,25", "127.0.0.0/8,25", "any,80-81")
+    found = lint()
+    assert set(found) == {
+        ("shadowed", "byaddr/127.0.0.1,80", None),
+        ("shadowed", "byaddr/127.0.0.1,25", None),
+        ("shadowed", "byaddr/0:0:0:0:0:0:0:1,443,tcp", None),
+        ("shadowed", ME, 1),
+        ("shadowed", ME, 3),
+        ("shadowed", ME, 4),
+    }
+    assert "/etc/pybind/byport/80 decides before it" in found["shadowed", ME, 1]["text"]
+
+
+def test_broken_names_that_can_be_merged():
+    """A name beside its number: the lines are added, also without a last newline."""
+    (CONFIG / ME).write_text("any,80")
+    rules("byuser/nobody", "any,81")
+    command = lint()["name", "byuser/nobody", None]["repair"]
+    subprocess.run(command, shell=True, check=True, env=ENVIRON)
+    assert (CONFIG / ME).read_text() == "any,80\nany,81\n"
+    assert lint() == {}
+
+
+def test_noexec():
+    """On a noexec mount no flag file grants."""
+    command = ["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", CONFIG / "byport"]
+    subprocess.run(command, check=True)
+    try:
+        finding = lint()["noexec", "byport", None]
+        assert finding["level"] == "broken"
+        subprocess.run(finding["repair"], shell=True, check=True, env=ENVIRON)
+        assert lint() == {}
+    finally:
+        subprocess.run(["umount", CONFIG / "byport"], check=True)
+
+
+def test_repairs_of_generated_files():
+    """Whatever is broken: a few rounds of typing the repairs leave nothing broken."""
+    for number in range(12):
+        write(generate.configuration(SEED, number).files)
+        for _ in range(5):
+            broken = [entry for entry in lint().values() if entry["level"] == "broken"]
+            for entry in broken:
+                subprocess.run(
+                    entry["repair"], shell=True, env=ENVIRON, cwd="/", timeout=support.PATIENCE_S
+                )
+            if not broken:
+                break
+        assert not broken, (SEED, number)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        ("any,80\n# comment\n", 0, "nothing to repair in 1 file"),
+        ("", 0, "nothing to repair"),
+        ("any,80\nany,8o", 3, "line 2: not of the form"),
+        ("any,8080", 0, "line 1: ports from 1024 on are not privileged"),
+        ("any,631\nany,80", 0, "nothing to repair"),
+        (BIG, 3, "larger than 1 MiB"),
+    ],
+)
+def test_validate(content, status, words):
+    """As a validate command: a file anywhere, by its lines alone, its name and owner free."""
+    content = content.replace(BIG, "\n" * ((1 << 20) + 1))
+    path = support.scratch_dir() / "source.tmp"
+    path.write_text(content)
+    os.chown(path, UID, GID)
+    path.chmod(0o666)
+    process = pybindctl("lint", path)
+    assert (process.returncode, process.stderr) == (status, "")
+    assert words in process.stdout
+    piped = pybindctl("lint", "/dev/stdin", input=content)
+    assert piped.returncode == status
+    assert support.run([PYBINDCTL, "lint", path]).returncode == status
+
+
+def test_strict_and_folders_of_others():
+    """--strict makes warnings an answer; a staged byuser/ND tells what its names mean."""
+    folder = support.scratch_dir() / "bygroup"
+    folder.mkdir()
+    (folder / "!33").write_text("any,631\nany,80\n")
+    (folder / "33").write_text("any,80\n")
+    process = pybindctl("lint", folder / "!33", folder / "33")
+    assert process.returncode == 0
+    assert "1 warning in 2 files" in process.stdout
+    assert "line 2: never matches" in process.stdout
+    assert pybindctl("lint", "--strict", folder / "!33").returncode == 1
+    assert pybindctl("lint", "--strict", folder / "33").returncode == 0
+
+
+def test_wrong_files():
+    """What cannot be read is a clear error."""
+    for path in ("/no/such", "/tmp", f"{CONFIG}/byuser/77"):
+        process = pybindctl("lint", path)
+        assert process.returncode == 2
+        assert process.stdout == ""
+        assert process.stderr.startswith(f"pybindctl: {path}: ")
+
+
+def test_ordinary_user():
+    """Who is not root is told what he could not look at."""
+    rules(ME, "any,80")
+    rules("byuser/1", "any,80", mode=0o640)
+    process = support.run([PYBINDCTL, "lint"])
+    assert process.returncode == 0
+    assert "byuser/1: could not be looked at" in process.stdout
+    (CONFIG / "byuser").chmod(0o700)
+    process = support.run([PYBINDCTL, "lint"])
+    assert process.returncode == 3
+    assert "not every user can search it (mode 0700" in process.stdout
+
+
+def test_no_folders():
+    """Nothing there, or something else in its place."""
+    rules(ME, "any,80")
+    (CONFIG / "byport").rmdir()
+    assert lint() == {}
+    subprocess.run(["rm", "-r", CONFIG], check=True)
+    repair = lint()["folder", str(CONFIG), None]["repair"]
+    subprocess.run(repair, shell=True, check=True, env=ENVIRON)
+    assert lint() == {}
+    subprocess.run(["rm", "-r", CONFIG], check=True)
+    CONFIG.touch()
+    repair = lint()["folder", str(CONFIG), None]["repair"]
+    subprocess.run(repair, shell=True, check=True, env=ENVIRON)
+    assert lint() == {}
+
+
+def test_names_cannot_speak_to_the_terminal():
+    """A file's name with control bytes is escaped, in tables too."""
+    (CONFIG / "byuser" / "\x1b[2J\n80").touch()
+    os.close(os.open(os.fsencode(CONFIG) + b"/byport/\xff", os.O_CREAT))
+    process = pybindctl("lint")
+    assert "\x1b" not in process.stdout
+    assert r"\x1b[2J\n80" in process.stdout
+    assert r"byport/\xff" in process.stdout
+    assert len(lint()) == 2
+
+
+def test_many_files_on_a_terminal():
+    """With many files there is a bar where standard error is a terminal, and only there."""
+    for number in range(600):
+        rules(f"byuser/{20000 + number}", "any,80")
+    assert pybindctl("lint").stderr == ""
+    shown = subprocess.run(
+        ["script", "-qec", f"{PYBINDCTL} lint", "/dev/null"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, env={"TERM": "xterm"},
+    )  # fmt: skip
+    assert "reading" in shown.stdout
+    assert "600 warnings" in shown.stdout
+
+
+def test_short_cut_reads_as_the_parser():
+    """The short cut for plain lines gives what the parser gives, for lines of all kinds."""
+    rng = random.Random(SEED)
+    lines = {b"any,80", b"any,65535", b"any,65536", b"1.2.3.4,080", b"01.2.3.4,80", b"1.2.3,80"}
+    lines |= {b"256.1.1.1,80", b"1.2.3.4,80/tcp", b"1.2.3.4,80/udp", b"any,80/sctp", b"any,80\n"}
+    for number in range(400):
+        for entry in generate.configuration(rng.random(), number).files.values():
+            lines.update(entry.content[:4096].split(b"\n"))
+    for line in lines:
+        assert rule.parse_line(line) == rule.parse_any_line(line), line
+    assert len(lines) > 1000

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compares the two helpers: worker.py SEED FIRST STEP CASES, as root.
+
+    tools/sandbox unshare --mount --net /usr/bin/python3 tests/lib/worker.py SEED 17 1 1
+
+tries configuration 17 of a seed again.  It takes the configurations FIRST,
+FIRST + STEP and so on until CASES requests were compared, and prints what it
+found as JSON.  It wants mount and network namespaces that nobody shares: /etc
+becomes a tmpfs, and every address can be bound.
+"""
+
+import collections
+import errno
+import ipaddress
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(REPOSITORY)]
+
+import generate  # noqa: E402
+import support  # noqa: E402
+from answers import is_as_documented  # noqa: E402
+from ask import start_drivers  # noqa: E402
+from differences import (  # noqa: E402
+    DIFFERENCES,
+    ERRNO,
+    GRANTS,
+    REFUSES,
+    RESULT,
+    explanations,
+    make_case,
+)
+
+TREES = ((support.CONFIG, {}), (pathlib.Path("/etc/authbind"), {"byuser": "byuid"}))
+TARGET = ".target"  # beside a symlink, what it points to
+FAILURES_SHOWN = 3  # of each kind, by each worker
+CONTENT_SHOWN = 400
+
+
+def prepare_namespaces():
+    """Make /etc private and empty, and every address one that can be bound."""
+    mount = ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/etc"]
+    for command in (mount, ["ip", "link", "set", "lo", "up"]):
+        subprocess.run(command, check=True)
+    for family in ("ipv4", "ipv6"):
+        pathlib.Path(f"/proc/sys/net/{family}/ip_nonlocal_bind").write_text("1")
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
+
+
+def _write_entry(path, entry, is_folder):
+    if entry.kind in ("symlink", "dangling"):
+        target = path.with_name(path.name + TARGET)
+        path.symlink_to(target.name)
+        path = target
+    if entry.kind == "dangling":
+        return
+    if entry.kind == "directory" or (entry.kind == "symlink" and is_folder):
+        path.mkdir()
+    elif entry.kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(entry.content)
+    os.chown(path, entry.uid, entry.gid)
+    path.chmod(entry.mode)  # last: chown(2) takes setuid bits off
+
+
+def write_files(files):
+    """Write a configuration for both programs, with equal owners and modes."""
+    for root, renamed in TREES:
+        for path in (root, root.with_name(root.name + TARGET)):
+            _remove(path)
+        for name, entry in sorted(files.items()):
+            folder, _, rest = name.partition("/")
+            path = root / renamed.get(folder, folder) / rest
+            _write_entry(path, entry, is_folder=not rest)
+
+
+def describe(configuration, request, *said):
+    """Return everything that is needed to see one case again."""
+    lines = [f"configuration {configuration.number}"]
+    for name, entry in configuration.files.items():
+        content = repr(entry.content[:CONTENT_SHOWN]) if entry.content else ""
+        mode = f"{entry.mode:04o} {entry.uid}:{entry.gid}"
+        lines.append(f"  {name or '.'}: {entry.kind} {mode} {content}")
+    address, caller = ipaddress.ip_address(request.address), request.caller
+    lines.append(
+        f"  request: {address} port {request.port} {request.protocol} scope {request.scope} "
+        f"by uid {caller.uid} gid {caller.gid} groups {list(caller.groups)}"
+    )
+    return "\n".join([*lines, *(f"  {what}" for what in said)])
+
+
+def difference(theirs, ours):
+    """Return the direction in which our answer differs from authbind's, or None."""
+    if ours.granted != theirs.granted:
+        return GRANTS if ours.granted else REFUSES
+    if ours.error == theirs.error:
+        return None
+    if ours.granted:
+        return RESULT if ours.error == 0 else "binds less"  # which nothing excuses
+    return ERRNO
+
+
+class Findings:
+    """What was compared and what came of it."""
+
+    def __init__(self):
+        self.cases = 0
+        self.verdicts = collections.Counter()
+        self.failure_counts = collections.Counter()
+        self.failures = []
+        # Of each predicate: it held; it explained a difference; it alone did.
+        self.held = collections.Counter()
+        self.explained = collections.Counter()
+        self.alone = collections.Counter()
+
+    def _fail(self, what, *details):
+        self.failure_counts[what] += 1
+        if self.failure_counts[what] <= FAILURES_SHOWN:
+            self.failures.append(f"{what}: {describe(*details)}")
+
+    def compare(self, configuration, request, answers):
+        """Hold the answers (authbind's, ours) against each other and the documented rules."""
+        self.cases += 1
+        if isinstance(answers, str):
+            self._fail("broken run", configuration, request, answers)
+            return
+        theirs, ours = answers
+        case = make_case(configuration.files, request)
+        details = (configuration, request, f"authbind {theirs}", f"pybind {ours}", case[2:])
+        self.verdicts[f"authbind {theirs.granted}, pybind {ours.granted}"] += 1
+        direction = difference(theirs, ours)
+        names = explanations(case, direction)
+        self.held.update(d.identifier for d in DIFFERENCES if d.applies(case))
+        self.explained.update(names)
+        self.alone.update(names if len(names) == 1 else ())
+        if direction and not names:
+            self._fail(f"unexplained, pybind {direction}", *details)
+        if not ours.granted and ours.error != errno.EACCES:
+            self._fail("refusal that is not EACCES", *details)
+        decided = case.half if case.own.granted else case.own
+        if not is_as_documented(ours, decided):
+            self._fail("not as documented", *details)
+
+
+def main(seed, first, step, cases):
+    """Compare until `cases` requests are done; print the findings as JSON."""
+    drivers = start_drivers(generate.CALLERS)
+    prepare_namespaces()
+    findings = Findings()
+    number = first
+    while findings.cases < cases:
+        configuration = generate.configuration(seed, number)
+        write_files(configuration.files)
+        for caller, connection in drivers.items():
+            requests = [r for r in configuration.requests if r.caller == caller]
+            connection.send(requests)
+            for request, answers in zip(requests, connection.recv()):
+                findings.compare(configuration, request, answers)
+        number += step
+    json.dump(vars(findings), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Spells a name of every length that there can be.  How long a name is depends
+ * on how many digits each number of it has, and of an IPv6 address also on
+ * which groups are 0: one value stands for all of as many digits.  names.c ends
+ * the process at a name that does not fit, so this says something only when
+ * none was.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../../helpers/helper/helper.h"
+
+static const unsigned GROUPS[] = {0, 0x1, 0x10, 0x100, 0x1000};
+static const unsigned OCTETS[] = {0, 10, 100};
+static const unsigned PORTS[] = {1, 10, 100, 1000, 10000};
+static unsigned long names, longest;
+
+static void count(const struct name *n)
+{
+    if (strlen(n->text) != n->len)
+        abort();
+    names++;
+    longest = n->len > longest ? n->len : longest;
+}
+
+/* The longest of the forms around an address or an id; the others lack some of it. */
+static void spell_address(const struct question *q)
+{
+    for (int i = 0; i < 2 * 5; i++) {
+        struct name n = {.len = 0};
+
+        name_put(&n, "byaddr/!");
+        name_put_address(&n, q, i % 2);
+        name_put(&n, ",");
+        name_put_number(&n, PORTS[i / 2], 10);
+        name_put(&n, ",tcp");
+        count(&n);
+    }
+}
+
+static void spell_id(unsigned id)
+{
+    struct name n = {.len = 0};
+
+    name_put(&n, "bygroup/!");
+    name_put_number(&n, id, 10);
+    count(&n);
+}
+
+int main(void)
+{
+    struct question q = {.family = AF_INET6};
+
+    for (long number = 0; number < 5 * 5 * 5 * 5 * 5 * 5 * 5 * 5; number++) {
+        long rest = number;
+        for (int i = 0; i < 8; i++, rest /= 5) {
+            q.addr[2 * i] = (unsigned char)(GROUPS[rest % 5] >> 8);
+            q.addr[2 * i + 1] = (unsigned char)GROUPS[rest % 5];
+        }
+        spell_address(&q);
+    }
+    /* An IPv4 address, and the end of an IPv6 one with 96 bits of 0, is spelled by octets. */
+    for (int family = 0; family < 2; family++)
+        for (int number = 0; number < 3 * 3 * 3 * 3; number++) {
+            memset(q.addr, 0, sizeof q.addr);
+            q.family = family ? AF_INET6 : AF_INET;
+            for (int i = 0, rest = number; i < 4; i++, rest /= 3)
+                q.addr[(family ? 12 : 0) + i] = (unsigned char)OCTETS[rest % 3];
+            spell_address(&q);
+        }
+    for (unsigned long id = 1; id < 1ul << 32; id *= 10)
+        spell_id((unsigned)id);
+    spell_id(~0u);
+    return printf("{\"names\": %lu, \"longest\": %lu}\n", names, longest) < 0;
+}

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybind-helper against authbind's own helper, on generated permission files.
+
+PYBIND_COMPAT_CASES sets how many questions are asked, PYBIND_COMPAT_SEED which.
+What may differ stands in differences.py; nothing else may.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+
+import pytest
+from ask import AUTHBIND_HELPER
+from differences import DIFFERENCES
+
+CASES = int(os.environ.get("PYBIND_COMPAT_CASES", "50000"))
+SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
+CASES_FOR_SHARES = 20000  # with fewer, a rare difference may not come up
+WORKERS = 2
+WORKER = pathlib.Path(__file__).resolve().parents[2] / "lib/worker.py"
+GIVE_UP_S = 300 + CASES // 50  # many times what it takes on an idle machine
+pytestmark = pytest.mark.bound(2 * GIVE_UP_S)
+COUNTERS = ("verdicts", "failure_counts", "held", "explained", "alone")
+
+
+@pytest.fixture(scope="module")
+def findings():
+    """Run the workers once; return their findings added up."""
+    isolate = ["unshare", "--mount", "--net", "--propagation", "private", "--"]
+    share = -(-CASES // WORKERS)
+    workers = [
+        subprocess.Popen(
+            [*isolate, sys.executable, WORKER, *map(str, (SEED, first, WORKERS, share))],
+            stdout=subprocess.PIPE,
+        )
+        for first in range(WORKERS)
+    ]
+    try:
+        outputs = [worker.communicate(timeout=GIVE_UP_S)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert [worker.returncode for worker in workers] == [0] * WORKERS
+    total = {name: collections.Counter() for name in COUNTERS}
+    total.update(cases=0, failures=[])
+    for found in map(json.loads, outputs):
+        for name, value in total.items():
+            if isinstance(value, collections.Counter):
+                value.update(found[name])
+            else:
+                total[name] = value + found[name]
+    return total
+
+
+def _table(findings):
+    lines = [f"seed {SEED}, {findings['cases']} cases, {dict(findings['verdicts'])}"]
+    lines.append(f"{'':24}{'held':>8}{'explained':>11}{'alone':>8}")
+    for name in (difference.identifier for difference in DIFFERENCES):
+        counts = [findings[counter][name] for counter in ("held", "explained", "alone")]
+        lines.append("{:24}{:8}{:11}{:8}".format(name, *counts))
+    return "\n".join(lines)
+
+
+def test_authbind_helper_is_there():
+    """Without the real helper there is nothing to compare with, and no reason to pass."""
+    status = pathlib.Path(AUTHBIND_HELPER).stat()
+    assert status.st_uid == 0
+    assert status.st_mode & stat.S_ISUID, "apt-get install --reinstall authbind"
+
+
+@pytest.mark.hostile(55)
+def test_only_named_differences(findings):
+    """Every difference is a named one; refusals are EACCES; the deciding file is as documented."""
+    print(_table(findings))
+    assert findings["cases"] >= CASES
+    text = "\n\n".join(findings["failures"])
+    command = "tools/sandbox unshare --mount --net /usr/bin/python3 tests/lib/worker.py"
+    assert not findings["failure_counts"], (
+        f"{dict(findings['failure_counts'])}\n\n{text}\n\n"
+        f"once more, configuration NUMBER: {command} {SEED} NUMBER 1 1"
+    )
+
+
+def test_no_dead_excuse(findings):
+    """Each named difference was met, and was once the only explanation of what was seen."""
+    if findings["cases"] < CASES_FOR_SHARES:
+        return
+    dead = [d.identifier for d in DIFFERENCES if not findings["alone"][d.identifier]]
+    assert not dead, f"never exercised: {dead}\n{_table(findings)}"
+
+
+def test_verdicts_are_mixed(findings):
+    """Both answers come often enough from both helpers for a comparison to mean something."""
+    if findings["cases"] < CASES_FOR_SHARES:
+        return
+    shares = {name: count / findings["cases"] for name, count in findings["verdicts"].items()}
+    assert len(shares) == 4
+    assert min(shares.values()) > 0.02, shares

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counts what the tests reach in the helper or in the preload library: lines and branches.
+
+    tools/sandbox /usr/bin/python3 tests/proof/coverage/cover.py helper|library [PYTEST ARGUMENT...]
+
+Builds the subject for gcov, installs it in the real one's place, runs the tests
+that use it, and holds what was never reached against exceptions.py. Prints one
+line of JSON; exits 1 for anything that is not argued there, and for what is
+argued there and was reached. Arguments for pytest take the place of the tests.
+"""
+
+import gzip
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import List, NamedTuple
+
+TESTS = pathlib.Path(__file__).resolve().parents[2]
+REPOSITORY = TESTS.parent
+sys.path[1:1] = [str(TESTS / "lib"), str(REPOSITORY)]
+
+import support  # noqa: E402
+from exceptions import FUNCTION, NEVER  # noqa: E402
+
+COUNTERS = ["--coverage", "-fprofile-update=atomic"]
+COMMON = ["-O0", "-g", "-D_GNU_SOURCE", "-std=c11", f'-DCONFIG_DIR="{support.CONFIG}"', *COUNTERS]
+
+
+class Subject(NamedTuple):
+    """What is counted. dump: what has its counters written, built without any itself."""
+
+    folder: pathlib.Path
+    flags: List[str]
+    dump: str
+    link: List[str]
+    installed: str
+    capability: str
+    tests: List[str]
+
+
+SUBJECTS = {
+    "helper": Subject(
+        folder=REPOSITORY / "helpers" / "helper",
+        flags=[],
+        dump="dump_helper.c",
+        link=["-static", "-Wl,--wrap=_exit"],
+        installed=support.HELPER,
+        capability="cap_net_bind_service=p",
+        tests=["tests/helper", "tests/proof/faults/test_helper_faults.py"],
+    ),
+    "library": Subject(
+        folder=REPOSITORY / "helpers" / "preload",
+        flags=[
+            *["-fPIC", "-ffreestanding", "-fvisibility=hidden", "-fno-stack-protector"],
+            *[f'-DHELPER_PATH="{support.HELPER}"', f'-DLIBRARY_PATH="{support.LIBRARY}"'],
+        ],
+        dump="dump_library.c",
+        link=["-shared", "-Wl,--wrap=progress_stop"],
+        installed=support.LIBRARY,
+        capability="",
+        # gcov's own code needs glibc.
+        tests=[
+            *["tests/proof/faults", "tests/programs", "tests/command"],
+            "tests/proof/hostile/test_63_found_by_review.py",
+            *["--ignore", "tests/proof/faults/test_helper_faults.py", "-k", "not musl"],
+        ],
+    ),
+}
+
+
+def build(subject, folder):
+    """Build with counters; they are written to folder, by whoever runs it."""
+    objects = []
+    sources = {source: [*COMMON, *subject.flags] for source in sorted(subject.folder.glob("*.c"))}
+    sources[TESTS / "proof/coverage" / subject.dump] = ["-fPIC"]
+    for source, flags in sources.items():
+        objects.append(folder / f"{source.stem}.o")
+        subprocess.run(["gcc", *flags, "-c", source, "-o", objects[-1]], check=True)
+    binary = folder / "binary"
+    subprocess.run(["gcc", "--coverage", *subject.link, *objects, "-o", binary], check=True)
+    return binary
+
+
+def install(subject, binary):
+    """Put a binary in the installed one's place, with its capability."""
+    new = pathlib.Path(subject.installed + ".new")
+    shutil.copy(binary, new)
+    new.chmod(0o755)
+    if subject.capability:
+        subprocess.run(["setcap", subject.capability, new], check=True)
+    new.rename(subject.installed)
+
+
+def run_tests(arguments):
+    """Run the tests; returns whether they passed."""
+    environment = dict(os.environ, PYBIND_COMPAT_CASES="6000")
+    pytest = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(pytest, cwd=REPOSITORY, env=environment, stdout=2).returncode == 0
+
+
+def read_counters(subject, folder):
+    """Return {(file, number of a line, function): [count of the line, of its first branch, ...]}.
+
+    A function of a header is in several objects: reached is what one of them reached.
+    The function is None where gcov names none.
+    """
+    found = {}
+    for source in sorted(subject.folder.glob("*.c")):
+        command = ["gcov", "--json-format", "--branch-probabilities", f"{source.stem}.o"]
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        (path,) = folder.glob(f"{source.stem}*.gcov.json.gz")
+        for file in json.loads(gzip.decompress(path.read_bytes()))["files"]:
+            if pathlib.Path(file["file"]).parent != subject.folder:
+                continue
+            for line in file["lines"]:
+                counts = [line["count"], *(branch["count"] for branch in line["branches"])]
+                place = (pathlib.Path(file["file"]).name, line["line_number"])
+                key = (*place, line.get("function_name"))
+                found[key] = [a + b for a, b in zip(counts, found.get(key, [0] * len(counts)))]
+    return found
+
+
+def compare(subject, counters, never):
+    """Return what there is to say of the counters."""
+    counts = {"lines": len(counters), "branches": sum(len(c) - 1 for c in counters.values())}
+    called = {(name, function) for (name, _, function), (count, *_) in counters.items() if count}
+    missed, used, argued = [], set(), 0
+    for (name, number, function), reached in counters.items():
+        source = (subject.folder / name).read_text().splitlines()[number - 1].strip()
+        for what in (index for index, count in enumerate(reached) if not count):
+            reasons = {e for e in never if (e.file, e.text, e.what) == (name, source, what)}
+            if (name, function) not in called:
+                reasons |= {e for e in never if e[:3] == (name, function, FUNCTION)}
+            used |= reasons
+            argued += bool(reasons)
+            if not reasons:
+                missed.append([name, number, what, source])
+    unused = [list(e[:3]) for e in never if e not in used]
+    return {**counts, "argued": argued, "missed": missed, "reached_after_all": unused}
+
+
+def main(name, *arguments):
+    """Build, run, compare."""
+    subject = SUBJECTS[name]
+    folder = support.scratch_dir()
+    install(subject, build(subject, folder))
+    passed = run_tests(arguments or subject.tests)
+    result = compare(subject, read_counters(subject, folder), NEVER[name])
+    print(json.dumps({"subject": name, "passed": passed, **result}))
+    sys.exit(0 if passed and not result["missed"] and not result["reached_after_all"] else 1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each step of the preload library fails in turn, in a program that was granted port 80.
+
+src/faulted.c checks itself that bind and socket agree, that nothing is left
+behind, and that its next bind works. Here stands what bind must have said.
+"""
+
+import collections
+import contextlib
+import errno
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+
+import launching
+import prctl
+import pytest
+import support
+from injecting import helpers_left, strace
+from standing_in import answering, other_helper, reply
+
+HERE = pathlib.Path(__file__).resolve().parent
+ADDRESS = "127.80.0.1", 80  # of src/faulted.c
+REFUSED, BOUND = f"errno {int(errno.EACCES)}", "bound"
+pytestmark = pytest.mark.usefixtures("grant80")
+
+
+@pytest.fixture(scope="module")
+def faulted():
+    """Return the program under test."""
+    return launching.build(HERE / "src" / "faulted.c")
+
+
+def start(program, *injections, verbose=False, more=0, words=()):
+    """Start the program with the library as UID, under root's strace.
+
+    more: how many binds must be good afterwards; a fault in another process
+    than the program's own happens to each of them again.  words: after it.
+    """
+    options = [word for injection in injections for word in ("-e", f"inject={injection}")]
+    environment = ["-E", f"LD_PRELOAD={support.LIBRARY}"] + ["-E", "PYBIND_VERBOSE=1"] * verbose
+    log = support.scratch_dir() / "log"
+    process = subprocess.Popen(
+        [*strace("-f", "-o", str(log), *environment, *options), program, str(more), *words],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd="/",
+    )  # fmt: skip
+    process.log = log
+    return process
+
+
+def finish(process):
+    """Return what the program printed; it must have ended well and left no helper."""
+    try:
+        out, err = process.communicate(timeout=support.PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"hangs: {process.log.read_text(errors='replace')[-3000:]}") from None
+    finally:
+        process.kill()
+    log = process.log.read_text(errors="replace")
+    assert process.returncode == 0, f"{out}{err}{log[-3000:]}"
+    support.wait_for(lambda: not helpers_left(), "the last helper to end")
+    return out.rstrip(), log
+
+
+@pytest.fixture(scope="module")
+def before(faulted):
+    """Count the program's own calls before its bind, by name: {name: count}."""
+    support.flag("byport/80")
+    _, log = finish(start(faulted))
+    lines = [line.split(None, 1) for line in log.splitlines()]
+    mine = [text for pid, text in lines if pid == lines[0][0]]
+    until = next(number for number, text in enumerate(mine) if text.startswith("bind("))
+    return collections.Counter(text.partition("(")[0] for text in mine[:until])
+
+
+def run_faulted(faulted, fault, more, verbose):
+    """Run the program with one fault; returns what it printed."""
+    out, log = finish(start(faulted, fault, verbose=verbose, more=more))
+    assert "(INJECTED)" in log or "+++ killed by" in log
+    return out
+
+
+# In the program's own thread: (call, which after the first bind, error, what bind says).
+OWN_STEPS = [
+    ("rt_sigprocmask", 1, "EPERM", REFUSED),  # the second: test_mask_cannot_be_restored
+    ("clone", 1, "EAGAIN", REFUSED),
+    ("clone", 1, "ENOMEM", REFUSED),
+    ("wait4", 1, "EINTR", BOUND),
+]
+# In the processes that a bind starts: (call, which of its process, what, what bind says).
+CHILD_STEPS = [
+    ("getsockopt", 1, "error=ENOBUFS", REFUSED),  # the program's too
+    # The intermediate.
+    ("prctl", 1, "error=EPERM", REFUSED),  # the helper's too, which goes on
+    ("setpgid", 1, "error=EPERM", BOUND),
+    ("rt_sigaction", 1, "error=EINVAL", BOUND),
+    ("close_range", 1, "error=ENOSYS", REFUSED),  # the helper's too
+    ("socketpair", 1, "error=EMFILE", REFUSED),
+    ("socketpair", 1, "error=ENFILE", REFUSED),
+    ("socketpair", 1, "error=ENOBUFS", REFUSED),
+    ("sendto", 1, "error=ENOBUFS", REFUSED),
+    ("clone", 1, "error=EAGAIN", REFUSED),
+    ("clone", 1, "error=ENOMEM", REFUSED),
+    ("wait4", 1, "error=EINTR", BOUND),
+    ("recvfrom", 1, "error=EAGAIN", BOUND),
+    ("recvfrom", 1, "error=ECONNRESET", BOUND),
+    # The helper's process before its execve(2), then the helper.
+    ("fcntl", 1, "error=EMFILE", REFUSED),
+    ("fcntl", 2, "error=EMFILE", REFUSED),
+    ("dup3", 1, "error=EBUSY", REFUSED),
+    ("dup3", 2, "error=EBUSY", REFUSED),
+    ("recvmsg", 1, "error=EIO", REFUSED),
+    ("recvmsg", 1, "signal=KILL", REFUSED),
+    ("recvmsg", 1, "signal=TERM", REFUSED),
+    ("recvmsg", 1, "signal=SEGV", REFUSED),
+    ("capset", 1, "signal=KILL", REFUSED),
+    ("capset", 3, "error=EPERM", BOUND),
+    ("capset", 3, "signal=KILL", BOUND),
+]
+MODES = pytest.mark.parametrize("verbose", [False, True], ids=["quiet", "verbose"])
+
+
+@MODES
+@pytest.mark.parametrize(("call", "nth", "error", "expected"), OWN_STEPS)
+def test_own_step_fails(faulted, before, call, nth, error, expected, verbose):
+    """Bind says what became of the socket, nothing is left behind, and the next bind works."""
+    fault = f"{call}:error={error}:when={before[call] + nth}"
+    assert run_faulted(faulted, fault, 1, verbose) == expected
+
+
+@MODES
+@pytest.mark.parametrize(("call", "nth", "what", "expected"), CHILD_STEPS)
+def test_child_step_fails(faulted, call, nth, what, expected, verbose):
+    """Bind says what became of the socket, and nothing is left behind."""
+    more = int(expected == BOUND)
+    assert run_faulted(faulted, f"{call}:{what}:when={nth}", more, verbose) == expected
+
+
+@MODES
+def test_descriptors_cannot_be_closed(faulted, verbose):
+    """Each call that closes the intermediate's copies: when it fails no helper is started."""
+    for nth in (1, 2):
+        fault = f"close_range:error=ENOSYS:when={nth}"
+        out, log = finish(start(faulted, fault, verbose=verbose, words=("high",)))
+        assert (out, log.count("(INJECTED)")) == (REFUSED, 1)
+        assert "execve(" not in log.partition("bind(")[2]
+
+
+@pytest.mark.parametrize("error", ["EPIPE", "EAGAIN", "EINTR", "ENOSPC"])
+def test_report_cannot_be_written(faulted, error):
+    """The line that -v asked for is lost, the bind is not."""
+    out, log = finish(start(faulted, f"write:error={error}:when=1", verbose=True, more=1))
+    failed = [line for line in log.splitlines() if "(INJECTED)" in line]
+    # The program's own of nothing, and those of the processes of two binds.
+    assert (out, len(failed), len({line.split()[0] for line in failed})) == (BOUND, 3, 3)
+
+
+def test_report_cannot_block_signals(faulted, before):
+    """The line that -v asked for is lost, and nothing is written with handlers about."""
+    fault = f"rt_sigprocmask:error=EPERM:when={before['rt_sigprocmask'] + 3}"
+    out, log = finish(start(faulted, fault, verbose=True))
+    assert (out, log.count("(INJECTED)"), "pybind: bind" in log) == (BOUND, 1, False)
+
+
+def test_mask_cannot_be_restored(faulted, before):
+    """The kernel has no reason to; then bind still says what became of the socket."""
+    fault = f"rt_sigprocmask:error=EPERM:when={before['rt_sigprocmask'] + 2}"
+    out, log = finish(start(faulted, fault, words=("blocked",)))
+    assert (out, log.count("(INJECTED)")) == (BOUND, 1)
+
+
+@pytest.mark.hostile(50)
+def test_helper_is_late(faulted):
+    """A helper held up for seconds binds then: bind has waited, and does not say that it failed."""
+    out, log = finish(start(faulted, "recvmsg:delay_enter=3s:when=1"))
+    assert (out, "(DELAYED)" in log) == (BOUND, True)
+
+
+@pytest.mark.parametrize(("sig", "expected"), [("CONT", BOUND), ("KILL", REFUSED)])
+def test_helper_is_stopped(faulted, sig, expected):
+    """While the helper is stopped bind waits: it never fails for what is bound later."""
+    process = start(faulted, "recvmsg:signal=STOP:when=1")
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    support.wait_for(lambda: "--- stopped by" in process.log.read_text(), "the helper to stop")
+    assert process.poll() is None
+    os.kill(helper, getattr(signal, f"SIG{sig}"))
+    assert finish(process)[0] == expected
+
+
+def _parent(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("PPid:"):
+            return int(line.split()[1])
+    raise AssertionError("no parent")
+
+
+# A false ESRCH would leave a subreaper a child: a true one says that there is none.
+PIDFD = ["", *(f"pidfd_open:error={error}" for error in ("EMFILE", "ENOSYS", "ESRCH"))]
+FURTHER = [(further, (), REFUSED) for further in [*PIDFD, "ppoll:error=ENOMEM"]]
+FURTHER += [(further, ("subreaper",), REFUSED) for further in PIDFD[:3]]
+# It cannot be killed, so it is waited for: the socket tells that it has bound.
+FURTHER += [("kill:error=EPERM", words, BOUND) for words in ((), ("subreaper",))]
+
+
+@pytest.mark.parametrize(("further", "words", "expected"), FURTHER)
+def test_intermediate_is_killed(faulted, before, further, words, expected):
+    """The helper does not outlive the call that it was started for, whoever killed its parent."""
+    call = further.partition(":")[0]
+    injections = ["recvmsg:delay_enter=2s:when=1"]
+    injections += [f"{further}:when={before[call] + 1}"] * bool(further)
+    process = start(faulted, *injections, words=words)
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    os.kill(_parent(helper), signal.SIGKILL)
+    out, log = finish(process)
+    assert out == expected
+    injected = [line for line in log.splitlines() if "(INJECTED)" in line]
+    assert len(injected) == bool(further)
+    assert all(call in line for line in injected)
+
+
+@pytest.fixture
+def subreaper():
+    """Make this process a PID 1 for its orphans that waits for none of them by itself."""
+    prctl.set_child_subreaper(True)
+    yield
+    prctl.set_child_subreaper(False)
+
+
+def test_helper_is_never_reaped(faulted, subreaper):
+    """Without a pidfd a zombie looks alive: bind waits for ten seconds, no longer, and refuses."""
+    process = start(faulted, "recvmsg:delay_enter=2s:when=1", "pidfd_open:error=EMFILE")
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    os.kill(_parent(helper), signal.SIGKILL)
+    ready, _, _ = select.select([process.stdout], [], [], support.PATIENCE_S)
+    assert ready
+    assert os.waitpid(helper, 0) == (helper, signal.SIGKILL)  # nobody else has waited for it
+    out, log = finish(process)
+    assert (out, log.count("(INJECTED)")) == (REFUSED, 1)
+
+
+def test_socket_cannot_be_asked(faulted):
+    """The helper died unheard and the socket does not tell its name: EACCES."""
+    out, log = finish(start(faulted, "recvmsg:signal=KILL", "getsockname:error=ENOBUFS:when=1"))
+    assert (out, "getsockname" in log and "(INJECTED)" in log) == (REFUSED, True)
+
+
+def test_program_is_killed(faulted):
+    """A program that is killed during a bind: its helper ends soon, bound or not, the port is free."""
+    process = start(faulted, "recvmsg:delay_enter=1s:when=1")
+    support.wait_for(helpers_left, "the helper")
+    (helper,) = helpers_left()
+    program = _parent(_parent(helper))
+    os.kill(program, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=support.PATIENCE_S)
+    support.wait_for(lambda: not helpers_left(), "the helper to end")
+    assert process.returncode == -signal.SIGKILL
+    with socket.socket() as sock:
+        sock.bind(ADDRESS)  # root's, without SO_REUSEADDR
+
+
+USELESS = {
+    "missing": (None, 0),
+    "not executable": (b"#!/bin/true\n", 0o644),
+    "no program": (b"\x7fELF and nothing", 0o755),
+    "empty": (b"", 0o755),
+    "silent": (b"#!/bin/true\n", 0o755),
+    "dies": (b"#!/bin/sh\nkill -SEGV $$\n", 0o755),
+    "short reply": (answering(b"pybd"), 0o755),
+    "reply of another version": (answering(reply(0, version=2)), 0o755),
+}
+
+
+@pytest.mark.parametrize("what", USELESS)
+def test_helper_is_useless(faulted, what):
+    """Whatever stands where the helper should: EACCES, and nothing left behind."""
+    with other_helper(*USELESS[what]):
+        done = support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", faulted, "0"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, REFUSED + "\n", "")

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A kernel made of the fuzzer's bytes.  The helper is compiled as it is; in its
+ * objects the system calls are then renamed (objcopy) to those of world.c, for
+ * process and sockets, and files.c: each takes its result from the input and
+ * remembers what it means for the rules.  Renaming at link time would rename
+ * libFuzzer's own calls.
+ */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "../../../helpers/helper/helper.h"
+#include "oracle.h"
+
+/* What the helper must have done before it reads a byte (DESIGN: sanitise first). */
+enum harmless {
+    UNDUMPABLE = 1,
+    NO_CORE = 2,
+    NO_NEW_PRIVS = 4,
+    ALARM_ENDS = 8,
+    TERM_ENDS = 16,
+    UNBLOCKED = 32,
+    GIVES_UP = 64,
+    CLOSED_OUTPUTS = 128,
+    CLOSED_REST = 256,
+    NO_TIMER = 512, /* of ITIMER_REAL; the next two bits are the other timers */
+    HARMLESS = 8 * NO_TIMER - 1,
+};
+
+struct world {
+    const uint8_t *at, *end; /* input not yet used */
+    jmp_buf exited;
+    int status;
+
+    /* The request and its surroundings, as the input has them. */
+    uint8_t message[128];
+    size_t message_len;
+    int message_flags;
+    bool capable, half_uid, half_gid, foreign, reply_is_unix;
+    int domain, type, protocol, bind_error;
+
+    /* What the helper was shown. */
+    bool unsafe;    /* something that pybind(5) says refuses everything */
+    unsigned grants; /* files that grant: one, or two for :: */
+    bool flag_open, rules_open;
+    uint8_t rules[2048];
+    size_t rules_len;
+    bool rules_endless;
+
+    /* What the helper did. */
+    unsigned binds, sends;
+    unsigned made_harmless; /* steps of enum harmless */
+    bool effective, permitted;
+    struct sockaddr_storage bound;
+    socklen_t bound_len;
+    struct answer sent;
+    size_t sent_len;
+};
+
+extern struct world world;
+
+/* Takes the head of the input; what is left answers the system calls. */
+void world_start(const uint8_t *data, size_t size);
+
+/* The next byte of the input, 0 after its end. */
+unsigned world_next(void);
+
+/* Sets errno; returns -1. */
+int world_fail(int error);
+
+/* Defines what the helper's calls of NAME become. */
+#define WRAP(type, name, ...) \
+    type world_##name(__VA_ARGS__); \
+    type world_##name(__VA_ARGS__)
+
+#endif

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a review of the preload library and of the helper's start found."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import re
+import signal
+import subprocess
+
+import launching
+import pytest
+import support
+from test_told import EPERM, KILL, seccomp
+
+SRC = pathlib.Path(__file__).resolve().parent / "src"
+OTHER = {support.UID: support.OTHER_UID, support.OTHER_UID: support.UID}
+
+
+@pytest.fixture
+def hogged(uid):
+    """Return a processor that another user keeps busy."""
+    processor = min(os.sched_getaffinity(0))
+    hog = ["/usr/bin/taskset", "-c", processor, "/bin/sh", "-c", "while :; do :; done"]
+    process = support.as_user(hog, uid=OTHER[uid], gid=OTHER[uid])
+    yield processor
+    process.kill()
+    process.wait()
+
+
+def test_case_63_forked_child(uid, grant, hogged):
+    """300 children of a program that binds in a thread: EADDRINUSE at once, each time."""
+    program = launching.build(SRC / "forked.c")
+    command = ["/usr/bin/taskset", "-c", hogged, program, 300]
+    done = support.run(
+        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", *command],
+        uid=uid, gid=uid, timeout=4 * support.PATIENCE_S,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    print("longest bind, in microseconds:", done.stdout)
+
+
+# 64: what runs of the helper before its main().
+
+EMPTY_DEV = """
+mount -t tmpfs none /dev
+uid=$1
+shift
+exec setpriv --reuid $uid --regid $uid --clear-groups --inh-caps=-all /usr/bin/env -- "$@"
+"""
+
+
+def in_empty_dev(uid, argv, **options):
+    """Start argv as uid where /dev has no file at all."""
+    command = ["unshare", "--mount", "/bin/sh", "-ec", EMPTY_DEV, "sh", str(uid), *argv]
+    return subprocess.Popen(command, cwd="/", text=True, start_new_session=True, **options)
+
+
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+def test_case_64_empty_dev(uid, grant, mode):
+    """A page is served where /dev is empty: no C library misses its /dev/null."""
+    server = [support.PYBIND, "--mode", mode, "--port", "80", "--", "/usr/bin/python3"]
+    server += ["-m", "http.server", "80", "--directory", "/proc/self/task"]
+    process = in_empty_dev(
+        uid, server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        support.wait_for(lambda: process.poll() is not None or support.answers_http(), "an answer")
+        assert process.poll() is None, process.stdout.read()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=support.PATIENCE_S)
+
+
+def test_case_64_nothing_is_opened_before(grant80):
+    """The helper opens nothing before it has dropped all but its capability."""
+    log = support.scratch_dir() / "log"
+    program = "import socket; socket.socket().bind(('127.0.0.1', 80))"
+    command = ["setpriv", "--clear-groups", "--inh-caps=-all", "--", "strace", "-f", "-qq"]
+    command += [
+        "-u",
+        pwd.getpwuid(support.UID).pw_name,
+        "-o",
+        log,
+        "-E",
+        f"LD_PRELOAD={support.LIBRARY}",
+        "/usr/bin/python3",
+        "-c",
+        program,
+    ]
+    subprocess.run(command, check=True, cwd="/", timeout=support.PATIENCE_S)
+    text = log.read_text()
+    pid = re.search(rf'(\d+) +execve\("{support.HELPER}"', text)[1]
+    calls = [line.split(None, 1)[1] for line in text.splitlines() if line.split()[0] == pid]
+    mine = calls[next(i for i, call in enumerate(calls) if call.startswith("execve(")) :]
+    names = [call.partition("(")[0] for call in mine]
+    before = mine[: names.index("capset")]
+    opened = [call for call in before if re.match(r"open|creat|socket|pipe|dup|memfd", call)]
+    assert opened == []
+    assert "prctl(PR_SET_NO_NEW_PRIVS" in mine[names.index("capset") + 1]
+
+
+# 65: filters that kill. What a program does to itself: tests/programs/test_told.py.
+
+ROOTS_FILTER = """
+import ctypes, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+uid, sock = int(sys.argv[1]), socket.socket()
+{install}
+os.setgroups([])
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
+try:
+    sock.bind(("127.0.0.1", 80))
+    print(0)
+except OSError as error:
+    print(error.errno)
+"""
+KILLED = f"status {-signal.SIGSYS}"
+ROOTS = {
+    "prctl": (seccomp("prctl", KILL, "pass"), "13"),
+    "execve": (seccomp("execve", KILL, "pass"), "13"),
+    "clone, and fails": (seccomp("clone", EPERM, "pass"), "13"),
+    # The one that cannot be had: nothing tells of it but trying.
+    "clone": (seccomp("clone", KILL, "pass"), KILLED),
+}
+
+
+@pytest.mark.parametrize("call", ROOTS)
+def test_case_65_filter_of_roots(uid, grant, call):
+    """A filter that root installed, without no_new_privs: EACCES; clone(2) is documented."""
+    install, expected = ROOTS[call]
+    code = ROOTS_FILTER.format(install=install)
+    done = subprocess.run(
+        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", "/usr/bin/python3", "-c", code, str(uid)],
+        capture_output=True, text=True, cwd="/", timeout=support.PATIENCE_S,
+    )  # fmt: skip
+    assert (done.stdout.strip() or f"status {done.returncode}") == expected, done.stderr
+
+
+# 66: what other threads see. Late closes: tests/proof/faults/test_preload_copies.py.
+
+
+@pytest.mark.parametrize("how", ["execve", "execv", "execvp", "execvpe"])
+def test_case_66_exec_during_a_bind(uid, grant, how):
+    """A program that executes another while its thread binds leaves no child and no signal."""
+    program = launching.build(SRC / "reexec.c")
+    done = support.run(
+        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program, how, 15], uid=uid, gid=uid
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
+
+
+# 67: an environment that loses the library on its way.
+
+ASKS = "import socket, sys\ntry: socket.socket().bind(('127.0.0.1', 80)); print(0)\n"
+ASKS += "except OSError as error: print(error.errno)"
+OTHER_LIBRARY = str(next(pathlib.Path("/lib").glob("*-linux-gnu/libm.so.6")))
+START = {
+    "sh": f'export LD_PRELOAD={OTHER_LIBRARY}; exec "$@"',
+    "sh, a child": f'LD_PRELOAD={OTHER_LIBRARY} "$@"; exit $?',
+    "bash": f'exec /bin/bash -c \'export LD_PRELOAD={OTHER_LIBRARY}; exec "$@"\' bash "$@"',
+    "env": f'exec env LD_PRELOAD={OTHER_LIBRARY} "$@"',
+    "python": 'exec /usr/bin/python3 -c \'import os, sys; os.environ["LD_PRELOAD"] = '
+    f'"{OTHER_LIBRARY}"; os.execv(sys.argv[1], sys.argv[1:])\' "$@"',
+    "python, a child": "exec /usr/bin/python3 -c 'import os, sys; "
+    f'env = dict(os.environ, LD_PRELOAD="{OTHER_LIBRARY}"); '
+    'pid = os.posix_spawn(sys.argv[1], sys.argv[1:], env); os.waitpid(pid, 0)\' "$@"',
+}
+MEANT = {
+    "unset": 'unset LD_PRELOAD; exec "$@"',
+    "empty": 'LD_PRELOAD= exec "$@"',
+    "env -i": f'exec env -i LD_PRELOAD={OTHER_LIBRARY} "$@"',
+}
+
+
+def ask_after(uid, start, *options):
+    """Start a shell with these words under pybind, which starts a program that binds 80."""
+    argv = [support.PYBIND, *options, "--", "/bin/sh", "-c", start, "sh", "/usr/bin/python3"]
+    done = support.run([*argv, "-c", ASKS], uid=uid, gid=uid)
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("start", START)
+def test_case_67_replaced_preload(uid, grant, start):
+    """LD_PRELOAD replaced by a start script: the library stands in front again."""
+    assert ask_after(uid, START[start], "--port", "80") == "0\n"
+    assert ask_after(uid, START[start]) == "0\n"
+
+
+@pytest.mark.parametrize("start", MEANT)
+def test_case_67_removed_on_purpose(uid, grant, start):
+    """Where it, or all of pybind's variables, are taken out on purpose, they stay out."""
+    assert ask_after(uid, MEANT[start], "--port", "80") == "13\n"
+
+
+def test_case_67_last_covered(uid, grant):
+    """The last program that --depth covers does not bring the library back for its children."""
+    assert ask_after(uid, START["sh, a child"], "--depth", "1") == "13\n"
+    assert ask_after(uid, START["sh, a child"], "--depth", "2") == "0\n"

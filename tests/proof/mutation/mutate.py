@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Builds each mutant of the helper, installs it and shows that a test notices.
+
+    tools/sandbox /usr/bin/python3 tests/proof/mutation/mutate.py [search] [NUMBER | FIRST/STEP]...
+
+FIRST/STEP: every STEPth from FIRST on. Without `search` each mutant meets the one test that its list names. With it
+all tests that could notice are tried, for a new mutant. Prints one line for
+each survivor and one of JSON; exits 1 when a mutant lives or does not apply.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+TESTS = pathlib.Path(__file__).resolve().parents[2]
+REPOSITORY = TESTS.parent
+sys.path[1:1] = [str(TESTS / "lib"), str(REPOSITORY)]
+
+import support  # noqa: E402
+from mutant import COMPAT, FUZZ  # noqa: E402
+from mutants import EQUIVALENT, MUTANTS  # noqa: E402
+
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+COMPAT_CASES = "6000"
+COMPAT_NODE = "tests/proof/compat/test_differential.py::test_only_named_differences"
+EVERYTHING = ("tests/helper", COMPAT, FUZZ, "tests/proof/faults/test_helper_faults.py")
+
+
+def make_tree(folder):
+    """Copy what a build of the helper and the fuzz targets needs."""
+    for name in ("helpers", "pybind", "tests", "tools"):
+        shutil.copytree(REPOSITORY / name, folder / name, dirs_exist_ok=True)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, folder)
+
+
+def apply(mutant, folder):
+    """Write the mutated file; AssertionError where the text is not there exactly once."""
+    text = (REPOSITORY / "helpers" / "helper" / mutant.file).read_text()
+    assert text.count(mutant.old) == 1, f"{mutant.file}: {mutant.old!r} {text.count(mutant.old)}x"
+    (folder / "helpers" / "helper" / mutant.file).write_text(text.replace(mutant.old, mutant.new))
+
+
+def restore(mutant, folder):
+    """Take the mutation back."""
+    name = pathlib.Path("helpers") / "helper" / mutant.file
+    shutil.copy(REPOSITORY / name, folder / name)
+
+
+def build_and_install(folder):
+    """Build the helper of folder and put it in the installed one's place."""
+    # A mutant may leave something unused: warnings are no errors here.
+    flags = "-O1 -Wno-error"
+    command = ["make", "-s", "-C", folder, f"CFLAGS={flags}", "build/pybind-helper"]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    new = pathlib.Path(support.HELPER + ".new")
+    shutil.copy(folder / "build" / "pybind-helper", new)
+    new.chmod(0o755)
+    subprocess.run(["setcap", "cap_net_bind_service=p", new], check=True)
+    new.rename(support.HELPER)
+
+
+def notices(killer, folder):
+    """Run one test; tell whether it failed."""
+    environment = dict(os.environ, PYBIND_COMPAT_CASES=COMPAT_CASES, PYBIND_PATIENCE="30")
+    if killer == FUZZ:
+        command, where = [*PYTEST, "tests/proof/fuzz"], folder  # compiles the mutant itself
+    else:
+        command, where = [*PYTEST, COMPAT_NODE if killer == COMPAT else killer], REPOSITORY
+    done = subprocess.run(
+        command, cwd=where, env=environment, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    if done.returncode not in (0, 1):  # 1: a test failed; others: none ran
+        raise AssertionError(f"{killer}: {done.stdout.decode()[-500:]}")
+    return done.returncode == 1
+
+
+def check_baseline(chosen, folder):
+    """The tests that notice these mutants must pass with the helper as it is."""
+    killers = {MUTANTS[number].killer for number in chosen}
+    nodes = sorted(killers - {COMPAT, FUZZ})
+    if nodes:
+        done = subprocess.run([*PYTEST, *nodes], cwd=REPOSITORY, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, "a test fails without any mutant"
+    for killer in killers & {COMPAT, FUZZ}:
+        assert not notices(killer, folder), f"{killer} fails without any mutant"
+
+
+def choose(words):
+    """Return the numbers that the command line asks for."""
+    chosen = []
+    for word in words or ["0/1"]:
+        first, _, step = word.partition("/")
+        last = len(MUTANTS) if step else int(first) + 1
+        chosen += range(int(first), last, int(step or 1))
+    return chosen
+
+
+def main(arguments):
+    """Try the mutants; the numbers choose some."""
+    search = "search" in arguments
+    chosen = choose([word for word in arguments if word != "search"])
+    folder = support.scratch_dir()
+    make_tree(folder)
+    check_baseline(chosen, folder)
+    killed, alive = 0, []
+    for number in chosen:
+        mutant = MUTANTS[number]
+        apply(mutant, folder)
+        try:
+            build_and_install(folder)
+            killers = EVERYTHING if search else [mutant.killer]
+            by = next((killer for killer in killers if killer and notices(killer, folder)), None)
+        except subprocess.CalledProcessError as error:
+            raise AssertionError(f"mutant {number} does not build: {error.stderr}") from None
+        restore(mutant, folder)
+        killed += by is not None
+        if by is None:
+            alive.append(number)
+        if by is None or search:
+            print(f"{number}: {mutant.file}: {mutant.old!r} -> {mutant.new!r}: {by}", flush=True)
+    for mutant in EQUIVALENT:
+        apply(mutant, folder)
+        restore(mutant, folder)
+    build_and_install(folder)
+    result = {
+        "listed": len(MUTANTS),
+        "mutants": len(chosen),
+        "killed": killed,
+        "alive": alive,
+        "equivalent": len(EQUIVALENT),
+    }
+    print(json.dumps(result))
+    sys.exit(1 if alive else 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -39,9 +39,7 @@ static void trace(struct walk *w, const char *name, enum pb_step_result result, 
         return;
     }
     struct pb_step *step = &t->steps[t->count++];
-    step->result = (uint16_t)result;
-    step->v4_half = w->v4_half;
-    step->line = line;
+    *step = (struct pb_step){.result = (uint16_t)result, .v4_half = w->v4_half, .line = line};
     copy_name(step->name, name);
 }
 
@@ -59,7 +57,7 @@ static bool decide(struct walk *w, const char *name, enum pb_reason reason, int 
     reply->cause = cause;
     reply->line = line;
     reply->fault = (uint16_t)fault;
-    reply->flags &= (uint16_t)~PB_FLAG_V4_HALF;
+    reply->flags &= PB_FLAG_CAPABLE | PB_FLAG_TRUNCATED;
     reply->flags |= w->v4_half && !grants ? PB_FLAG_V4_HALF : 0;
     if (strchr(name, '/')) /* a file, not a folder */
         trace(w, name, grants ? PB_STEP_GRANTS : PB_STEP_REFUSES, line);
@@ -76,18 +74,18 @@ static bool safely_roots(const struct stat *st)
     return st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-/* False: it has decided, by refusing. */
-static bool directory_is_safe(struct walk *w, int dir_fd, const char *path, const char *name,
+/* What follows returns true when it has decided, here by refusing. */
+static bool directory_refuses(struct walk *w, int dir_fd, const char *path, const char *name,
                               bool may_lack)
 {
     struct stat st;
 
     if (fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return (S_ISDIR(st.st_mode) && safely_roots(&st)) ||
-               !refuse(w, name, PB_REASON_CONFIG_UNSAFE, 0);
+        return S_ISDIR(st.st_mode) && safely_roots(&st) ? false
+                                                        : refuse(w, name, PB_REASON_CONFIG_UNSAFE, 0);
     if (errno != ENOENT)
-        return !refuse(w, name, PB_REASON_CONFIG_ERROR, errno);
-    return may_lack || !refuse(w, name, PB_REASON_CONFIG_MISSING, errno);
+        return refuse(w, name, PB_REASON_CONFIG_ERROR, errno);
+    return may_lack ? false : refuse(w, name, PB_REASON_CONFIG_MISSING, errno);
 }
 
 /* Every component from / down: a caller that can only chroot(2) must not be
@@ -97,27 +95,27 @@ static bool open_config(struct walk *w)
 {
     static const char *const folders[] = {"byport", "byaddr", "byuser", "bygroup"};
     char path[] = CONFIG_DIR;
-    bool safe = directory_is_safe(w, AT_FDCWD, "/", "", false);
+    bool refused = directory_refuses(w, AT_FDCWD, "/", "", false);
 
-    for (char *end = path; safe && end;) {
+    for (char *end = path; !refused && end;) {
         end = strchr(end + 1, '/');
         if (end)
             *end = '\0';
-        safe = directory_is_safe(w, AT_FDCWD, path, "", false);
+        refused = directory_refuses(w, AT_FDCWD, path, "", false);
         if (end)
             *end = '/';
     }
-    w->config_fd = safe ? open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-    if (safe && w->config_fd < 0)
-        safe = !refuse(w, "", PB_REASON_CONFIG_ERROR, errno);
-    for (size_t i = 0; safe && i < sizeof folders / sizeof *folders; i++)
-        safe = directory_is_safe(w, w->config_fd, folders[i], folders[i], true); /* as if empty */
-    return safe;
+    if (refused)
+        return true;
+    w->config_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (w->config_fd < 0)
+        return refuse(w, "", PB_REASON_CONFIG_ERROR, errno);
+    for (size_t i = 0; !refused && i < sizeof folders / sizeof *folders; i++)
+        refused = directory_refuses(w, w->config_fd, folders[i], folders[i], true); /* as if empty */
+    return refused;
 }
 
-/* The steps below return true when they have decided.
- *
- * A flag file: executable by the caller grants, present refuses, absent goes
+/* A flag file: executable by the caller grants, present refuses, absent goes
  * on.  Its owner may be anybody (authbind practice), its kind may not. */
 static bool flag_step(struct walk *w, const char *name)
 {
@@ -261,7 +259,7 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
         memmove(q->addr, q->addr + 12, 4);
         memset(q->addr + 4, 0, 12);
     }
-    if (!open_config(&w))
+    if (open_config(&w))
         return;
     judge(&w);
     /* :: takes the IPv4 port too unless IPV6_V6ONLY is set, and that option

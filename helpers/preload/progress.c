@@ -142,11 +142,11 @@ bool progress_had_copies(unsigned mark, unsigned own)
 /* Before an execve(2) of this process, not of a child that shares its memory. */
 void progress_stop(void)
 {
-    int none = 0, tid = (int)raw(SYS_gettid, 0);
+    int none = 0;
 
     if (counted_pid != 0 && counts_are_ours() &&
-        __atomic_compare_exchange_n(&executing, &none, tid, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
+        __atomic_compare_exchange_n(&executing, &none, (int)raw(SYS_gettid, 0), false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         reaches(&over, get(&begun), BINDS_OVER_MS);
 }
 

@@ -84,7 +84,7 @@ LIBRARY = [
     Never("progress.c", "if (counted_pid != 0 && counts_are_ours() &&", 4, EXECUTING),
     Never(
         "progress.c",
-        "__atomic_compare_exchange_n(&executing, &none, tid, false, __ATOMIC_ACQ_REL,",
+        "__atomic_compare_exchange_n(&executing, &none, (int)raw(SYS_gettid, 0), false,",
         2,
         EXECUTING,
     ),

@@ -79,13 +79,12 @@ static bool directory_refuses(struct walk *w, int dir_fd, const char *path, cons
                               bool may_lack)
 {
     struct stat st;
+    int error = fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+    enum pb_reason reason = error == ENOENT ? PB_REASON_CONFIG_MISSING : PB_REASON_CONFIG_ERROR;
 
-    if (fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return S_ISDIR(st.st_mode) && safely_roots(&st) ? false
-                                                        : refuse(w, name, PB_REASON_CONFIG_UNSAFE, 0);
-    if (errno != ENOENT)
-        return refuse(w, name, PB_REASON_CONFIG_ERROR, errno);
-    return may_lack ? false : refuse(w, name, PB_REASON_CONFIG_MISSING, errno);
+    if (error == 0 ? S_ISDIR(st.st_mode) && safely_roots(&st) : error == ENOENT && may_lack)
+        return false;
+    return refuse(w, name, error == 0 ? PB_REASON_CONFIG_UNSAFE : reason, error);
 }
 
 /* Every component from / down: a caller that can only chroot(2) must not be

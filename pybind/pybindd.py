@@ -50,6 +50,7 @@ from typing import Any
 from .paths import PYBINDD_SOCKET, PYBINDD_STATUS
 
 PATIENCE_S = 10.0
+BUSY = "files change without a pause"  # why_not, for a moment
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h; Linux 5.14
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name
 

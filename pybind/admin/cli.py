@@ -27,6 +27,7 @@ COMMANDS = {
     "apply": "apply",
     "export": "apply",
     "status": "status",
+    "log": "log",
     "doctor": "doctor",
     "setup": "doctor",
     "import": "import_",

@@ -17,8 +17,9 @@ from ..permissions.rule import ANY, Rule, addresses_text
 from ..permissions.spec import parse_spec
 from ..permissions.state import State
 from ..permissions.who import GROUP, Who
-from ..permissions.writing import Change, commit, left_over, locked
+from ..permissions.writing import Change, left_over, locked
 from . import output, verification
+from .in_force import commit_and_wait
 from .verification import Answer
 
 Plan = Callable[[State, Who, Rule], None]
@@ -47,7 +48,7 @@ def carry_out(
         confirm()
     with locked():
         changes = _planned(plan, who, rules)
-        commit(changes)
+        commit_and_wait(changes)
     return changes
 
 

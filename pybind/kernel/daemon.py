@@ -22,7 +22,7 @@ from typing import Any
 from .. import __version__
 from ..errors import PybindError
 from ..paths import BPF_OBJECT, PYBINDD_LOCK
-from ..pybindd import netns_cookie, start_time
+from ..pybindd import BUSY, netns_cookie, start_time
 from . import obstacles
 from .bpf import BpfError, Libbpf
 from .control import Running, Server, answer, remove, take_lock, write_status
@@ -213,7 +213,7 @@ class Daemon:
         for client, said in self._questions:
             said_now = self.status()
             if result is _BUSY:
-                said_now.update(in_force=False, why_not="files change without a pause")
+                said_now.update(in_force=False, why_not=BUSY)
             answer(client, said_now if said in (b"sync", b"status") else {})
         self._questions.clear()
         self._patience_ends = time.monotonic() + PATIENCE_S

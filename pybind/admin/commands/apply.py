@@ -29,8 +29,9 @@ from ...permissions.rule import Rule
 from ...permissions.spec import parse_spec, spec_text
 from ...permissions.state import State
 from ...permissions.who import EVERYONE, GROUP, USER, Who, everyone, group, group_of, user, user_of
-from ...permissions.writing import Change, commit, left_over, locked, need_root
+from ...permissions.writing import Change, left_over, locked, need_root
 from .. import granting, output, verification
+from ..in_force import commit_and_wait
 
 _KEYS = ("user", "group", "everyone", "ports")
 
@@ -72,7 +73,7 @@ def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool
     if (changes or left_over()) and not check:
         with locked():
             changes = _planned(wanted, prune)
-            commit(changes)
+            commit_and_wait(changes)
     whos = [entry.who for entry in wanted]
     refusing = verification.concerning(verification.everything(), whos)
     if as_json:

@@ -19,12 +19,13 @@ from ...paths import CONFIG_DIR
 from ...permissions import differences
 from ...permissions.errors import STATUS_NO
 from ...permissions.state import State
-from ...permissions.writing import commit, locked, need_root
+from ...permissions.writing import locked, need_root
 from .. import output
 from ..importers import authbind, lists, rehearsal
 from ..importers.plan import Plan, make_plan
 from ..importers.proof import Difference, Questions
 from ..importers.source import Left, Source
+from ..in_force import commit_and_wait
 
 _SHOWN = 8  # users, or ports of one user, in a line or list for people; --json has all
 _SCRIPTS = "/etc/systemd /etc/init.d /etc/default /etc/cron* /usr/local/bin /usr/local/sbin"
@@ -131,7 +132,7 @@ def _apply(source: Source) -> _Report:
             questions.ask_before()
         except PybindError as error:
             problem = error.lines
-        commit(plan.changes)
+        commit_and_wait(plan.changes)
     report = _Report(source, plan, True, len(questions.cells), (), problem)
     if problem:
         return report

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pybindctl log: a view of the journal, of which only root's lines are believed.
+
+No systemd runs here: a stand-in for journalctl(1) is mounted over the real one.
+It keeps its arguments, and prints the lines that pybindd itself makes.
+"""
+
+import json
+import pathlib
+import subprocess
+
+import ctl
+import pytest
+import support
+
+from pybind.kernel import layout, records
+
+JOURNALCTL = pathlib.Path("/usr/bin/journalctl")
+STAND_IN = """#!/bin/sh
+printf '%s\\n' "$@" >{folder}/arguments
+cat {folder}/journal
+"""
+
+
+class Names:
+    """The files' names by number, as pybindd has them."""
+
+    def name(self, number):
+        return {1: "byport/80", 2: "byuser/65534"}.get(number)
+
+
+def line(event=layout.GRANTED, file=1, uid=support.UID, port=80, udp=0, comm=b"java", **given):
+    """Return a line of pybindd's log, made by its own code."""
+    fields = (0, given.get("low", 0), given.get("lost", 0), uid, 4711, file, port,
+              given.get("family", 4), udp, event, given.get("foreign", 0), comm)  # fmt: skip
+    return records.line_of(layout.RECORD.pack(*fields), Names())[1]
+
+
+@pytest.fixture
+def journal():
+    """Return a function that fills the journal, and the folder of the stand-in."""
+    if not JOURNALCTL.exists():
+        pytest.fail("journalctl is missing: apt-get install systemd")
+    folder = support.scratch_dir()
+    program = folder / "journalctl"
+    program.write_text(STAND_IN.format(folder=folder))
+    program.chmod(0o755)
+    subprocess.run(["mount", "--bind", program, JOURNALCTL], check=True)
+
+    def fill(*messages):
+        entries = (
+            {"MESSAGE": text, "__REALTIME_TIMESTAMP": "1795727850670625"} for text in messages
+        )
+        (folder / "journal").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+        return folder
+
+    yield fill
+    subprocess.run(["umount", JOURNALCTL], check=True)
+
+
+def test_lines(journal):
+    """Verdict, user, port, address, file and program of each; root's lines alone are asked for."""
+    folder = journal(
+        line(),
+        line(layout.REFUSED, file=0, port=53, udp=1, comm=b"named"),
+        line(layout.REFUSED_IDS, file=2, uid=4242, lost=7, foreign=1),
+        "nothing is granted: Cannot allocate memory",
+    )
+    first, second, third, fourth = ctl.done("log").splitlines()
+    assert first[20:].split() == [
+        "granted",
+        "nobody",
+        "80/tcp",
+        "0.0.0.0",
+        "by",
+        "byport/80",
+        "java",
+        "(4711)",
+    ]
+    assert "refused  nobody  53/udp  0.0.0.0  by no file  named (4711)" in second
+    assert "refused  4242+userns" in third and "real and effective ids differ" in third
+    assert "7 more were not logged" in third
+    assert fourth[20:].strip() == "nothing is granted: Cannot allocate memory"
+    asked = (folder / "arguments").read_text().split()
+    assert {"_UID=0", "--identifier=pybindd", "--lines=50"} <= set(asked)
+
+
+def test_json(journal):
+    """One object with every field."""
+    journal(line(layout.REFUSED, low=1, family=6, file=2, port=443))
+    (entry,) = ctl.as_json("log")["entries"]
+    assert entry["event"] == "refused" and entry["file"] == "byuser/65534"
+    assert (entry["uid"], entry["port"], entry["protocol"]) == (support.UID, 443, "tcp")
+    assert (entry["address"], entry["program"], entry["pid"]) == ("[::1]", "java", 4711)
+
+
+def test_one_user(journal):
+    """--user shows that account alone; nothing for them is status 1."""
+    journal(line(), line(uid=4242))
+    assert len(ctl.done("log", "--user", "4242").splitlines()) == 1
+    assert "pybindd has logged nothing" in ctl.failed(1, "log", "--user", "4243")
+
+
+def test_a_name_that_a_program_chose(journal):
+    """Control characters and quotes in a program's name do not reach the terminal."""
+    journal(line(comm=b'a"\x1b[31m\\b'))
+    out = ctl.done("log")
+    assert "\x1b" not in out and r"a\x22\x1b[31m\x5cb (4711)" in out
+
+
+def test_needs_root(journal):
+    """Who is not root is told what to type."""
+    journal(line())
+    done = support.run([ctl.PYBINDCTL, "log"])
+    assert done.returncode == 4 and "sudo pybindctl log" in done.stderr
+
+
+def test_usage(journal):
+    """--follow and --json exclude each other."""
+    journal(line())
+    assert "use one of them" in ctl.failed(2, "log", "--json", "--follow")

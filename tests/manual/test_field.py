@@ -214,7 +214,11 @@ def test_denied_by_a_security_module(grant80, program):
     done = as_root(["/usr/bin/python3", "-c", LANDLOCK + BECOME, "-p", "80", "--", *program])
     if done.stderr == "none\n":
         pytest.skip("this kernel has no Landlock for ports")
-    refused(done, "the port is granted, and bind(2) is denied by something else", "ausearch -m avc")
+    refused(
+        done,
+        "port 80/tcp is granted to nobody (uid 65534), and bind(2) is denied: by a security module",
+        "ausearch -m avc",
+    )
 
 
 def test_forbidden_by_a_filter(grant80, program):

@@ -145,10 +145,15 @@ def requests(caller, ports):
         yield Request(socket.inet_pton(family, text), port, "tcp", 0, caller)
 
 
-def told(plan, request, granted):
-    """Tell whether the plan says that this caller's answer becomes `granted`."""
+def told(plan, request, granted, groups=True):
+    """Tell whether the plan says that this caller's answer becomes `granted`.
+
+    groups: or that of a group of the caller's, or a stranger's.
+    """
     caller = request.caller
-    whos = {str(caller.uid), *(f"@{gid}" for gid in (caller.gid, *caller.groups)), "everyone"}
+    whos = {str(caller.uid)}
+    if groups:
+        whos |= {*(f"@{gid}" for gid in (caller.gid, *caller.groups)), "everyone"}
     return any(
         difference["granted"] == granted
         and difference["user"] in whos
@@ -216,6 +221,9 @@ def test_plan_tells_what_differs(every_address):
             if (theirs or ours) != now:
                 differing += 1
                 assert told(plan, request, now), (number, request, theirs, ours, now, plan)
+            elif request.caller == CALLERS[0]:  # has no groups but those that the plan knows
+                for granted in (False, True):
+                    assert not told(plan, request, granted, groups=False), (number, request, plan)
         named |= {difference["name"] for difference in plan["differences"]}
         kept += type_all(plan) if number % 10 == 0 else 0
     print(differing, named, kept)

@@ -236,12 +236,18 @@ def test_apply_of_an_export(files, flags):
     text = done("export") if not before else _exported()
     path = support.SCRATCH / "export.toml"
     path.write_text(text)
-    assert run("apply", str(path), "--check") == 0, text
+    assert changes_nothing(str(path)), text
     assert snapshot() == before
     if text.endswith("grant = []\n") or "[[grant]]" in text:
         run("apply", str(path), "--prune")  # 1 where a file excludes the group of who is asked
         assert _exported() == text
-        assert run("apply", str(path), "--prune", "--check") == 0, text
+        assert changes_nothing(str(path), "--prune"), text
+
+
+def changes_nothing(*arguments):
+    """Tell whether apply would change nothing; it may say that :: needs 0.0.0.0, or who is shut out."""
+    status, said = cli_run("apply", *arguments, "--check")
+    return status in (0, 3) and said.startswith("nothing to change\n")
 
 
 WANTED_PORTS = ["80", "80/tcp", "85", "631", "192.0.2.1:53", "[::1]:443", "0.0.0.0/0:443", "80-90"]

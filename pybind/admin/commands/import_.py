@@ -20,7 +20,7 @@ from ...permissions import differences
 from ...permissions.errors import STATUS_NO
 from ...permissions.state import State
 from ...permissions.writing import locked, need_root
-from .. import output
+from .. import output, verification
 from ..importers import authbind, lists, rehearsal
 from ..importers.plan import Plan, make_plan
 from ..importers.proof import Difference, Questions
@@ -100,11 +100,12 @@ def _run(read: Callable[[], Source], apply: bool, as_json: bool) -> int:
         need_root()
     source = read()
     report = _apply(source) if apply else _plan(source)
+    refusing = verification.host()
     if as_json:
-        _emit(report)
+        _emit(report, refusing)
     else:
         _print(report)
-    return report.status
+    return verification.tell(refusing) or report.status
 
 
 def _plan(source: Source) -> _Report:
@@ -221,7 +222,7 @@ def _note(note: Left) -> str:
     return output.plain(f"{note.where}{text}: {note.why}")
 
 
-def _emit(report: _Report) -> None:
+def _emit(report: _Report, refusing: verification.Condition) -> None:
     source, plan = report.source, report.plan
     output.emit_json(
         source=source.title,
@@ -244,4 +245,5 @@ def _emit(report: _Report) -> None:
             for difference in report.found
         ],
         problem=list(report.problem),
+        refusing=verification.as_json(refusing),
     )

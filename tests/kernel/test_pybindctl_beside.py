@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pybindctl while pybindd runs: what it has changed is in force in the kernel when it returns."""
 
+import json
 import signal
 import subprocess
 
@@ -56,3 +57,25 @@ def test_no_pybindd_no_waiting(command):
     done = pybindctl(command, str(support.UID), "80/tcp")
     assert done.returncode == 0
     assert "pybindd" not in done.stdout + done.stderr
+
+
+def test_doctor_and_status_know_it(daemon):
+    """What the kernel judges by, and the file that is left to the helper with its reason."""
+    path = rules(f"byuser/{support.UID}", "any,80/tcp")
+    daemon.sync()
+    assert "pybindd: the kernel judges by 0 flag files and 1 rule files since" in (
+        pybindctl("doctor", "-v").stdout
+    )
+    path.with_name("65533").hardlink_to(path)
+    daemon.sync()
+    for command in (("doctor", "-v"), ("status",)):
+        assert "byuser/65533 (has 2 hard links)" in pybindctl(*command).stdout
+    said = json.loads(pybindctl("status", "--json").stdout)["pybindd"]
+    assert (said["pid"], said["left_count"]) == (daemon.process.pid, 2)
+
+
+def test_doctor_without_it():
+    """It is optional: that none runs is no fault, and doctor says whether it could."""
+    said = pybindctl("doctor", "-v").stdout
+    assert "pybindd: does not run, so the helper judges every bind" in said
+    assert json.loads(pybindctl("status", "--json").stdout)["pybindd"] is None

@@ -23,7 +23,7 @@ from ...permissions.writing import as_failure
 from ...repairs import sudo
 from .. import output
 from ..ask import ask
-from ..doctor import filecaps, installation, kernel, setcap, wheel
+from ..doctor import filecaps, installation, judging, kernel, setcap, wheel
 from ..doctor.installation import BROKEN, OK, WARNING, Finding
 from ..doctor.program import program as served
 
@@ -74,6 +74,7 @@ def examine(program: str | None) -> list[Finding]:
         *installation.of_folders(),
         *kernel.kernel(),
         *kernel.process(),
+        judging.finding(),
     ]
     causes = [finding for finding in found if finding.level == BROKEN]
     proof = kernel.proof()

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import click
 
-from ... import holders
+from ... import holders, pybindd
 from ...holders import Process, Socket
 from ...permissions.delegations import Delegation, delegations
 from ...permissions.rule import ANY, Rule, addresses_text, ports_text
 from ...permissions.who import user_of
 from .. import output, verification
+from ..doctor.judging import sentence
 
 _HEAD = ("PORT", "ADDRESS", "HELD BY", "GRANTED TO")
 _PIDS_SHOWN = 3
@@ -50,18 +51,24 @@ def status_command(as_json: bool) -> int:
     opened = holders.held()
     for grant in found:
         grant.held.extend(sock for sock in opened if _meets(sock, grant.rule))
+    judging = pybindd.status()
     processes = holders.processes({sock.inode for grant in found for sock in grant.held})
     if as_json:
         output.emit_json(
             grants=[_as_object(grant, processes) for grant in found],
             notes=condition.notes,
             refusing=verification.as_json(condition),
+            pybindd=judging,
         )
         return verification.status(condition)
     if found:
         output.print_lines(output.table(_HEAD, list(_rows(found, processes))))
     else:
         output.say("no port is granted; to grant one: sudo pybindctl grant USER PORT")
+    if judging and judging["in_force"]:
+        output.say_prose(sentence(judging))
+    elif judging:
+        output.tell("note", f"pybindd grants nothing now: {judging['why_not']}")
     return verification.tell(condition)
 
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the kernel itself judges by the permission files, and if not, whether it could."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any
+
+from ... import pybindd
+from ...paths import PREFIX
+from .installation import OK, WARNING, Finding
+
+_TOPIC = "pybindd"
+_DAEMON = PREFIX + "/sbin/pybindd"
+_PATIENCE_S = 20
+_SHOWN = 3
+
+
+def finding() -> Finding:
+    """Look at pybindd. It is optional: where none runs, that is no fault."""
+    try:
+        said = pybindd.status()
+    except OSError as error:
+        return Finding(WARNING, _TOPIC, f"its status cannot be read: {error}")
+    if said is None:
+        return Finding(OK, _TOPIC, f"does not run, so the helper judges every bind; {_trial()}")
+    if not said["in_force"]:
+        text = f"grants nothing: {said['why_not']}; the helper judges"
+        return Finding(WARNING, _TOPIC, text, ("sudo systemctl restart pybindd",))
+    return Finding(OK, _TOPIC, sentence(said))
+
+
+def sentence(said: dict[str, Any]) -> str:
+    """Say what a running pybindd judges, and what it leaves to the helper."""
+    if said["refuses_all"] or said["left_all"]:
+        verb = "refuses everything" if said["refuses_all"] else "leaves everything to the helper"
+        return f"the kernel {verb}: {said['refuses_all'] or said['left_all']}"
+    text = (
+        f"the kernel judges by {said['flag_files']} flag files and {said['rule_files']} rule files "
+        f"since {said['since'][:19].replace('T', ' ')}"
+    )
+    if not said["left_count"]:
+        return text
+    names = [f"{left['name']} ({left['why']})" for left in said["left"][:_SHOWN]]
+    more = said["left_count"] - len(names)
+    return f"{text}; left to the helper: {', '.join(names)}" + (f" and {more} more" if more else "")
+
+
+def _trial() -> str:
+    """Try to load the programs, where the caller may, and say what came of it."""
+    if os.geteuid() != 0 or not os.path.exists(_DAEMON):
+        return "it is optional (pybindd(8))"
+    try:
+        done = subprocess.run(
+            [_DAEMON, "--trial"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=_PATIENCE_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "and a trial of it did not end"
+    if done.returncode == 0:
+        return "it could run here: sudo systemctl enable --now pybindd"
+    why = done.stderr.strip().split("\n")[0].removeprefix("pybindd: ")
+    return f"and it cannot run here: {why}"

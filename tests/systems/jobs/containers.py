@@ -41,7 +41,16 @@ def archive():
         if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode == 0
     ]
     listed = world.run("dpkg", "-L", *there).splitlines()
-    left_out = ("/usr/share/doc/", "/usr/share/man/", "/proc", "/sys", "/run", "/dev")
+    # podman takes no file twice.
+    left_out = (
+        "/usr/share/doc/",
+        "/usr/share/man/",
+        "/proc",
+        "/sys",
+        "/run",
+        "/dev",
+        *WITH_CONTENT,
+    )
     wanted = {
         real(path) for path in listed if path.startswith("/") and not path.startswith(left_out)
     }

@@ -15,7 +15,8 @@ import support
 from support import CONFIG, FOLDERS, PATIENCE_S
 
 from pybind.admin import cli
-from pybind.permissions import access, writing
+from pybind.permissions import access
+from pybind.permissions.changing import writing
 
 PYBINDCTL = support.PREFIX + "/bin/pybindctl"
 CALLS = ("open", "mkdir", "link", "rename", "unlink", "fchown", "fchmod", "fsync", "chmod",

@@ -9,7 +9,7 @@ import pytest
 import support
 from support import GID, OTHER_UID, UID, rules
 
-from pybind.admin import ask, child
+from pybind.admin.asking import ask, child
 from pybind.model import Address
 from pybind.permissions.errors import Failed, NeedsRoot
 from pybind.permissions.who import Identity

@@ -13,7 +13,7 @@ from support import clear_config, flag, rules
 
 from pybind import _wire
 from pybind.admin import cli
-from pybind.admin.ask import ask
+from pybind.admin.asking.ask import ask
 from pybind.model import Address
 from pybind.permissions.who import Identity
 

@@ -10,12 +10,12 @@ import ctl
 import pytest
 from support import CONFIG, HELPER, OTHER_UID, UID, flag, rules
 
-from pybind.admin import ask
+from pybind.admin.asking import ask
 from pybind.admin.importers import rehearsal
 from pybind.model import Address
 from pybind.permissions.access import from_mode
+from pybind.permissions.changing.writing import Change
 from pybind.permissions.who import identity_of
-from pybind.permissions.writing import Change
 
 
 def described(root):

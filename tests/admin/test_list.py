@@ -15,7 +15,7 @@ from ctl import PYBINDCTL, as_json, done, pybindctl
 from support import CONFIG, UID, flag, rules
 
 from pybind import _wire
-from pybind.admin import ask
+from pybind.admin.asking import ask
 from pybind.admin.commands import lint
 from pybind.admin.commands import list as listing
 from pybind.model import Address

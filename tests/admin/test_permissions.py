@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import UID, rules
 
 from pybind import _wire
-from pybind.admin.ask import ask
+from pybind.admin.asking.ask import ask
 from pybind.errors import UsageError
 from pybind.model import MAPPED, Address
 from pybind.permissions.errors import AdminError, Invalid

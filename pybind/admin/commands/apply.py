@@ -22,16 +22,18 @@ import click
 
 from ...errors import PybindError
 from ...paths import CONFIG_DIR
-from ...permissions import differences, editing
 from ...permissions.access import holders
+from ...permissions.changing import differences, editing
+from ...permissions.changing.state import State
+from ...permissions.changing.writing import Change, left_over, locked, need_root
 from ...permissions.errors import STATUS_INVALID, STATUS_NO, AdminError, Invalid, NeedsRoot
 from ...permissions.rule import Rule
 from ...permissions.spec import parse_spec, spec_text
-from ...permissions.state import State
 from ...permissions.who import EVERYONE, GROUP, USER, Who, everyone, group, group_of, user, user_of
-from ...permissions.writing import Change, left_over, locked, need_root
-from .. import granting, output, verification
-from ..in_force import commit_and_wait
+from .. import output
+from ..asking import verification
+from ..changing import granting
+from ..changing.in_force import commit_and_wait
 
 _KEYS = ("user", "group", "everyone", "ports")
 

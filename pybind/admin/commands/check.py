@@ -8,7 +8,16 @@ import click
 from ...permissions.errors import STATUS_NO
 from ...permissions.who import Identity, identity_of
 from .. import output
-from ..decision import Decision, as_object, decide, facts, parse_asked, port_text, repairs, why
+from ..asking.decision import (
+    Decision,
+    as_object,
+    decide,
+    facts,
+    parse_asked,
+    port_text,
+    repairs,
+    why,
+)
 
 
 @click.command("check")

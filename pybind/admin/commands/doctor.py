@@ -17,12 +17,12 @@ from ...model import Address
 from ...paths import CONFIG_DIR, FOLDERS, HELPER
 from ...permissions import folders
 from ...permissions.access import access_of, from_mode, give_folder
+from ...permissions.changing.writing import as_failure
 from ...permissions.errors import STATUS_NO, AdminError, Failed, NeedsRoot
 from ...permissions.who import everyone, identity_for
-from ...permissions.writing import as_failure
 from ...repairs import sudo
 from .. import output
-from ..ask import ask
+from ..asking.ask import ask
 from ..doctor import filecaps, installation, judging, kernel, setcap, wheel
 from ..doctor.installation import BROKEN, OK, WARNING, Finding
 from ..doctor.program import program as served

@@ -13,7 +13,16 @@ from ...permissions.errors import STATUS_NO
 from ...permissions.folders import path_of
 from ...permissions.who import Identity, identity_of
 from .. import output
-from ..decision import Decision, as_object, decide, facts, parse_asked, port_text, repairs, why
+from ..asking.decision import (
+    Decision,
+    as_object,
+    decide,
+    facts,
+    parse_asked,
+    port_text,
+    repairs,
+    why,
+)
 
 
 @click.command("explain")

@@ -9,16 +9,24 @@ from collections.abc import Sequence
 import click
 
 from ... import diagnose
-from ...permissions import editing
+from ...permissions.changing import editing
+from ...permissions.changing.writing import need_root
 from ...permissions.errors import STATUS_NO, AdminError
 from ...permissions.names import RESERVED_MAX, RESERVED_MIN
 from ...permissions.rule import ANY, Rule
 from ...permissions.spec import spec_text
 from ...permissions.who import EVERYONE, GROUP, USER, Who, parse_who
-from ...permissions.writing import need_root
 from .. import output
-from ..granting import bound, carry_out, emit, parse_specs, report_changes, say_refused, subject
-from ..verification import verify
+from ..asking.verification import verify
+from ..changing.granting import (
+    bound,
+    carry_out,
+    emit,
+    parse_specs,
+    report_changes,
+    say_refused,
+    subject,
+)
 
 
 @click.command("grant")

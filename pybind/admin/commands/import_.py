@@ -16,16 +16,17 @@ import click
 
 from ...errors import PybindError
 from ...paths import CONFIG_DIR
-from ...permissions import differences
+from ...permissions.changing import differences
+from ...permissions.changing.state import State
+from ...permissions.changing.writing import locked, need_root
 from ...permissions.errors import STATUS_NO
-from ...permissions.state import State
-from ...permissions.writing import locked, need_root
-from .. import output, verification
+from .. import output
+from ..asking import verification
+from ..changing.in_force import commit_and_wait
 from ..importers import authbind, lists, rehearsal
 from ..importers.plan import Plan, make_plan
 from ..importers.proof import Difference, Questions
 from ..importers.source import Left, Source
-from ..in_force import commit_and_wait
 
 _SHOWN = 8  # users, or ports of one user, in a line or list for people; --json has all
 _SCRIPTS = "/etc/systemd /etc/init.d /etc/default /etc/cron* /usr/local/bin /usr/local/sbin"

@@ -12,7 +12,8 @@ from ...permissions.folders import path_of
 from ...permissions.precedence import FlagIndex
 from ...permissions.rule import Rule, addresses_text, ports_text
 from ...permissions.who import GROUP, USER, Who, identity_of
-from .. import output, verification
+from .. import output
+from ..asking import verification
 
 
 @click.command("list")

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import click
 
 from ... import holders
-from ...permissions import differences, editing
+from ...permissions.changing import differences, editing
+from ...permissions.changing.writing import Change, need_root
 from ...permissions.errors import STATUS_NO
 from ...permissions.rule import ANY, Rule
 from ...permissions.who import USER, Who, parse_who, user_of
-from ...permissions.writing import Change, need_root
 from .. import output
-from ..granting import (
+from ..asking.verification import verify
+from ..changing.granting import (
     bound,
     by_file,
     carry_out,
@@ -24,7 +25,6 @@ from ..granting import (
     say_refused,
     subject,
 )
-from ..verification import verify
 
 _ALL = Rule(ANY, b"", b"", 1, 65535, None)
 

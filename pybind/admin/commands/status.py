@@ -17,7 +17,8 @@ from ...holders import Process, Socket
 from ...permissions.delegations import Delegation, delegations
 from ...permissions.rule import ANY, Rule, addresses_text, ports_text
 from ...permissions.who import user_of
-from .. import output, verification
+from .. import output
+from ..asking import verification
 from ..doctor.judging import sentence
 
 _HEAD = ("PORT", "ADDRESS", "HELD BY", "GRANTED TO")

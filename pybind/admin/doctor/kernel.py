@@ -12,7 +12,7 @@ from ...errors import PybindError
 from ...model import Address
 from ...permissions.who import everyone, identity_for, identity_of
 from ...supervise import preflight
-from ..ask import ask
+from ..asking.ask import ask
 from .installation import BROKEN, OK, WARNING, Finding, from_lines
 
 

@@ -13,7 +13,7 @@ import socket
 from ...model import Address
 from ...permissions.rule import Rule, address_name
 from ...permissions.who import Identity
-from .. import child
+from ..asking import child
 from .source import Old
 
 # The name of a byuid file -> what its lines grant, and why a line is not carried over or "".

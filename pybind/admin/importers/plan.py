@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...paths import CONFIG_DIR
-from ...permissions import editing
 from ...permissions.access import Access, allows, as_roots, holders, holds, named
+from ...permissions.changing import editing
+from ...permissions.changing.state import State
+from ...permissions.changing.writing import Change
 from ...permissions.errors import Failed
 from ...permissions.names import Flag, parse_name
 from ...permissions.overlap import covered, intersect, subtract_all
 from ...permissions.precedence import rank
 from ...permissions.rule import Rule, parse_line, rule_text
 from ...permissions.spec import spec_text
-from ...permissions.state import State
 from ...permissions.who import EVERYONE, GROUP, USER, Who, group_of, user_of
-from ...permissions.writing import Change
 from .source import Grant, Left, Source
 
 

@@ -20,10 +20,10 @@ from ...errors import HelperUnusable
 from ...model import MAPPED, Address, Reply
 from ...paths import CONFIG_DIR
 from ...permissions.access import named
+from ...permissions.changing.state import State
 from ...permissions.reading import scan
 from ...permissions.rule import Rule
 from ...permissions.spec import spec_text
-from ...permissions.state import State
 from ...permissions.who import (
     EVERYONE,
     GROUP,
@@ -35,7 +35,7 @@ from ...permissions.who import (
     rules_name,
     user_of,
 )
-from .. import ask
+from ..asking import ask
 from .cells import Cell, cells, covers, joined
 from .plan import Plan
 from .source import Old, Source

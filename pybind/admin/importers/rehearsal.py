@@ -19,8 +19,8 @@ from collections.abc import Iterator, Sequence
 
 from ...paths import CONFIG_DIR, FOLDERS, HELPER
 from ...permissions.access import ACL_NAME, Access, give_access
+from ...permissions.changing.writing import Change
 from ...permissions.errors import Failed
-from ...permissions.writing import Change
 
 _PLACES = ("/run", "/tmp", "/var/tmp")
 

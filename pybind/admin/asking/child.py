@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
-from ..errors import HelperUnusable, PybindError
-from ..permissions.errors import Failed
-from ..permissions.who import Identity
+from ...errors import HelperUnusable, PybindError
+from ...permissions.errors import Failed
+from ...permissions.who import Identity
 
 
 def answer_as(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 
-from .. import pybindd
-from ..permissions.errors import Failed
-from ..permissions.writing import Change, commit
-from . import output
+from ... import pybindd
+from ...permissions.changing.writing import Change, commit
+from ...permissions.errors import Failed
+from .. import output
 
 _LEASE_S = 5.0  # after that without a word from pybindd the kernel grants nothing
 _RESTART = "repair: sudo systemctl restart pybindd"

@@ -6,10 +6,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from .access import Access
-from .names import Flag, Owner, parse_name
-from .rule import Rule, parse
-from .who import group_of, user_of
+from ..access import Access
+from ..names import Flag, Owner, parse_name
+from ..rule import Rule, parse
+from ..who import group_of, user_of
 from .writing import Change
 
 

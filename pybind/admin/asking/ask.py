@@ -11,10 +11,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from .. import helper
-from ..model import ID_MAX, Address, Reply, Step
-from ..permissions.errors import AdminError, NeedsRoot
-from ..permissions.who import Identity
+from ... import helper
+from ...model import ID_MAX, Address, Reply, Step
+from ...permissions.errors import AdminError, NeedsRoot
+from ...permissions.who import Identity
 from . import child
 
 _PATIENCE_S = 30  # beside a tenth of a second for each address: a helper takes 1 ms

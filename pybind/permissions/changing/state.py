@@ -10,15 +10,15 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ..paths import CONFIG_DIR, FOLDERS
-from ..repairs import put_aside
-from .access import Access, only_everyones, read_access
-from .errors import Failed
-from .names import Flag, Owner, parse_name
-from .overlap import subtract_all
-from .precedence import FlagIndex, in_force
-from .reading import FILE_SIZE_MAX, check_rules, read_rules
-from .rule import LINE_LEN_MAX, Rule, parse, rule_text
+from ...paths import CONFIG_DIR, FOLDERS
+from ...repairs import put_aside
+from ..access import Access, only_everyones, read_access
+from ..errors import Failed
+from ..names import Flag, Owner, parse_name
+from ..overlap import subtract_all
+from ..precedence import FlagIndex, in_force
+from ..reading import FILE_SIZE_MAX, check_rules, read_rules
+from ..rule import LINE_LEN_MAX, Rule, parse, rule_text
 from .writing import Change
 
 

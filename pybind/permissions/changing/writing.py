@@ -18,13 +18,13 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .. import diagnose
-from ..paths import CONFIG_DIR, FOLDERS
-from ..repairs import SETUP, sudo
-from . import folders
-from .access import Access, copy_attributes, from_mode, give_access, write_access
-from .errors import Failed, NeedsRoot
-from .names import LEFT_OVER
+from ... import diagnose
+from ...paths import CONFIG_DIR, FOLDERS
+from ...repairs import SETUP, sudo
+from .. import folders
+from ..access import Access, copy_attributes, from_mode, give_access, write_access
+from ..errors import Failed, NeedsRoot
+from ..names import LEFT_OVER
 
 _NEW, _OLD = LEFT_OVER
 _LOCK = f"{CONFIG_DIR}/.pybindctl.lock"

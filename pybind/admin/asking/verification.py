@@ -13,19 +13,19 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .. import _wire, diagnose
-from ..errors import HelperUnusable, PybindError
-from ..model import Address, Reply
-from ..paths import CONFIG_DIR, HELPER
-from ..permissions import folders
-from ..permissions.delegations import Listing, delegations
-from ..permissions.errors import STATUS_INVALID, Failed
-from ..permissions.folders import Trouble, path_of
-from ..permissions.names import pieces
-from ..permissions.rule import Rule
-from ..permissions.spec import samples
-from ..permissions.state import State
-from ..permissions.who import (
+from ... import _wire, diagnose
+from ...errors import HelperUnusable, PybindError
+from ...model import Address, Reply
+from ...paths import CONFIG_DIR, HELPER
+from ...permissions import folders
+from ...permissions.changing.state import State
+from ...permissions.delegations import Listing, delegations
+from ...permissions.errors import STATUS_INVALID, Failed
+from ...permissions.folders import Trouble, path_of
+from ...permissions.names import pieces
+from ...permissions.rule import Rule
+from ...permissions.spec import samples
+from ...permissions.who import (
     EVERYONE,
     NOBODY,
     Identity,
@@ -35,9 +35,9 @@ from ..permissions.who import (
     identity_of,
     rules_name,
 )
-from . import output
+from .. import output
+from ..doctor import filecaps, installation
 from .ask import ask
-from .doctor import filecaps, installation
 
 _SHOWN = 5
 _EVERY_PORT_MAX = 16  # in a longer range the corners are asked about, and ports with flag files

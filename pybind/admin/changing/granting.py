@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What grant, revoke and apply share: SPECs, carrying out what is planned, and the report.
 
-What is written is permissions/editing.py's; what is allowed then is asked of
+What is written is permissions/changing/editing.py's; what is allowed then is asked of
 the helper.
 """
 
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .. import _wire, explain
-from ..paths import CONFIG_DIR
-from ..permissions import differences
-from ..permissions.errors import AdminError
-from ..permissions.rule import ANY, Rule, addresses_text
-from ..permissions.spec import parse_spec
-from ..permissions.state import State
-from ..permissions.who import GROUP, Who
-from ..permissions.writing import Change, left_over, locked
-from . import output, verification
+from ... import _wire, explain
+from ...paths import CONFIG_DIR
+from ...permissions.changing import differences
+from ...permissions.changing.state import State
+from ...permissions.changing.writing import Change, left_over, locked
+from ...permissions.errors import AdminError
+from ...permissions.rule import ANY, Rule, addresses_text
+from ...permissions.spec import parse_spec
+from ...permissions.who import GROUP, Who
+from .. import output
+from ..asking import verification
+from ..asking.verification import Answer
 from .in_force import commit_and_wait
-from .verification import Answer
 
 Plan = Callable[[State, Who, Rule], None]
 

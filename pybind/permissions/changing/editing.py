@@ -9,17 +9,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
-from ..paths import CONFIG_DIR
-from ..repairs import sudo
-from .access import Access, allows, from_mode, holders, holds, owned_by, with_grant, without_grant
-from .errors import Failed
-from .names import Flag, flag_name, pieces
-from .overlap import covered, meets, subtract_all
-from .precedence import FlagIndex, in_force, rank, without_mapped
-from .rule import Rule
-from .spec import spec_text
+from ...paths import CONFIG_DIR
+from ...repairs import sudo
+from ..access import Access, allows, from_mode, holders, holds, owned_by, with_grant, without_grant
+from ..errors import Failed
+from ..names import Flag, flag_name, pieces
+from ..overlap import covered, meets, subtract_all
+from ..precedence import FlagIndex, in_force, rank, without_mapped
+from ..rule import Rule
+from ..spec import spec_text
+from ..who import EVERYONE, Who, everyone, group_of, rules_name, user_of
 from .state import Placed, State
-from .who import EVERYONE, Who, everyone, group_of, rules_name, user_of
 
 FLAGS_MAX = 128  # flag files that one range for everyone may become
 

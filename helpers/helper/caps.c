@@ -33,7 +33,7 @@ static int caps_write(unsigned permitted, unsigned effective)
 }
 
 /* Everything that crosses execve(2) and could be turned against the request
- * or against the caller's own bookkeeping (HOSTILE cases 1, 2, 15 to 17, 20). */
+ * or against the caller's own bookkeeping (docs/hostile.md, 1, 2, 15 to 17, 20). */
 void caps_sanitise(void)
 {
     struct itimerval off = {0};

@@ -35,7 +35,7 @@ static _Noreturn void refuse(enum pb_reason reason)
 
 /* A message that is not exactly one request binds nothing.  MSG_TRUNC tells
  * an over-long one; no control buffer is given, so passed descriptors are
- * dropped by the kernel and show as MSG_CTRUNC (HOSTILE cases 31 to 33, 44). */
+ * dropped by the kernel and show as MSG_CTRUNC (docs/hostile.md, 31 to 33, 44). */
 static void receive(struct pb_request *request)
 {
     struct iovec iov = {.iov_base = request, .iov_len = sizeof *request};

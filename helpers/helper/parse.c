@@ -9,7 +9,7 @@
  *
  * '#' starts a comment; blanks may follow ',' and ':' and end a rule.
  * Strict where authbind guesses: a line that is not one of these is broken,
- * and a broken line refuses the whole file (HOSTILE cases 54, 55).
+ * and a broken line refuses the whole file (docs/hostile.md, 54, 55).
  */
 #include <arpa/inet.h>
 #include <string.h>

@@ -88,7 +88,7 @@ static bool directory_refuses(struct walk *w, int dir_fd, const char *path, cons
 }
 
 /* Every component from / down: a caller that can only chroot(2) must not be
- * able to show the helper an /etc of his own (HOSTILE cases 25, 26).  Below a
+ * able to show the helper an /etc of his own (docs/hostile.md, 25, 26).  Below a
  * directory found safe only root can change what the next look finds. */
 static bool open_config(struct walk *w)
 {
@@ -262,7 +262,7 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
         return;
     judge(&w);
     /* :: takes the IPv4 port too unless IPV6_V6ONLY is set, and that option
-     * can be flipped by another process during the check (HOSTILE case 52). */
+     * can be flipped by another process during the check (docs/hostile.md, 52). */
     if (answer->reply.reason == PB_REASON_GRANTED && q->family == AF_INET6 &&
         memcmp(q->addr, zero, sizeof zero) == 0) {
         q->family = AF_INET;

@@ -6,7 +6,7 @@
  * flipped, so nothing is concluded from them.  SO_DOMAIN can change once, from
  * AF_INET6 to AF_INET (IPV6_ADDRFORM of ipv6(7)): bind(2) then gets an address
  * of the family that was judged, and the kernel compares the two again and
- * refuses with EAFNOSUPPORT (HOSTILE cases 23, 24, 34 to 37, 39, 52).
+ * refuses with EAFNOSUPPORT (docs/hostile.md, 23, 24, 34 to 37, 39, 52).
  */
 #include <errno.h>
 #include <string.h>

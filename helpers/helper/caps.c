@@ -3,9 +3,11 @@
  * Makes the process harmless before main() does anything else, and holds the
  * one capability.  What runs before main(), the start of the C library, is part
  * of the trusted process: it reads the auxiliary vector, and descriptors 0 to 2
- * in case it has to open /dev/null for them (protocol.h).  The file carries cap_net_bind_service=p, not =ep: with =ep and
- * a reduced bounding set execve(2) itself fails and nobody can say why
- * (capabilities(7), "Safety checking for capability-dumb binaries").
+ * in case it has to open /dev/null for them (protocol.h).
+ *
+ * The file carries cap_net_bind_service=p, not =ep: with =ep and a reduced
+ * bounding set execve(2) itself fails and nobody can say why (capabilities(7),
+ * "Safety checking for capability-dumb binaries").
  */
 #include <errno.h>
 #include <linux/capability.h>

@@ -42,7 +42,7 @@ static int fail(int error)
     return -1;
 }
 
-/* What is called with the changed environment, by one of the two below. */
+/* One call of these functions, to be made with another environment. */
 struct call {
     exec_fn *exec;
     spawn_fn *spawn;
@@ -65,7 +65,8 @@ static int call_next(const struct call *c, char *const *env)
 }
 
 /* Apart, because a signal handler may have less of a stack than this. */
-static __attribute__((noinline)) int call_restored(const struct call *c, char *const *env, long lost)
+__attribute__((noinline)) static int call_restored(const struct call *c, char *const *env,
+                                                   long lost)
 {
     char *room[ENTRIES_MAX], text[LIST_LEN_MAX];
     size_t count = 0;
@@ -119,11 +120,15 @@ static int spawn(spawn_fn *const *next, struct call c, char *const *env)
 API int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                     const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
 {
-    return spawn(&next_spawn, (struct call){NULL, NULL, path, argv, pid, actions, attributes}, env);
+    struct call c = {NULL, NULL, path, argv, pid, actions, attributes};
+
+    return spawn(&next_spawn, c, env);
 }
 
 API int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                      const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
 {
-    return spawn(&next_spawnp, (struct call){NULL, NULL, file, argv, pid, actions, attributes}, env);
+    struct call c = {NULL, NULL, file, argv, pid, actions, attributes};
+
+    return spawn(&next_spawnp, c, env);
 }

@@ -54,6 +54,7 @@ CASES = [
     (lambda: rules(ME, "any,80", "any,81 # \0"), "broken", ("line", ME, 2)),
     (lambda: rules(ME, "#" * 300, "any,80"), "broken", ("line", ME, 1)),
     (lambda: rules(ME, "10.0.0.1/8,80"), "broken", ("line", ME, 1)),
+    (lambda: rules(ME, "::,80", "any,81"), "warning", ("half", ME, 1)),
     (lambda: rules(ME, "any,80", uid=UID), "broken", ("file", ME, None)),
     (lambda: rules(ME, "any,80", mode=0o666), "broken", ("file", ME, None)),
     (lambda: rules(ME, "#" * 200 + "\n" * (1 << 20)), "broken", ("file", ME, None)),
@@ -118,6 +119,57 @@ def test_finding_and_repair(make, level, finding):
         command, shell=True, check=True, cwd="/", env=ENVIRON, timeout=support.PATIENCE_S
     )
     assert finding not in lint()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"any,80\r\nany,81\r\n", b"\xef\xbb\xbfany,80\n", b"any,80 # " + b"x" * 300 + b"\n",
+        b"any,80 # \x07bell\n", b"any,80\nany,8o # " + b"y" * 240 + b"\n", b"any,80\n\x00\x01\n",
+    ],
+    ids=["windows", "byte order mark", "long comment", "bell", "long and wrong", "control bytes"],
+)  # fmt: skip
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_repair_keeps_the_grant(content, locale):
+    """What is typed for a broken line takes no grant away that can be read in it."""
+    rules(ME).write_bytes(content)
+    for _ in range(3):
+        found = [entry for entry in lint().values() if entry["level"] == "broken"]
+        for entry in found[:1]:
+            environ = {**ENVIRON, "LC_ALL": locale}
+            subprocess.run(entry["repair"], shell=True, check=True, cwd="/", env=environ, timeout=30)
+    assert lint() == {}
+    assert support.pybind("-q", "--port", "80", "true").returncode == 0
+
+
+def test_half_of_the_wildcard():
+    """A line for :: is of use where 0.0.0.0 is granted too: here, by a group, or by a flag file."""
+    rules(ME, "::,80", "0.0.0.0,80")
+    assert lint() == {}
+    rules(ME, "::,80")
+    rules(f"bygroup/{GID}", "0.0.0.0/0,80")
+    assert lint() == {}
+    rules(f"bygroup/{GID}", "0.0.0.0/0,81")
+    assert set(lint()) == {("half", ME, 1)}
+
+
+def test_hidden_files_are_left_alone():
+    """Those of etckeeper and git are nobody's mistake."""
+    (CONFIG / ".git").mkdir()
+    (CONFIG / ".gitignore").touch()
+    assert lint() == {}
+
+
+def test_in_a_user_namespace():
+    """Where root's files seem to be nobody's, no command tells to chown them."""
+    if support.run(["/usr/bin/unshare", "-Ur", "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    rules(ME, "any,80")
+    for command in (["lint"], ["check", "80"], ["list"]):
+        done = support.run(["/usr/bin/unshare", "-Ur", PYBINDCTL, *command])
+        assert done.returncode in (1, 3), (command, done.stdout)
+        assert "user namespace" in done.stdout + done.stderr
+        assert "chown" not in done.stdout + done.stderr
 
 
 def test_clean():

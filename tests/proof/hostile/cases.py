@@ -131,6 +131,12 @@ CASES: Dict[int, Case] = {
     68: Case("Supervised: a full standard error that nobody reads; a helper that is killed under a "
              "socket of another family; an address at the end of a page",
              "nobody hangs or dies; the kernel's error"),
+    69: Case("A member of a group that may write in byport swaps its files while root changes grants",
+             "nothing outside the folder changes; nothing is written below such a folder"),
+    70: Case("Default access control lists; group, mode, lists and attributes of files that pybindctl "
+             "edits", "what was planned is what is there, and the rest stays"),
+    71: Case("pybindctl without CAP_SETUID, with a full standard output, with odd account names",
+             "what was done is what is said"),
     72: Case("pybindd is killed, stopped, frozen; another of root's processes holds its links",
              "killed: nothing is granted any more; all else: nothing after the lease"),
     73: Case("Files change in a storm; the event queue overflows; /etc/pybind is moved, replaced, "

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is written keeps what it had, and nothing is written where others could lead root astray."""
+
+import fcntl
+import os
+import stat
+import subprocess
+import threading
+
+import ctl
+import pytest
+import support
+from ctl import done, failed, lines
+from support import CONFIG, OTHER_UID, UID, flag, rules
+
+WHO = str(UID)
+GROUP = 4711  # whose members may write in a folder that an administrator made so
+
+
+def attributes(path):
+    """Return everything about a file but its contents and times."""
+    status = os.lstat(path)
+    named = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), named
+
+
+@pytest.mark.hostile(70)
+@pytest.mark.parametrize("how", ["grant", "revoke", "apply", "prune"])
+def test_attributes_of_a_rule_file_stay(how):
+    """Group, mode, access control list and extended attributes of a file that is rewritten."""
+    path = rules(f"byuser/{UID}", "# mine", "any,22", "any,80", gid=65534, mode=0o640)
+    subprocess.run(["setfacl", "-m", f"u:{OTHER_UID}:r", path], check=True)
+    os.setxattr(path, "user.note", b"kept by hand")
+    before = attributes(path)
+    text = f'[[grant]]\nuser = {UID}\nports = ["443", "80"]\n'
+    if how == "grant":
+        done("grant", WHO, "443")
+    elif how == "revoke":
+        done("revoke", WHO, "22")
+    elif how == "apply":
+        done("apply", "-", input=text)
+    else:
+        done("apply", "-", "--prune", input=text)
+    assert lines(f"byuser/{UID}") != ["# mine", "any,22", "any,80"]
+    assert attributes(path) == before
+
+
+@pytest.mark.hostile(70)
+def test_attributes_of_a_flag_file_stay():
+    """A flag file gets an entry, and keeps the rest."""
+    path = flag("byport/80", gid=33)
+    os.setxattr(path, "user.note", b"kept by hand")
+    done("grant", WHO, "80")
+    assert os.getxattr(path, "user.note") == b"kept by hand"
+    assert path.stat().st_gid == 33
+    done("revoke", WHO, "80")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o750
+
+
+@pytest.mark.hostile(70)
+def test_a_new_file_has_no_list_of_its_folder():
+    """A default access control list of the folder opens nothing to whom it names."""
+    subprocess.run(["setfacl", "-d", "-m", f"u:{OTHER_UID}:rwx", CONFIG / "byport"], check=True)
+    done("grant", "everyone", "80", "--yes")
+    done("grant", WHO, "443")
+    assert ctl.acl(CONFIG / "byport/80") == b""
+    assert attributes(CONFIG / f"byuser/{UID}")[2:] == (0o644, {})
+
+
+COMMANDS = [
+    ("grant", "everyone", "80", "--yes"), ("grant", WHO, "443"), ("revoke", WHO, "22"),
+    ("apply", "-"), ("apply", "-", "--prune"),
+]  # fmt: skip
+
+
+@pytest.mark.hostile(69)
+@pytest.mark.parametrize("folder", ["byport", "byuser", "", "/etc"])
+def test_nothing_is_written_below_an_unsafe_folder(folder):
+    """Whatever is typed: nothing is changed, the folder is named, and its repair repairs."""
+    rules(f"byuser/{UID}", "any,22")
+    flag("byport/25", mode=0o755)
+    path = CONFIG / folder if folder != "/etc" else CONFIG.parent
+    path.chmod(0o775)
+    try:
+        for command in COMMANDS:
+            text = f'[[grant]]\nuser = {UID}\nports = ["443"]\n'
+            err = failed(1, *command, input=text, words=[str(path), "nothing was changed"])
+        subprocess.run(err.split("repair: ")[1].split("\n")[0], shell=True, check=True)
+        assert not path.stat().st_mode & 0o022
+        done("grant", WHO, "443")
+    finally:
+        path.chmod(0o755)
+
+
+@pytest.mark.hostile(69)
+def test_a_member_swaps_files_under_root():
+    """A member of byport's group swaps byport/80 for a link while root grants: nothing outside changes."""
+    outside = support.scratch_dir() / "secret"
+    outside.write_text("root's")
+    outside.chmod(0o600)
+    byport = CONFIG / "byport"
+    os.chown(byport, 0, GROUP)
+    byport.chmod(0o775)
+    swap = (
+        "import os, sys\n"
+        "os.chdir(sys.argv[1])\n"
+        "while True:\n"
+        "    for make in (lambda: os.symlink(sys.argv[2], 'x'), lambda: open('x', 'w').close()):\n"
+        "        try:\n"
+        "            make(); os.rename('x', '80')\n"
+        "        except OSError:\n"
+        "            pass\n"
+    )
+    member = support.as_user(["/usr/bin/python3", "-c", swap, byport, outside], gid=GROUP)
+    try:
+        support.wait_for(lambda: (byport / "80").is_symlink(), "the member to swap")
+        # The control: who believes the name changes the file outside.
+        support.wait_for(lambda: _naive(byport / "80", outside), "a naive chmod to be led astray")
+        outside.chmod(0o600)
+        for _ in range(5):
+            for command in (("grant", "everyone", "80", "--yes"), ("setup",)):
+                ctl.pybindctl(*command)
+                assert stat.S_IMODE(outside.stat().st_mode) == 0o600
+    finally:
+        member.kill()
+        member.wait()
+
+
+def _naive(path, outside):
+    os.chmod(path, 0o711)
+    return stat.S_IMODE(outside.stat().st_mode) != 0o600
+
+
+@pytest.mark.hostile(69)
+@pytest.mark.parametrize("kind", ["link", "second name", "folder"])
+def test_what_a_member_left_behind(kind):
+    """In a folder that is root's again: a link or a second name of a file outside is not changed."""
+    outside = support.scratch_dir() / "secret"
+    outside.touch(mode=0o600)
+    place = CONFIG / "byport/80"
+    if kind == "link":
+        place.symlink_to(outside)
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        outside = CONFIG.parent / "secret"
+        outside.touch(mode=0o600)
+        os.link(outside, place)
+    try:
+        before = attributes(outside)
+        process = ctl.pybindctl("grant", "everyone", "80", "--yes")
+        assert process.returncode == 1
+        assert str(place) in process.stderr
+        assert attributes(outside) == before
+    finally:
+        if kind == "second name":
+            outside.unlink()
+
+
+def test_waiting_is_not_silent():
+    """Who waits for another pybindctl is told, with its number, and goes on when it is gone."""
+    lock = CONFIG / ".pybindctl.lock"
+    with open(lock, "w") as held:
+        print(os.getpid(), file=held, flush=True)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = threading.Event()
+        process = subprocess.Popen(
+            [ctl.PYBINDCTL, "grant", WHO, "80"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        line = process.stderr.readline()
+        said.set()
+        assert f"waiting for another pybindctl, process {os.getpid()}" in line
+        lock.unlink()
+    assert process.wait(support.PATIENCE_S) == 0
+    process.communicate()
+
+
+def test_immutable():
+    """What chattr made immutable: the file is named, and the command that makes it writable."""
+    path = rules(f"byuser/{UID}", "any,22")
+    if subprocess.run(["chattr", "+i", path], check=False).returncode:
+        pytest.skip("this file system has no immutable files")
+    try:
+        err = failed(1, "grant", WHO, "80", words=["Operation not permitted"])
+        subprocess.run(err.split("repair: ")[1].split("\n")[0], shell=True, check=True)
+        done("grant", WHO, "80")
+    finally:
+        subprocess.run(["chattr", "-i", path], check=False, stderr=subprocess.DEVNULL)

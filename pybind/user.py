@@ -20,6 +20,14 @@ _PLAIN_SHELL = "/bin/sh"  # what an empty field means in passwd(5)
 _SESSION = (b"XDG_RUNTIME_DIR=", b"DBUS_SESSION_BUS_ADDRESS=", b"MAIL=")
 
 
+def groups_of(name: str, gid: int) -> list[int]:
+    """Return the groups of a new login of an account, gid among them."""
+    try:
+        return os.getgrouplist(name, gid)
+    except UnicodeEncodeError:  # it takes UTF-8 only, and an account's name may be any bytes
+        return [gid, *(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)]
+
+
 def resolve(text: str) -> Account:
     """Return whom USER[:GROUP] names; digits are a number, never a name.
 
@@ -46,7 +54,7 @@ def resolve(text: str) -> Account:
         )
     if entry is None:
         return Account(user, uid, gid, (gid,), "/", _PLAIN_SHELL)
-    groups = tuple(os.getgrouplist(entry.pw_name, gid))
+    groups = tuple(groups_of(entry.pw_name, gid))
     home, shell = entry.pw_dir or "/", entry.pw_shell or _PLAIN_SHELL
     return Account(entry.pw_name, uid, gid, groups, home, shell)
 

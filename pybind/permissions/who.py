@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..model import ID_MAX
 from ..repairs import is_word_for_user, printable
+from ..user import groups_of
 from .errors import AdminError
 
 USER, GROUP, EVERYONE = "user", "group", "everyone"
@@ -163,7 +164,7 @@ def identity_of(user: str | int | None) -> Identity:
     elif entry is None:
         gid, groups = uid, []
     else:
-        gid, groups = entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid)
+        gid, groups = entry.pw_gid, groups_of(entry.pw_name, entry.pw_gid)
     name = entry.pw_name if entry else None
     return Identity(uid, gid, tuple(sorted(set(groups) - {gid})), name)
 

@@ -122,3 +122,16 @@ def test_wrong_grants_fail(playbook, mode):
     assert counts["failed"] == 1
     assert "no-such-user" in text
     assert ctl.snapshot() == before
+
+
+@pytest.mark.parametrize("mode", [(), ("--check",)])
+@pytest.mark.parametrize("granted", [False, True])
+def test_a_host_on_which_all_is_refused(playbook, mode, granted):
+    """Whether something would change or not: the play fails, and says which file refuses."""
+    if granted:
+        assert playbook(pybind_grants=GRANTS)[0] == 0
+    (support.CONFIG / "byuser").chmod(0o775)
+    status, counts, text = playbook(*mode, pybind_grants=GRANTS)
+    assert (status != 0, counts["failed"]) == (True, 1), text
+    assert "/etc/pybind/byuser" in text
+    assert "sudo pybindctl setup" in text

@@ -137,7 +137,9 @@ def test_a_repair_keeps_the_grant(content, locale):
         found = [entry for entry in lint().values() if entry["level"] == "broken"]
         for entry in found[:1]:
             environ = {**ENVIRON, "LC_ALL": locale}
-            subprocess.run(entry["repair"], shell=True, check=True, cwd="/", env=environ, timeout=30)
+            subprocess.run(
+                entry["repair"], shell=True, check=True, cwd="/", env=environ, timeout=30
+            )
     assert lint() == {}
     assert support.pybind("-q", "--port", "80", "true").returncode == 0
 

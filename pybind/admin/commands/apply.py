@@ -139,7 +139,9 @@ def _verified(wanted: list[Wanted]) -> int:
         refused = [answer for answer in answers if not answer.granted]
         if refused or problem:
             granting.say_refused(who, refused, problem)
-            status = STATUS_INVALID
+            # A grant of :: without its other half is what FILE says, and is there.
+            if problem or not all(answer.reply.v4_half for answer in refused):
+                status = STATUS_INVALID
     return status
 
 

@@ -12,6 +12,7 @@ from ...model import Reply, Step
 from ...permissions.errors import STATUS_NO
 from ...permissions.folders import path_of
 from ...permissions.who import Identity, identity_of
+from ...user import groups_of
 from .. import output
 from ..asking.decision import (
     Decision,
@@ -130,7 +131,7 @@ def _stale_groups(who: Identity) -> list[str]:
     """Return a note where the caller's account has groups that their process has not."""
     if who.uid != os.getuid() or who.uid == 0 or not who.name:
         return []
-    missing = sorted(set(os.getgrouplist(who.name, who.gid)) - set(who.groups) - {who.gid})
+    missing = sorted(set(groups_of(who.name, who.gid)) - set(who.groups) - {who.gid})
     if not missing:
         return []
     gids = ", ".join(map(str, missing))

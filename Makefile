@@ -65,10 +65,11 @@ STARTER_FLAGS = $(COMMON) -Wno-vla -static -Wl,-z,relro,-z,noexecstack,--build-i
 
 # What pybindd(8) loads into the kernel. Everything else is built without it.
 BPF_CLANG   ?= clang
-BPF_FLAGS    = -target bpf -O2 -g -Wall -Wextra -Wno-unused-parameter $(WERROR) -I/usr/include/$(MULTIARCH) \
+BPF_INCLUDE := -I/usr/include/$(shell cc -print-multiarch 2>/dev/null) # the builder's, also in a cross build
+BPF_FLAGS    = -target bpf -O2 -g -Wall -Wextra -Wno-unused-parameter $(WERROR) $(BPF_INCLUDE) \
                -fdebug-compilation-dir=.
 BPF_BUILDS  := $(shell printf '\043include <linux/bpf.h>\n\043include <bpf/bpf_core_read.h>\n' | \
-                 $(BPF_CLANG) -target bpf -I/usr/include/$(MULTIARCH) -E -x c - >/dev/null 2>&1 && echo yes)
+                 $(BPF_CLANG) -target bpf $(BPF_INCLUDE) -E -x c - >/dev/null 2>&1 && echo yes)
 BPF          = $(if $(BPF_BUILDS),$(BUILD)/pybind.bpf.o,no-bpf)
 
 HELPER_SRC  = $(wildcard helpers/helper/*.c)

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 
 LIBRARY = "libbpf.so.1"
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
 HASH, ARRAY = 1, 2  # enum bpf_map_type, linux/bpf.h
 INNER_MAP = 1 << 12  # BPF_F_INNER_MAP: arrays of different sizes in one array of maps
 _ON_RECORD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -158,6 +159,15 @@ class Libbpf:
         if result < 0:
             raise BpfError(-result, name)
         return result
+
+
+def forbid_core_dumps() -> None:
+    """Let this process never write a core: while it did, its programs would stay (core(5)).
+
+    RLIMIT_CORE is not enough: it does not count where core_pattern is a program.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise BpfError(ctypes.get_errno(), "PR_SET_DUMPABLE")
 
 
 def map_memory(fd: int, size: int) -> mmap.mmap:

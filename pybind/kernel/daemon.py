@@ -24,7 +24,7 @@ from ..errors import PybindError
 from ..paths import BPF_OBJECT, PYBINDD_LOCK
 from ..pybindd import BUSY, netns_cookie, start_time
 from . import obstacles
-from .bpf import BpfError, Libbpf
+from .bpf import BpfError, Libbpf, forbid_core_dumps
 from .control import Running, Server, answer, remove, take_lock, write_status
 from .files import Files
 from .obstacles import CannotRun
@@ -99,6 +99,7 @@ def run(cgroup: str | None, verbose: bool, trial: bool) -> int:
         raise CannotRun(f"already running: process {running.args[0]} has {PYBINDD_LOCK}") from None
     except OSError as error:
         raise CannotRun(f"{PYBINDD_LOCK}: {os.strerror(error.errno or 0)}") from None
+    forbid_core_dumps()
     _, program = load()
     daemon = Daemon(program, cgroup, verbose)
     try:

@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -113,6 +114,16 @@ def test_case_72_nothing_of_it_runs_elsewhere(daemon, granted):
     unit = (pathlib.Path(support.PREFIX) / "lib/systemd/system/pybindd.service").read_text()
     for line in ("LimitCORE=0", "WatchdogSignal=SIGKILL", "FileDescriptorStoreMax=0"):
         assert line in unit.splitlines()
+
+
+def test_case_72_no_core(daemon, granted):
+    """A signal that dumps a core does not, whatever the limit says: its programs go at once."""
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_CORE, unlimited)
+    daemon.process.send_signal(signal.SIGQUIT)
+    ended = os.waitid(os.P_PID, daemon.process.pid, os.WEXITED | os.WNOWAIT)
+    assert ended.si_code == os.CLD_KILLED  # not CLD_DUMPED
+    wait_for(lambda: not granted.may(), "the programs to go")
 
 
 def test_case_73_storm(daemon, granted):

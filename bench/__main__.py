@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PARTS = ("launch", "bind", "serving", "decision", "parallel", "memory")
+PARTS = ("launch", "bind", "kernel", "serving", "decision", "parallel", "memory")
 HERE = pathlib.Path(__file__).resolve().parent
 
 

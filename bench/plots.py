@@ -13,7 +13,7 @@ from matplotlib import ticker
 
 from . import outcome
 from .paired import AGAIN
-from .parts import bind, decision, launch, memory, parallel, serving
+from .parts import bind, decision, kernel, launch, memory, parallel, serving
 from .report import quantity
 
 mpl.use("svg")
@@ -165,6 +165,21 @@ def _bind(found: Outcome, theme: dict[str, str]) -> Any:
     return figure
 
 
+def _kernel(found: Outcome, theme: dict[str, str]) -> Any:
+    figure, both = _figure(3.4, 2)
+    one, change = found.find(kernel.GRANTED), found.find(kernel.EFFECT)
+    ways = (kernel.AUTHBIND, kernel.PRELOAD, kernel.FEW, kernel.NATIVE)
+    _bars(both[0], one, theme, {way: way for way in one.values if way in ways}, 1e-6)
+    both[0].set_xscale("log")
+    both[0].set_xlim(0.1, None)
+    both[0].set_title("One bind(2)")
+    both[0].set_xlabel("microseconds, logarithmic")
+    _bars(both[1], change, theme, {way: way for way in change.values}, 1e-3)
+    both[1].set_title("From a change to its effect")
+    both[1].set_xlabel("milliseconds, 10,000 files")
+    return figure
+
+
 def _serving(found: Outcome, theme: dict[str, str]) -> Any:
     figure, rows = _figure(5.6, 2, rows=2, sharey=True)
     for row, at, factor, label in (
@@ -236,6 +251,7 @@ def _memory(found: Outcome, theme: dict[str, str]) -> Any:
 _DRAWN: dict[str, Callable[[Outcome, dict[str, str]], Any]] = {
     "launch": _launch,
     "bind": _bind,
+    "kernel": _kernel,
     "serving": _serving,
     "decision": _decision,
     "parallel": _parallel,

@@ -21,15 +21,15 @@ struct caller {
     __u8 two_fold; /* real and effective ids differ */
 };
 
-static __always_inline bool has_capability(const struct cred *cred)
-{
-    __u64 set = 0;
+/* A copy of the caller's struct cred, and its members by where they are in it. */
+#define CRED_MAX 256
+#define MEMBER(type, copy, name) (*(type *)((copy) + bpf_core_field_offset(struct cred, name)))
 
-    if (bpf_core_read(&set, sizeof set, &cred->cap_effective) != 0)
-        return false;
+static __always_inline bool has_capability(const __u8 *cred)
+{
     if (bpf_core_type_exists(struct kernel_cap_struct))
-        set = *(__u32 *)&set;
-    return set & 1ull << CAP_NET_BIND_SERVICE;
+        return MEMBER(__u32, cred, cap_effective) & 1u << CAP_NET_BIND_SERVICE;
+    return MEMBER(__u64, cred, cap_effective) & 1ull << CAP_NET_BIND_SERVICE;
 }
 
 /* Whom the log's limit counts a foreign namespace for: a user with many
@@ -59,28 +59,28 @@ __noinline int caller_read(struct caller *c, __u32 userns_inum)
     struct task_struct *task = (void *)bpf_get_current_task();
     __u64 ids = bpf_get_current_uid_gid();
     const struct cred *cred = NULL;
-    struct user_namespace *userns = NULL;
-    struct group_info *groups = NULL;
-    kuid_t uid = {0}, euid = {0};
-    kgid_t gid = {0}, egid = {0};
-    __u32 flags = 0, inum = 0;
+    __u8 copy[CRED_MAX];
+    __u32 flags = 0, inum = 0, size = bpf_core_type_size(struct cred);
     int count = 0;
 
     if (!c || !task || !READ(flags, task->flags) || flags & PF_KTHREAD ||
-        !READ(cred, task->cred) || !cred || !READ(uid, cred->uid) || !READ(euid, cred->euid) ||
-        !READ(gid, cred->gid) || !READ(egid, cred->egid) || !READ(userns, cred->user_ns) ||
-        !userns || !READ(inum, userns->ns.inum) || inum == 0 || !READ(groups, cred->group_info) ||
-        !groups || !READ(count, groups->ngroups) || count < 0 || count > GROUPS_MAX)
+        !READ(cred, task->cred) || !cred || size == 0 || size > sizeof copy ||
+        bpf_probe_read_kernel(copy, size, cred) != 0)
         return false;
-    if (uid.val != (__u32)ids || gid.val != ids >> 32)
+    struct user_namespace *userns = MEMBER(struct user_namespace *, copy, user_ns);
+    struct group_info *groups = MEMBER(struct group_info *, copy, group_info);
+    if (!userns || !READ(inum, userns->ns.inum) || inum == 0 || !groups ||
+        !READ(count, groups->ngroups) || count < 0 || count > GROUPS_MAX)
+        return false;
+    c->uid = MEMBER(__u32, copy, uid);
+    c->gid = MEMBER(__u32, copy, gid);
+    if (c->uid != (__u32)ids || c->gid != ids >> 32)
         return false; /* two ways to ask, one answer */
-    c->uid = uid.val;
-    c->gid = gid.val;
-    c->two_fold = uid.val != euid.val || gid.val != egid.val;
+    c->two_fold = c->uid != MEMBER(__u32, copy, euid) || c->gid != MEMBER(__u32, copy, egid);
     c->group_count = count;
     c->groups = (__u64)groups + bpf_core_field_offset(struct group_info, gid);
     c->foreign = inum != userns_inum;
-    c->capable = !c->foreign && has_capability(cred);
+    c->capable = !c->foreign && has_capability(copy);
     c->owner = c->uid;
     if (c->foreign) {
         struct outermost o = {.namespace = (__u64)userns, .userns_inum = userns_inum};

@@ -24,7 +24,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-    __uint(max_entries, SLOTS);
+    __uint(max_entries, SLOTS + 1); /* one that is stored to only to wait for the programs */
     __type(key, __u32);
     __array(values, INNER(BPF_MAP_TYPE_HASH, struct name, struct file, 0));
 } names SEC(".maps");
@@ -41,8 +41,10 @@ struct {
 struct note {
     __u64 addr_high, addr_low;
     __u32 file;
+    __u32 uid, owner; /* of whoever was judged, for the log */
     __u16 port;
     __u8 family;
+    __u8 foreign;
 };
 
 struct {

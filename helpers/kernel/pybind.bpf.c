@@ -82,7 +82,9 @@ static __always_inline bool set_protocol(struct question *q, struct bpf_sock_add
 static __always_inline bool take_note(struct bpf_sock *sk, const struct walk *w)
 {
     struct note new = {.addr_high = w->question.addr_high, .addr_low = w->question.addr_low,
-                       .file = w->file, .port = w->question.port, .family = w->question.family};
+                       .file = w->file, .port = w->question.port, .family = w->question.family,
+                       .uid = w->caller.uid, .owner = w->caller.owner,
+                       .foreign = w->caller.foreign};
     struct note *note = bpf_sk_storage_get(&notes, sk, &new, BPF_SK_STORAGE_GET_F_CREATE);
 
     if (note)
@@ -103,17 +105,17 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
     if (open)
         open->port = 0; /* from a bind that failed after it was granted */
     w.question.port = bpf_ntohs((__u16)ctx->user_port);
-    if (!READ(sk, ((struct bpf_sock_addr_kern *)ctx)->sk) || !sk ||
-        !first_free_port(sk, &free_port) || w.question.port >= free_port || w.question.port == 0)
-        return AS_WITHOUT_US;
     struct control *control_now = bpf_map_lookup_elem(&control, &zero);
-    if (!socket || !control_now || !set_protocol(&w.question, ctx) ||
+    if (!socket || !control_now || w.question.port == 0)
+        return AS_WITHOUT_US;
+    w.slot = READ_ONCE(control_now->slot);
+    if (w.slot >= SLOTS || w.question.port >= READ_ONCE(control_now->ports[w.slot]) ||
+        !READ(sk, ((struct bpf_sock_addr_kern *)ctx)->sk) || !sk ||
+        !first_free_port(sk, &free_port) || w.question.port >= free_port ||
+        !set_protocol(&w.question, ctx) ||
         bpf_ktime_get_coarse_ns() >= READ_ONCE(control_now->lease_until_ns) ||
         bpf_get_netns_cookie(ctx) != control_now->netns_cookie ||
         !caller_read(&w.caller, control_now->userns_inum) || w.caller.capable)
-        return AS_WITHOUT_US;
-    w.slot = READ_ONCE(control_now->slot);
-    if (w.slot >= SLOTS)
         return AS_WITHOUT_US;
     w.folders = control_now->folders[w.slot];
     __u8 event = control_now->left[w.slot] ? REFUSED_LEFT : REFUSED;
@@ -157,8 +159,9 @@ static __always_inline int confirm(struct bpf_sock *ctx, struct question *q)
     note->port = 0;
     q->port = ctx->src_port;
     q->protocol = ctx->protocol == IPPROTO_UDP ? UDP : TCP;
-    struct control *control_now = bpf_map_lookup_elem(&control, &zero);
-    bool known = control_now && caller_read(&caller, control_now->userns_inum);
+    caller.uid = judged.uid;
+    caller.owner = judged.owner;
+    caller.foreign = judged.foreign;
     if (judged.port != 0 && judged.port == q->port && judged.family == q->family &&
         judged.addr_high == q->addr_high && judged.addr_low == q->addr_low) {
         report(&caller, q, judged.file, GRANTED);
@@ -169,7 +172,8 @@ static __always_inline int confirm(struct bpf_sock *ctx, struct question *q)
      * may come here too; the kernel lets one of them win, and we neither.) */
     if (first_free_port((struct sock *)ctx, &free_port) && q->port >= free_port)
         return AS_WITHOUT_US;
-    if (known && caller.capable)
+    struct control *control_now = bpf_map_lookup_elem(&control, &zero);
+    if (control_now && caller_read(&caller, control_now->userns_inum) && caller.capable)
         return AS_WITHOUT_US;
     report(&caller, q, judged.file, REFUSED_CHANGED);
     return FORBID;

@@ -21,6 +21,7 @@ struct control {
     __u32 slot;
     __u32 folders[SLOTS]; /* 1 << enum folder for each that is not empty */
     __u32 left[SLOTS];    /* 1: all of this table is left to the helper */
+    __u32 ports[SLOTS];   /* from this port on, no file grants and no bind needs a grant */
 };
 
 enum folder { BYPORT, BYADDR, BYUSER, BYGROUP };

@@ -222,6 +222,7 @@ class Daemon:
     def _tick(self, result: str) -> None:
         self._next_tick = time.monotonic() + TICK_S
         self._consume()
+        self._program.look_at_ports()
         _notify("WATCHDOG=1")
         if result is not _BUSY:
             self._files.recheck()

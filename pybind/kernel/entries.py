@@ -22,6 +22,7 @@ from ..permissions.rule import ANY, Broken, address_name, parse_line
 from . import layout
 
 LINES_MAX = 10_000  # of one file: each bind of its user walks them
+_PORT_MAX_AT = 5  # of an unpacked LINE
 _MASK, _USER, _GROUP = 16, 2, 8
 _USER_OBJ, _GROUP_OBJ, _OTHER = 1, 4, 32
 
@@ -34,7 +35,7 @@ class Item(NamedTuple):
     key: packed NAME. rank: of two files with one key the helper finds the lower
     first. state: JUDGED, REFUSES or LEFT; why: the reason for the latter two.
     uid, gid; permissions: (owner, group, others, unanimous). entries, lines:
-    packed ENTRYs and LINEs.
+    packed ENTRYs and LINEs. ports: behind the highest port that it speaks about.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Item(NamedTuple):
     permissions: tuple[int, int, int, int] = (0, 0, 0, 0)
     entries: bytes = b""
     lines: bytes = b""
+    ports: int = 0
 
 
 def key_of(named: Named) -> tuple[bytes, int]:
@@ -168,6 +170,7 @@ def _judged(named: Named, access: Access) -> Item:
         access.gid,
         (owner, group, others, unanimous),
         b"".join(packed),
+        ports=named.rule.port_max + 1 if isinstance(named, Flag) else 0,
     )
 
 
@@ -187,7 +190,8 @@ def _with_lines(owner: Owner, item: Item, data: bytes) -> Item:
     lines = b"".join(packed)
     if len(lines) > LINES_MAX * layout.LINE.size:
         return left(owner, f"has more than {LINES_MAX} rules")
-    return item._replace(lines=lines)
+    ports = max((line[_PORT_MAX_AT] for line in layout.LINE.iter_unpack(lines)), default=-1)
+    return item._replace(lines=lines, ports=ports + 1)
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -32,9 +32,9 @@ LINE = struct.Struct("=QQQQHHBBxx")
 RECORD = struct.Struct("=QQQIIIHBBBB6x16s")
 """addr_high, addr_low, lost, uid, tgid, file, port, family, udp, event, foreign, comm"""
 
-CONTROL_SIZE = 40
+CONTROL_SIZE = 48
 # Where in struct control each member lies.
-LEASE_UNTIL_NS, NETNS_COOKIE, USERNS_INUM, SLOT, FOLDERS, LEFT_ALL = 0, 8, 16, 20, 24, 32
+LEASE_UNTIL_NS, NETNS_COOKIE, USERNS_INUM, SLOT, FOLDERS, LEFT_ALL, PORTS = 0, 8, 16, 20, 24, 32, 40
 
 
 def halves(addr: bytes) -> tuple[int, int]:

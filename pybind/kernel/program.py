@@ -17,6 +17,8 @@ from .table import Table, empty
 
 LEASE_NS = 5 * 10**9
 PROGRAMS = ("post_bind4", "post_bind6", "bind4", "bind6")  # in this order: first who confirms
+_FIRST_FREE_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+_HELD_MAX = 1 << 20
 _INDEX = ctypes.c_uint32
 
 
@@ -31,8 +33,10 @@ class Program:
         control = libbpf.map_fd(self._handle, "control")
         self._control = map_memory(control, layout.CONTROL_SIZE)
         self._links: list[int] = []
-        self._inner: list[tuple[int, int]] = []  # of each slot: names, details
+        # The details in each slot; None where they are not known, or too many to keep.
+        self._held: list[bytes | None] = [None] * layout.SLOTS
         self._slot = 0
+        self._ports = [0] * layout.SLOTS
         self._settled = True  # no program reads the slot that is not in use
         for slot in range(layout.SLOTS):
             self._fill(slot, empty())
@@ -67,6 +71,15 @@ class Program:
         until = since_ns + LEASE_NS
         ctypes.c_uint64.from_buffer(self._control, layout.LEASE_UNTIL_NS).value = until
 
+    def look_at_ports(self) -> None:
+        """Take notice of what the kernel calls privileged now: to log what it refuses."""
+        self._set_ports(self._slot)
+
+    def _set_ports(self, slot: int) -> None:
+        with open(_FIRST_FREE_PORT) as file:
+            ports = max(self._ports[slot], int(file.read()))
+        _INDEX.from_buffer(self._control, layout.PORTS + 4 * slot).value = ports
+
     def end_lease(self) -> None:
         """Grant nothing from the next bind on."""
         ctypes.c_uint64.from_buffer(self._control, layout.LEASE_UNTIL_NS).value = 0
@@ -92,41 +105,47 @@ class Program:
         """Wait for the binds that have read the number of the old slot.
 
         Only then may that slot be filled again. Storing in a map of maps waits for
-        them, and what is stored is there already.
+        them, and the slot that is stored to is one that nothing reads.
         """
         if not self._settled:
-            self._libbpf.update(self._names, self._slot, self._inner[self._slot][0])
+            fd = self._filled(HASH, b"", b"", layout.NAME.size, layout.FILE.size)
+            self._install(self._names, layout.SLOTS, fd)
             self._settled = True
 
     def _fill(self, slot: int, table: Table) -> None:
-        count, details = table.size, len(table.details) // layout.LINE.size
-        # Of the slot that is not in use, and long before its number is stored: the
-        # calls below wait for every processor.
+        """Fill a slot that no program reads."""
+        # Long before its number is stored: the calls below wait for every processor.
         _INDEX.from_buffer(self._control, layout.FOLDERS + 4 * slot).value = table.folders
         _INDEX.from_buffer(self._control, layout.LEFT_ALL + 4 * slot).value = bool(table.left_all)
-        names_fd = details_fd = -1
+        self._ports[slot] = table.ports
+        self._set_ports(slot)
+        names_fd = self._filled(HASH, table.keys, table.values, layout.NAME.size, layout.FILE.size)
+        self._install(self._names, slot, names_fd)
+        if self._held[slot] != table.details:  # each store takes some milliseconds
+            count = len(table.details) // layout.LINE.size
+            indices = bytes((_INDEX * count)(*range(count)))
+            details_fd = self._filled(ARRAY, indices, table.details, 4, layout.LINE.size)
+            self._held[slot] = None
+            self._install(self._details, slot, details_fd)
+        self._held[slot] = table.details if len(table.details) <= _HELD_MAX else None
+
+    def _install(self, outer: int, slot: int, fd: int) -> None:
+        """Put a map into a map of maps, which holds it from then on."""
         try:
-            names_fd = self._libbpf.create_map(
-                HASH, layout.NAME.size, layout.FILE.size, max(count, 1)
-            )
-            if count:
-                self._libbpf.fill(names_fd, table.keys, table.values, count)
-            self._libbpf.freeze(names_fd)
-            details_fd = self._libbpf.create_map(
-                ARRAY, ctypes.sizeof(_INDEX), layout.LINE.size, max(details, 1), INNER_MAP
-            )
-            if details:
-                indices = bytes((_INDEX * details)(*range(details)))
-                self._libbpf.fill(details_fd, indices, table.details, details)
-            self._libbpf.freeze(details_fd)
-            self._libbpf.update(self._names, slot, names_fd)
-            self._libbpf.update(self._details, slot, details_fd)
-        except OSError:
-            for fd in (names_fd, details_fd):
-                if fd >= 0:
-                    os.close(fd)
-            raise
-        old = self._inner[slot] if slot < len(self._inner) else ()
-        self._inner[slot : slot + 1] = [(names_fd, details_fd)]
-        for fd in old:
+            self._libbpf.update(outer, slot, fd)
+        finally:
             os.close(fd)
+
+    def _filled(self, kind: int, keys: bytes, values: bytes, key: int, value: int) -> int:
+        """Return a new map that is full, and cannot be changed by system calls."""
+        count = len(keys) // key
+        flags = INNER_MAP if kind == ARRAY else 0
+        fd = self._libbpf.create_map(kind, key, value, max(count, 1), flags)
+        try:
+            if count:
+                self._libbpf.fill(fd, keys, values, count)
+            self._libbpf.freeze(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd

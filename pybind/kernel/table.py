@@ -6,6 +6,7 @@ A table is written once. A change of any file is another table.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ _FOLDER_AT = 20  # of a packed NAME
 class Table(NamedTuple):
     """keys: packed NAMEs, values: a packed FILE for each; details: packed ENTRYs and LINEs.
 
-    folders: 1 << number for each folder that is not empty. left_all: why all is
+    folders: 1 << number for each folder that is not empty. ports: behind the
+    highest port that a file could grant. left_all: why all is
     left to the helper, or "". refuses_all: why everything is refused, or "".
     left: (name, why) of the files that are left to the helper.
     """
@@ -28,6 +30,7 @@ class Table(NamedTuple):
     values: bytes
     details: bytes
     folders: int
+    ports: int
     left_all: str
     refuses_all: str
     left: tuple[tuple[str, str], ...]
@@ -43,15 +46,20 @@ class Table(NamedTuple):
 
 def empty(left_all: str = "", refuses_all: str = "") -> Table:
     """Return a table that grants nothing."""
-    return Table(b"", b"", b"", 0, left_all, refuses_all, (), 0, 0, 0)
+    return Table(b"", b"", b"", 0, 0, left_all, refuses_all, (), 0, 0, 0)
 
 
 class Numbers:
-    """A number for each name, for the log: the same name has the same number for ever."""
+    """A number for each name, for the log: the same name has the same number for ever.
+
+    Keeps the packed FILE of files without list and lines too, for most files stay
+    as they are from one table to the next.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._names = [""]
+        self._packed: dict[str, tuple[Item, bytes]] = {}
 
     def of(self, name: str) -> int:
         """Return the number of a name, from 1."""
@@ -65,54 +73,62 @@ class Numbers:
         """Return the name of a number; "" for 0 and for what was never a name."""
         return self._names[number] if number < len(self._names) else ""
 
+    def packed(self, item: Item) -> bytes:
+        """Return the packed FILE of a file without list and lines."""
+        known = self._packed.get(item.name)
+        if known is not None and known[0] is item:
+            return known[1]
+        value = self.pack(item, item.state, 0, 0, 0)
+        self._packed[item.name] = (item, value)
+        return value
+
+    def pack(self, item: Item, state: int, entries: int, start: int, lines: int) -> bytes:
+        """Return a packed FILE. start: where its entries and lines begin."""
+        number = self.of(item.name)
+        return layout.FILE.pack(
+            number, item.uid, item.gid, state, *item.permissions, entries, start, lines
+        )
+
 
 def build(items: Iterable[Item], numbers: Numbers) -> Table:
     """Return the table of these files."""
     chosen: dict[bytes, Item] = {}
     for item in items:
-        other = chosen.get(item.key)
-        if other is None or item.rank < other.rank:
-            chosen[item.key] = item
+        key = item.key
+        if key not in chosen or item.rank < chosen[key].rank:
+            chosen[key] = item
     values = []
     details: list[bytes] = []
     left = []
-    folders = flags = lines = start = 0
-    entry_size, line_size = layout.ENTRY.size, layout.LINE.size
-    for key, item in chosen.items():
-        folders |= 1 << key[_FOLDER_AT]
-        flags += key[_FOLDER_AT] in (layout.BYPORT, layout.BYADDR)
-        entry_count, line_count = len(item.entries) // entry_size, len(item.lines) // line_size
-        state = item.state
-        if start + entry_count + line_count > DETAILS_MAX:
-            state, entry_count, line_count = layout.LEFT, 0, 0
-            left.append((item.name, "the table is full"))
-        elif state == layout.LEFT:
+    start = line_total = 0
+    for item in chosen.values():
+        if item.state == layout.LEFT:
             left.append((item.name, item.why))
-        values.append(
-            layout.FILE.pack(
-                numbers.of(item.name),
-                item.uid,
-                item.gid,
-                state,
-                *item.permissions,
-                entry_count,
-                start,
-                line_count,
-            )
-        )
-        if entry_count or line_count:
-            details += (item.entries, item.lines)
-            start += entry_count + line_count
-            lines += line_count
+        if not item.entries and not item.lines:
+            values.append(numbers.packed(item))
+            continue
+        entries = len(item.entries) // layout.ENTRY.size
+        lines = len(item.lines) // layout.LINE.size
+        if start + entries + lines > DETAILS_MAX:
+            values.append(numbers.pack(item, layout.LEFT, 0, 0, 0))
+            left.append((item.name, "the table is full"))
+            continue
+        values.append(numbers.pack(item, item.state, entries, start, lines))
+        details += (item.entries, item.lines)
+        start += entries + lines
+        line_total += lines
+    counts = collections.Counter(key[_FOLDER_AT] for key in chosen)
+    flags = counts[layout.BYPORT] + counts[layout.BYADDR]
     return Table(
-        b"".join(chosen),
-        b"".join(values),
-        b"".join(details),
-        folders,
-        "",
-        "",
-        tuple(left),
-        flags,
-        len(chosen) - flags,
-        lines,
+        keys=b"".join(chosen),
+        values=b"".join(values),
+        details=b"".join(details),
+        folders=sum(1 << folder for folder in counts if counts[folder]),
+        ports=max((item.ports for item in chosen.values()), default=0),
+        left_all="",
+        refuses_all="",
+        left=tuple(left),
+        flag_count=flags,
+        rule_count=len(chosen) - flags,
+        line_count=line_total,
     )

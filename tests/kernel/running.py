@@ -51,7 +51,7 @@ class Pybindd:
 
     def is_ready(self):
         """Tell whether it has said READY=1 by now."""
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError, TimeoutError):
             while not self._ready:
                 self._ready = b"READY=1" in self._notify.recv(4096, socket.MSG_DONTWAIT)
         return self._ready

@@ -66,12 +66,12 @@ def test_structs(name):
 
 def test_other_sizes():
     """The rest of table.h: the control area, the entry of a list, the numbers of enums."""
-    control = ("lease_until_ns", "netns_cookie", "userns_inum", "slot", "folders", "left")
+    control = ("lease_until_ns", "netns_cookie", "userns_inum", "slot", "folders", "left", "ports")
     assert _c_says(
         "sizeof(struct control)", *(f"offsetof(struct control, {m})" for m in control)
     ) == [
         layout.CONTROL_SIZE, layout.LEASE_UNTIL_NS, layout.NETNS_COOKIE, layout.USERNS_INUM,
-        layout.SLOT, layout.FOLDERS, layout.LEFT_ALL,
+        layout.SLOT, layout.FOLDERS, layout.LEFT_ALL, layout.PORTS,
     ]  # fmt: skip
     assert _c_says(
         "sizeof(union detail)", "offsetof(struct entry, ident)", "offsetof(struct entry, is_group)",

@@ -25,11 +25,16 @@ struct caller {
 #define CRED_MAX 256
 #define MEMBER(type, copy, name) (*(type *)((copy) + bpf_core_field_offset(struct cred, name)))
 
-static __always_inline bool has_capability(const __u8 *cred)
+static __always_inline bool has_capability(const __u8 *copy)
 {
-    if (bpf_core_type_exists(struct kernel_cap_struct))
-        return MEMBER(__u32, cred, cap_effective) & 1u << CAP_NET_BIND_SERVICE;
-    return MEMBER(__u64, cred, cap_effective) & 1ull << CAP_NET_BIND_SERVICE;
+    __u64 set = MEMBER(__u64, copy, cap_effective);
+
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    struct cred *cred = NULL;
+    if (!bpf_core_field_exists(cred->cap_effective.val))
+        set >>= 32;
+#endif
+    return set & 1ull << CAP_NET_BIND_SERVICE;
 }
 
 /* Whom the log's limit counts a foreign namespace for: a user with many

@@ -32,15 +32,15 @@ struct group_info {
     kgid_t gid[1];
 };
 
-/* Two words before Linux 6.3, one number since. */
-struct kernel_cap_struct {
-    __u32 cap[2];
+/* One number since Linux 6.3; before, two words of 32 bits, the lower one first. */
+struct kernel_cap {
+    __u64 val;
 };
 
 struct cred {
     kuid_t uid, euid;
     kgid_t gid, egid;
-    struct kernel_cap_struct cap_effective;
+    struct kernel_cap cap_effective;
     struct user_namespace *user_ns;
     struct group_info *group_info;
 };

@@ -141,7 +141,19 @@ class Worker:
 
     def call(self, function, *arguments):
         """Call a function of a test module there; return its result."""
+        self.send(function, *arguments)
+        return self.receive()
+
+    def send(self, function, *arguments):
+        """Call a function there, and do not wait for it."""
         self._connection.send((function, arguments))
+
+    def answered(self):
+        """Tell whether receive() would not wait."""
+        return self._connection.poll()
+
+    def receive(self):
+        """Return the result of what was sent."""
         good, result = self._connection.recv()
         assert good, result
         return result

@@ -7,6 +7,7 @@ Each pybindd serves a control group of its own, below the unified root.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import multiprocessing
 import os
@@ -63,16 +64,19 @@ class _Pybindd:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) << 10
 
-    def in_kernel(self) -> int:
-        """Return the bytes of the maps in the kernel."""
-        total = 0
-        folder = pathlib.Path(f"/proc/{self.process.pid}")
-        for name in os.listdir(folder / "fd"):
-            with contextlib.suppress(FileNotFoundError):  # open for a moment only
-                if os.readlink(folder / "fd" / name) == "anon_inode:bpf-map":
-                    text = (folder / "fdinfo" / name).read_text()
-                    total += int(text.partition("memlock:")[2].split()[0])
-        return total
+
+def _table_bytes() -> int:
+    """Return the bytes of all tables in the kernel: the maps that nobody can change any more."""
+    library = ctypes.CDLL("libbpf.so.1")
+    total, at = 0, ctypes.c_uint32(0)
+    while library.bpf_map_get_next_id(at.value, ctypes.byref(at)) == 0:
+        fd = library.bpf_map_get_fd_by_id(at.value)
+        if fd >= 0:
+            text = pathlib.Path(f"/proc/self/fdinfo/{fd}").read_text()
+            os.close(fd)
+            if int(text.partition("frozen:")[2].split()[0]):
+                total += int(text.partition("memlock:")[2].split()[0])
+    return total
 
 
 def _hierarchy() -> pathlib.Path:
@@ -208,10 +212,12 @@ def _starts() -> list[str]:
 
 
 def _start(title: str) -> str:
+    before = _table_bytes()
     with pybindd() as running:
+        tables = (_table_bytes() - before) / 2**20
         return (
             f"{title}: ready after {running.start_s:.2f} s, {running.resident() >> 20} MiB of its "
-            f"own, {running.in_kernel() / 2**20:.1f} MiB of maps in the kernel"
+            f"own, {tables:.1f} MiB of tables in the kernel"
         )
 
 

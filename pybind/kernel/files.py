@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ..paths import CONFIG_DIR, FOLDERS
-from ..permissions.names import Unknown, parse_name
+from ..permissions.names import Owner, Unknown, parse_name
 from .entries import Item, left, read_item
 from .folders import Folders, chain, read_folders
 from .table import Numbers, Table, build, empty
@@ -138,14 +138,15 @@ class Files:
         if named is None or isinstance(named, Unknown):
             return None
         path = f"{CONFIG_DIR}/{name}"
+        if name in self._quiet_at:
+            self._watch.forget_file(path)  # until it is read again
+            return left(named, _DISTURBED)
         try:
-            self._watch.watch_file(path)
+            self._watch.watch_file(path, contents=isinstance(named, Owner))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             return left(named, f"cannot be watched: {os.strerror(error.errno or 0)}")
-        if name in self._quiet_at:
-            return left(named, _DISTURBED)
         if name in self._folders.mounted:
             return left(named, "is a mount point")
         item = read_item(named, folder in self._folders.noexec)

@@ -26,9 +26,13 @@ IN_Q_OVERFLOW, IN_IGNORED, IN_ONLYDIR, IN_DONT_FOLLOW = 0x4000, 0x8000, 0x100000
 _CONTENT = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE
 _SELF = IN_DELETE_SELF | IN_MOVE_SELF
 _NAMES = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
-_FOLDER = _CONTENT | _SELF | _NAMES | IN_ONLYDIR | IN_DONT_FOLLOW
+# What happens to a file is asked of the file alone, and of a folder by the one above it. A
+# user who changes a flag file of theirs in a loop makes equal events then, which the
+# kernel keeps as one: the queue cannot be made to overflow.
+_FOLDER = _SELF | _NAMES | IN_ONLYDIR | IN_DONT_FOLLOW
 _ABOVE = IN_ATTRIB | _SELF | _NAMES | IN_ONLYDIR | IN_DONT_FOLLOW
-_FILE = _CONTENT | _SELF | IN_DONT_FOLLOW
+_FLAG_FILE = IN_ATTRIB | _SELF | IN_DONT_FOLLOW
+_RULE_FILE = _CONTENT | _SELF | IN_DONT_FOLLOW
 
 
 class Changes(NamedTuple):
@@ -94,10 +98,13 @@ class Watch:
         self._folders = wanted
         return tuple(wanted)
 
-    def watch_file(self, path: str) -> None:
-        """Watch the file that is at this path now, and no longer the one that was."""
+    def watch_file(self, path: str, contents: bool) -> None:
+        """Watch the file that is at this path now, and no longer the one that was.
+
+        contents: whether they matter.
+        """
         try:
-            number = self._add(path, _FILE)
+            number = self._add(path, _RULE_FILE if contents else _FLAG_FILE)
         except OSError:
             self.forget_file(path)
             raise

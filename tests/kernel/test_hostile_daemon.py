@@ -231,6 +231,7 @@ def test_case_73_replaced(daemon, granted, elsewhere):
 def test_case_74_mode_flips(daemon, user):
     """The owner of a flag file flips its mode while others bind: each verdict is one of the two."""
     path = flag("byport/80", uid=support.OTHER_UID)
+    flag("byport/81")
     daemon.sync()
     stop = threading.Event()
 
@@ -238,11 +239,15 @@ def test_case_74_mode_flips(daemon, user):
         while not stop.is_set():
             path.chmod(0o750)
             path.chmod(0o700)
+            path.write_text("")
 
     thread = threading.Thread(target=flip)
     thread.start()
     try:
-        seen = {user.bind() for _ in range(5000)}
+        seen = set()
+        for _ in range(10000):
+            seen.add(user.bind())
+            assert user.may("127.0.0.1", 81)  # nobody else's file is concerned
     finally:
         stop.set()
         thread.join()

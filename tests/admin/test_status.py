@@ -3,7 +3,9 @@
 
 import contextlib
 import os
+import re
 import socket
+import subprocess
 
 import ctl
 import pytest
@@ -160,3 +162,17 @@ def test_broken_files_are_noted():
     assert f"error: refuses: /etc/pybind/byuser/{OTHER_UID}" in process.stderr
     assert len(process.stdout.splitlines()) == 2
     assert len(ctl.as_json("status", status=3)["refusing"]) == 2
+
+
+def test_columns_on_a_terminal_with_colours():
+    """A colour takes no room: each column begins where its head does."""
+    flag("byport/80", mode=0o755)
+    rules(f"byuser/{UID}", "any,443/tcp")
+    with bound(socket.AF_INET, socket.SOCK_STREAM, ("0.0.0.0", 443)):
+        shown = subprocess.run(
+            ["script", "-qec", f"{ctl.PYBINDCTL} status", "/dev/null"], capture_output=True,
+            text=True, stdin=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm", "NO_COLOR": ""},
+        ).stdout  # fmt: skip
+    assert "\x1b[" in shown
+    head, *rows = re.sub("\x1b\\[[0-9;]*m", "", shown).splitlines()
+    assert [row[head.index("GRANTED TO") :] for row in rows] == ["everyone", "nobody"]

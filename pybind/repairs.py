@@ -11,6 +11,8 @@ import pwd
 import shlex
 import stat
 
+from .trust import others_can_write
+
 SETUP = "sudo pybindctl setup"
 _BOM = b"\xef\xbb\xbf"
 _LINE_LEN_MAX = 255  # of a rule (pybind(5))
@@ -127,7 +129,7 @@ def rules_file(path: str, status: os.stat_result) -> str:
         meant = os.stat(path)
     except OSError:
         return put_aside(path)
-    roots = stat.S_ISREG(meant.st_mode) and meant.st_uid == 0 and not meant.st_mode & 0o022
+    roots = stat.S_ISREG(meant.st_mode) and not others_can_write(meant)
     if not roots:  # what others could write must not become a grant of root's
         return put_aside(path)
     return sudo(("install", "-m", "0644", path, path + ".new"), ("mv", path + ".new", path))

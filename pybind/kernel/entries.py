@@ -14,17 +14,25 @@ import stat
 from typing import NamedTuple, Union
 
 from ..paths import CONFIG_DIR
-from ..permissions.access import Access, read_access
+from ..permissions.access import (
+    GROUP_OBJ,
+    MASK,
+    NAMED_GROUP,
+    NAMED_USER,
+    OTHER,
+    USER_OBJ,
+    Access,
+    read_access,
+)
 from ..permissions.names import Flag, Owner
 from ..permissions.precedence import in_force
 from ..permissions.reading import FILE_SIZE_MAX
 from ..permissions.rule import ANY, Broken, address_name, parse_line
+from ..trust import others_can_write
 from . import layout
 
 LINES_MAX = 10_000  # of one file: each bind of its user walks them
 _PORT_MAX_AT = 5  # of an unpacked LINE
-_MASK, _USER, _GROUP = 16, 2, 8
-_USER_OBJ, _GROUP_OBJ, _OTHER = 1, 4, 32
 
 Named = Union[Flag, Owner]
 
@@ -113,7 +121,7 @@ def _read_rules(owner: Owner) -> Item:
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         return refuses("is not a regular file")
-    if status.st_uid != 0 or status.st_mode & 0o022:
+    if others_can_write(status):
         return refuses("is not safely root's")
     if status.st_nlink != 1:
         return left(owner, f"has {status.st_nlink} hard links")
@@ -146,11 +154,11 @@ def _judged(named: Named, access: Access) -> Item:
     """Return the Item of a file whose owner, mode and list decide."""
     found = {(tag, ident): perm for tag, ident, perm in access.entries}
     by_tag = {tag: perm for (tag, _), perm in found.items()}
-    named_entries = [(tag, ident) for tag, ident in found if tag in (_USER, _GROUP)]
-    mask = by_tag.get(_MASK, 7)
-    if named_entries and _MASK not in by_tag:
+    named_entries = [(tag, ident) for tag, ident in found if tag in (NAMED_USER, NAMED_GROUP)]
+    mask = by_tag.get(MASK, 7)
+    if named_entries and MASK not in by_tag:
         return left(named, "has an access control list without a mask")
-    owner, group, others = by_tag[_USER_OBJ], by_tag[_GROUP_OBJ] & mask, by_tag[_OTHER]
+    owner, group, others = by_tag[USER_OBJ], by_tag[GROUP_OBJ] & mask, by_tag[OTHER]
     if not mask:
         # fs/namei.c, acl_permission_check(): the list is not looked at then, and
         # whom it names is judged like anybody else.
@@ -160,7 +168,7 @@ def _judged(named: Named, access: Access) -> Item:
     for tag, ident in named_entries:
         permissions = found[tag, ident] & mask
         unanimous &= permissions
-        packed.append(layout.ENTRY.pack(ident, tag == _GROUP, permissions))
+        packed.append(layout.ENTRY.pack(ident, tag == NAMED_GROUP, permissions))
     return Item(
         named.name,
         *key_of(named),

@@ -15,6 +15,7 @@ import stat
 from typing import NamedTuple
 
 from ..paths import CONFIG_DIR, FOLDERS
+from ..trust import others_can_write
 
 # File systems on which owner, mode and access control list are all that counts,
 # and on which a change by somebody else does not come from another machine.
@@ -117,7 +118,7 @@ def _look(path: str, mounts: dict[int, Mount], refuses: list[str], left: list[st
             refuses.append(f"{path} is not a directory")
             return False
         mode = f"{status.st_mode & 0o7777:04o}"
-        if status.st_uid != 0 or status.st_mode & 0o022:
+        if others_can_write(status):
             refuses.append(f"{path} is not safely root's (owner {status.st_uid}, mode {mode})")
         if status.st_mode & _SEARCHABLE != _SEARCHABLE:
             left.append(f"{path} cannot be searched by everybody (mode {mode})")

@@ -24,17 +24,16 @@ from ... import diagnose
 from ...paths import FOLDERS, HELPER, LIBRARY, PREFIX, REINSTALL
 from ...permissions import folders
 from ...permissions.folders import owner_and_mode
+from ...permissions.who import NOBODY
 from ...repairs import sudo
-from ...trust import others_can_replace
+from ...trust import others_can_replace, others_can_write
 from . import filecaps
 
 OK, WARNING, BROKEN = "ok", "warning", "broken"
 SETUP = "sudo pybindctl setup"
 ANEW = "sudo " + REINSTALL
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(pybind.__file__)))
-NOBODY = 65534
 _PREFIXES = ("/usr", "/usr/local", "/opt/pybind")
-_ANY_OTHER = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Finding(NamedTuple):
@@ -88,7 +87,7 @@ def _mode(status: os.stat_result) -> Finding:
     what = f"{HELPER}: mode {mode:04o}"
     if mode == 0o755:
         return Finding(OK, "helper's mode", what)
-    if mode & _ANY_OTHER:
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
         text = f"{what}: others than root can write it, and may have done so"
         return Finding(BROKEN, "helper's mode", text, (ANEW,))
     if mode & (stat.S_ISUID | stat.S_ISGID):
@@ -183,7 +182,7 @@ def library() -> list[Finding]:
     except OSError as error:
         return [Finding(BROKEN, topic, f"{LIBRARY}: {error.strerror}", (ANEW,))]
     what = f"{LIBRARY}: owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
-    if status.st_uid != 0 or status.st_mode & _ANY_OTHER:
+    if others_can_write(status):
         text = what + ": others than root can write what users' programs load"
         return [Finding(BROKEN, topic, text, (ANEW,))]
     if not status.st_mode & stat.S_IROTH:

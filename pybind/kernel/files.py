@@ -22,6 +22,9 @@ from .watch import Watch
 STORM = 50  # changes of one file in a second: from then on it is left to the helper
 STORM_OVER_S = 2.0
 ROUNDS = 10  # all files are read again in so many steps
+_UNKNOWN = 0  # no file has this stamp
+_YOUNG_NS = 10**9
+_FLAG_FOLDERS = ("byport/", "byaddr/")
 _DISTURBED = "changes all the time"
 
 
@@ -39,6 +42,7 @@ class Files:
         self._folders = Folders("not read yet", None, frozenset(), frozenset())
         self._identity: tuple[object, ...] = ()
         self._items: dict[str, Item] = {}
+        self._stamps: dict[str, int] = {}  # of flag files that were read again
         self._storms: dict[str, tuple[float, int]] = {}  # name -> when it began, how many
         self._quiet_at: dict[str, float] = {}  # name -> when it is read again
         self._round: Iterator[list[str]] = iter(())
@@ -99,6 +103,7 @@ class Files:
         for name in self._items:
             self._watch.forget_file(f"{CONFIG_DIR}/{name}")
         self._items.clear()
+        self._stamps.clear()
         self._storms.clear()
         self._quiet_at.clear()
         if not folders.refuses and not folders.left:
@@ -124,6 +129,7 @@ class Files:
         return True
 
     def _read(self, name: str) -> None:
+        self._stamps.pop(name, None)
         item = self._item(name)
         if item != self._items.get(name):
             self.changed = True
@@ -164,8 +170,13 @@ class Files:
             self._round = iter([every[at : at + step] for at in range(0, len(every), step)])
             return
         for name in names:
-            if name not in self._quiet_at:
-                self._read(name)
+            path = f"{CONFIG_DIR}/{name}"
+            known = self._stamps.get(name, _UNKNOWN)
+            if name in self._quiet_at or (known != _UNKNOWN and known == _stamp(path)):
+                continue
+            self._read(name)
+            if name.startswith(_FLAG_FOLDERS):
+                self._stamps[name] = _stamp(path)
 
     def _readable(self) -> bool:
         return not self._folders.refuses and not self._folders.left
@@ -185,6 +196,22 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _stamp(path: str) -> int:
+    """Return a number that is another one when owner, mode or list of a file were changed.
+
+    _UNKNOWN where that cannot be told: the change time of a file is that of the
+    last clock tick, so a young one says nothing.
+    """
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return _UNKNOWN
+    if time.time_ns() - status.st_ctime_ns < _YOUNG_NS:
+        return _UNKNOWN
+    kept = (status.st_dev, status.st_ino, status.st_mode, status.st_nlink, status.st_uid)
+    return hash((*kept, status.st_gid, status.st_ctime_ns)) or 1
 
 
 def _list_names() -> Iterator[str]:

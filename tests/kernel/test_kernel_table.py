@@ -4,13 +4,16 @@
 import re
 import socket
 import subprocess
+import time
 
 import pytest
 import support
 from support import CONFIG, flag, rules
 
 from pybind.kernel import entries, layout, table
+from pybind.kernel import files as files_
 from pybind.kernel.records import Log, line_of
+from pybind.kernel.watch import Changes, Watch
 from pybind.permissions.names import parse_name
 
 HEADER = support.REPOSITORY / "helpers/kernel/table.h"
@@ -196,3 +199,49 @@ def test_syslog():
             log.write("x" * 500)
         assert log.unlogged > 1
     log.close()
+
+
+class _Deaf(Watch):
+    """A watch that reports nothing: what is found is found by reading again."""
+
+    def drain(self):
+        super().drain()
+        return Changes(frozenset(), folders=False, lost=False)
+
+
+def _age(*paths):
+    """Wait until the change times of files are old enough to be relied on."""
+    newest = max(path.stat().st_ctime_ns for path in paths)
+    support.wait_for(lambda: time.time_ns() - newest > 2 * 10**9, "the files to be old")
+
+
+@pytest.mark.hostile(82)
+def test_read_again_without_events():
+    """Ten steps find every change that nobody reported: mode, list, contents, a new file."""
+    flag_path, listed = flag("byport/80"), flag("byport/81")
+    rule_path = rules("byuser/1000", "any,80")
+    files = files_.Files(_Deaf(), lambda: None)
+    numbers = table.Numbers()
+    assert files.catch_up(time.monotonic() + 30)
+    files.table(numbers)
+    _age(flag_path, listed, rule_path)
+
+    def again():
+        for _ in range(2 * files_.ROUNDS + 2):
+            files.recheck()
+        found, files.changed = files.changed, False
+        return found
+
+    again()
+    assert not again()
+    for change in (
+        lambda: flag_path.chmod(0o700),
+        lambda: subprocess.run(["setfacl", "-m", "u:1000:x", listed], check=True),
+        lambda: rule_path.write_text("any,81\n"),
+        lambda: flag("byport/82"),
+        lambda: flag_path.unlink(),
+    ):
+        change()
+        assert again()
+        again()
+        assert not again()

@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import subprocess
+import tempfile
 
 import placing
 import pytest
@@ -42,10 +43,13 @@ exec env -i container=other PATH=/usr/bin:/bin "$3" --system --unit=basic.target
 def control_groups(owner=0):
     """Make a control group in each hierarchy that systemd looks at; gives their folders."""
     hybrid = [CGROUPS / name for name in ("unified", "systemd") if (CGROUPS / name).is_dir()]
-    made = [root / f"pybind-test-{os.getpid()}" for root in hybrid or [CGROUPS]]
+    made = []
     try:
-        for path in made:
-            path.mkdir()
+        for root in hybrid or [CGROUPS]:
+            # Not named by a process: another sandbox has the same numbers.
+            made.append(pathlib.Path(tempfile.mkdtemp(prefix="pybind-test-", dir=root)))
+            path = made[-1]
+            path.chmod(0o755)
             for entry in (path, path / "cgroup.procs"):
                 os.chown(entry, owner, owner)
     except OSError as error:

@@ -3,16 +3,14 @@
 
 import contextlib
 import functools
-import itertools
-import os
 import pathlib
 import subprocess
+import tempfile
 
 import pytest
 import support
 
 PYBINDD = support.PREFIX + "/sbin/pybindd"
-_COUNT = itertools.count()
 
 
 def root():
@@ -35,8 +33,9 @@ def able():
 def group():
     """Give a new control group, and remove it when its processes have ended."""
     able()
-    path = root() / f"pybind-test-{os.getpid()}-{next(_COUNT)}"
-    path.mkdir()
+    # Not named by a process: another sandbox has the same numbers.
+    path = pathlib.Path(tempfile.mkdtemp(prefix="pybind-test-", dir=root()))
+    path.chmod(0o755)
     try:
         yield path
     finally:

@@ -91,7 +91,8 @@ def test_files_are_those_of_the_helper(traced):
         assert matching, f"{path} has no rule"
         used |= matching
     own = {rule for rule, pattern in patterns.items() if pattern.match(HELPER)}
-    assert used | own == set(patterns)
+    # The C library opens it for a caller that leaves 0, 1 or 2 closed, as the preload library never does.
+    assert used | own | {"/dev/null"} == set(patterns)
     given = {rule[0]: rule[1] for rule in rules() if rule[0] in patterns}
     assert {rule for rule in given if given[rule] != "r"} == own | {"/dev/null"}
 

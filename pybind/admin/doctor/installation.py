@@ -170,8 +170,10 @@ def _removal(prefix: str) -> str:
         ):
             if shutil.which(tool):
                 return f"sudo {words} pybind-ports"
-    parts = ("share/pybind", "lib/pybind", "libexec/pybind", "bin/pybind", "sbin/pybindctl")
-    return sudo(("rm", "-r", *(f"{prefix}/{part}" for part in parts)))
+    folders = ("share/pybind", "lib/pybind", "libexec/pybind", "lib/systemd/system/pybindd.service")
+    programs = ("bin/pybind", "bin/pybindctl", "sbin/pybindctl", "sbin/pybindd")
+    parts = (f"{prefix}/{part}" for part in (*folders, *programs))
+    return sudo(("rm", "-r", *filter(os.path.lexists, parts)))
 
 
 def library() -> list[Finding]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import multiprocessing
 import os
 import pathlib
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -37,7 +37,6 @@ _PYBINDD = support.PREFIX + "/sbin/pybindd"
 _COUNTS = {FEW: 300, NATIVE: 300, MANY: 300, PRELOAD: 20, AUTHBIND: 20}
 _LARGE = 100_000
 _CHANGES = 60  # of each kind
-_COUNT = itertools.count()
 _SIZES = {"10 flag files": 10, "1,000 flag files": 1000, "100,000 flag files": _LARGE}
 _RULE_FILES, _RULES = 10_000, 100
 
@@ -89,8 +88,7 @@ def _hierarchy() -> pathlib.Path:
 @contextlib.contextmanager
 def pybindd() -> Iterator[_Pybindd]:
     """Run a pybindd that serves a new control group."""
-    cgroup = _hierarchy() / f"pybind-bench-{os.getpid()}-{next(_COUNT)}"
-    cgroup.mkdir()
+    cgroup = pathlib.Path(tempfile.mkdtemp(prefix="pybind-bench-", dir=_hierarchy()))
     try:
         running = _Pybindd(cgroup)
         try:

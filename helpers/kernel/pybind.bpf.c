@@ -103,7 +103,7 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
 
     struct note *open = socket ? bpf_sk_storage_get(&notes, socket, NULL, 0) : NULL;
     if (open)
-        open->port = 0; /* from a bind that failed after it was granted */
+        open->port = 0; /* from a bind that failed after it was granted: else logged by a later one */
     w.question.port = bpf_ntohs((__u16)ctx->user_port);
     struct control *control_now = bpf_map_lookup_elem(&control, &zero);
     if (!socket || !control_now || w.question.port == 0)

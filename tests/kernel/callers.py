@@ -18,7 +18,7 @@ import prctl
 from model import Foreign
 from reference import Caller, Request
 
-CLONE_NEWUSER = 0x10000000
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 REFUSED = errno.EACCES
 # What bind(2) says of a port that it lets be bound.
 ALLOWED = {0, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL}
@@ -68,6 +68,12 @@ def enter_user_namespace(maps="0 0 4294967295") -> None:
     os.close(theirs)
     os.close(ours)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def enter_network_namespace() -> None:
+    """Enter a new network namespace."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
 
 
 def _answer(request: Request, helper: bool):

@@ -83,11 +83,10 @@ def main():
         sys.exit(
             "test-systems: needs root, to make the systems' disks (try: sudo make test-systems)"
         )
-    unknown = {*options.systems.split()} - {*catalogue.SYSTEMS} | {*options.jobs.split()} - {
-        *catalogue.JOBS
-    }
-    if unknown:
-        sys.exit(f"test-systems: not known: {' '.join(sorted(unknown))} (see --help)")
+    for asked, known in ((options.systems, catalogue.SYSTEMS), (options.jobs, catalogue.JOBS)):
+        unknown = [name for name in asked.split() if name not in known]
+        if unknown:
+            sys.exit(f"test-systems: there is no {' '.join(unknown)}, but: {' '.join(known)}")
     # A signal ends the machine and removes its files, as the end of a run does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))

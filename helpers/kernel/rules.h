@@ -85,11 +85,13 @@ __noinline int permits(struct caller *c, struct file *f, __u32 slot, __u8 wanted
     struct list_walk l = {.caller = *c, .slot = slot, .start = f->start, .wanted = wanted};
     if (f->entry_count)
         bpf_loop(f->entry_count, list_step, &l, 0);
+    /* Whom an entry refuses may be here under a subordinate id, with their groups. */
+    bool by_group = !c->foreign || (f->users & wanted) == wanted;
     if (l.failed || l.named || l.given)
-        return !l.failed && l.given;
+        return !l.failed && l.given && (l.named || by_group);
     int member = caller_in_group(c, f->gid);
     if (member != OUTSIDE)
-        return member == MEMBER && (f->group & wanted) == wanted;
+        return member == MEMBER && by_group && (f->group & wanted) == wanted;
     if (l.matched)
         return false;
     if (c->foreign && !(wanted == READABLE && f->unanimous & READABLE))

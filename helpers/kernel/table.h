@@ -50,7 +50,7 @@ struct file {
     __u8 state;                /* enum state */
     __u8 owner, group, others; /* permission bits; group: with the mask applied */
     __u8 unanimous;            /* permission bits that owner, group, others and each entry have */
-    __u8 zero;
+    __u8 users;                /* permission bits that each named user has */
     __u16 entry_count; /* of the access control list */
     __u32 start;       /* in `details`: first the entries, then the lines */
     __u32 line_count;

@@ -42,7 +42,7 @@ class Item(NamedTuple):
 
     key: packed NAME. rank: of two files with one key the helper finds the lower
     first. state: JUDGED, REFUSES or LEFT; why: the reason for the latter two.
-    uid, gid; permissions: (owner, group, others, unanimous). entries, lines:
+    uid, gid; permissions: (owner, group, others, unanimous, users). entries, lines:
     packed ENTRYs and LINEs. ports: behind the highest port that it speaks about.
     """
 
@@ -53,7 +53,7 @@ class Item(NamedTuple):
     why: str = ""
     uid: int = 0
     gid: int = 0
-    permissions: tuple[int, int, int, int] = (0, 0, 0, 0)
+    permissions: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     entries: bytes = b""
     lines: bytes = b""
     ports: int = 0
@@ -164,10 +164,13 @@ def _judged(named: Named, access: Access) -> Item:
         # whom it names is judged like anybody else.
         named_entries = []
     unanimous = owner & group & others
+    users = 7
     packed = []
     for tag, ident in named_entries:
         permissions = found[tag, ident] & mask
         unanimous &= permissions
+        if tag == NAMED_USER:
+            users &= permissions
         packed.append(layout.ENTRY.pack(ident, tag == NAMED_GROUP, permissions))
     return Item(
         named.name,
@@ -176,7 +179,7 @@ def _judged(named: Named, access: Access) -> Item:
         "",
         access.uid,
         access.gid,
-        (owner, group, others, unanimous),
+        (owner, group, others, unanimous, users),
         b"".join(packed),
         ports=named.rule.port_max + 1 if isinstance(named, Flag) else 0,
     )

@@ -20,8 +20,8 @@ GRANTED, REFUSED, REFUSED_LEFT, REFUSED_IDS, REFUSED_CHANGED = range(5)
 NAME = struct.Struct("=QQIBBBB")
 """addr_high, addr_low, number, folder, family (4, 6 or 0), protocol, reserved"""
 
-FILE = struct.Struct("=IIIBBBBBxHII")
-"""ident, uid, gid, state, owner, group, others, unanimous, entry_count, start, line_count"""
+FILE = struct.Struct("=IIIBBBBBBHII")
+"""ident, uid, gid, state, owner, group, others, unanimous, users, entry_count, start, line_count"""
 
 ENTRY = struct.Struct("=IBB34x")
 """ident, is_group, permissions; padded to the size of LINE"""

@@ -63,7 +63,11 @@ def may(entry: Entry, caller: Caller, right: int) -> bool:
         found = [perm for gid, perm in acl.groups.items() if gid in groups]
         found += [acl.group] if entry.gid in groups else []
         if found:
-            return any(perm & acl.mask & right for perm in found)
+            # In another namespace a refused user may be here under a subordinate id.
+            foreign = isinstance(caller, Foreign) and entry.kind == "file"
+            users = acl.users.values() if foreign else ()
+            nobody_is_refused = all(perm & acl.mask & right for perm in users)
+            return nobody_is_refused and any(perm & acl.mask & right for perm in found)
     elif entry.gid in groups:
         return bool(entry.mode >> 3 & right)
     if isinstance(caller, Foreign) and entry.kind == "file":

@@ -131,7 +131,7 @@ for port in {ports}:
 
 def test_case_76_refusals_are_not_undone(daemon):
     """A group or user that a file refuses stays refused after setgroups(2) and as a subordinate id."""
-    groups = Caller(support.UID, support.GID, (2000,))
+    groups = Caller(support.UID, support.GID, (2000, 2001))
     path = flag("byport/80", gid=0, mode=0o755)
     subprocess.run(["setfacl", "-m", "g:2000:-", path], check=True)
     path = flag("byport/81", gid=0, mode=0o755)
@@ -139,14 +139,24 @@ def test_case_76_refusals_are_not_undone(daemon):
     _grant("any,82")
     path = CONFIG / f"byuser/{support.UID}"
     subprocess.run(["setfacl", "-m", "g:2000:-", path], check=True)
+    # The user is refused, and a group of theirs is let in: by an entry, by the file's group,
+    # by the group's rule file.
+    path = flag("byport/83", gid=0, mode=0o700)
+    subprocess.run(["setfacl", "-m", f"u:{support.UID}:-,g:2001:x", path], check=True)
+    path = flag("byport/84", gid=2001, mode=0o710)
+    subprocess.run(["setfacl", "-m", f"u:{support.UID}:-", path], check=True)
+    path = rules("bygroup/2001", "any,85", gid=2001, mode=0o640)
+    subprocess.run(["setfacl", "-m", f"u:{support.UID}:-", path], check=True)
     daemon.sync()
+    ports = range(80, 86)
     with worker(daemon.cgroup, groups) as outside:
-        assert [outside.bind("127.0.0.1", p) for p in (80, 81, 82)] == [errno.EACCES] * 3
+        assert [outside.bind("127.0.0.1", p) for p in ports] == [errno.EACCES] * 6
     whole = "0 0 4294967295"
-    for ids in (Caller(support.UID, support.GID), Caller(100000, 100000)):
+    member = (2001,)
+    for ids in (Caller(support.UID, support.GID, member), Caller(100000, 100000, member)):
         prepare = functools.partial(_user_namespace, whole, ids)
         with worker(daemon.cgroup, None, prepare) as inside:
-            assert [inside.bind("127.0.0.1", p) for p in (80, 81, 82)] == [errno.EACCES] * 3, ids
+            assert [inside.bind("127.0.0.1", p) for p in ports] == [errno.EACCES] * 6, ids
 
 
 def test_case_76_root_there(daemon):

@@ -151,7 +151,7 @@ def test_empty_mask_is_no_list():
     subprocess.run(["setfacl", "-m", "u:1000:-", path], check=True)
     item = _item("byport/80")
     assert item.entries == b""
-    assert item.permissions == (7, 0, 5, 0)
+    assert item.permissions == (7, 0, 5, 0, 7)
 
 
 def _record(**fields):

@@ -272,7 +272,7 @@ KERNEL_DIFFERENCES: List[KernelDifference] = [
         "kernel-others",
         REFUSES,
         "In a user namespace that is not pybindd's, what a flag file's mode gives to all others "
-        "does not count.",
+        "does not count, nor does a group where the list refuses a user by name.",
     ),
     KernelDifference(
         "kernel-user-namespace",

@@ -13,8 +13,8 @@
 #include "arch.h"
 #include "preload.h"
 
-#define ENTRIES_MAX 1024 /* of an environment that is changed: on the stack, which may be small */
-#define LIST_LEN_MAX 4096
+#define ENTRIES_MAX 256 /* of an environment that is changed: on the stack, which may be small */
+#define LIST_LEN_MAX 1024
 
 typedef int exec_fn(const char *, char *const *, char *const *);
 typedef int spawn_fn(pid_t *, const char *, const posix_spawn_file_actions_t *,

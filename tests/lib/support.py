@@ -194,5 +194,9 @@ def compile_c(source, *flags, compiler="gcc", name="program"):
     folder = scratch_dir()
     (folder / "program.c").write_text(source)
     binary = folder / name
-    subprocess.run([compiler, "-O1", "-o", binary, folder / "program.c", *flags], check=True)
+    # As gcc 14 (Debian 13) does by itself.
+    strict = ["-Werror=implicit-function-declaration", "-Werror=int-conversion"]
+    subprocess.run(
+        [compiler, "-O1", *strict, "-o", binary, folder / "program.c", *flags], check=True
+    )
     return binary

@@ -2,6 +2,7 @@
 // uring HOW PORT [UID]: binds 127.0.0.1:PORT by IORING_OP_BIND; prints the errno.
 // HOW: plain; personality: as registered by root before the process became UID;
 // sqpoll: by the kernel's thread of a ring that root made before it became UID.
+#define _GNU_SOURCE // setresuid(2)
 #include <errno.h>
 #include <grp.h>
 #include <linux/io_uring.h>

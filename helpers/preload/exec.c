@@ -22,6 +22,21 @@ typedef int spawn_fn(pid_t *, const char *, const posix_spawn_file_actions_t *,
 
 #define API __attribute__((visibility("default")))
 
+/* Before 2.34 glibc had dlsym(3) in libdl, which not every program loads, and these
+ * two in libc, for itself. */
+extern void *__libc_dlopen_mode(const char *name, int mode) __attribute__((weak));
+extern void *__libc_dlsym(void *library, const char *name) __attribute__((weak));
+#define FROM_LIBC_LAZY (int)0x80000001 /* __RTLD_DLOPEN | RTLD_LAZY */
+
+void *libc_symbol(const char *name)
+{
+    void *libc = NULL;
+
+    if (&__libc_dlopen_mode && &__libc_dlsym)
+        libc = __libc_dlopen_mode("libc.so.6", FROM_LIBC_LAZY);
+    return libc ? __libc_dlsym(libc, name) : NULL;
+}
+
 /* Those of a preload library behind this one, or libc's.  Looked for early: dlsym(3)
  * takes locks. */
 static exec_fn *next_execve, *next_execvpe;

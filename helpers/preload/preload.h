@@ -39,10 +39,13 @@ extern int *__errno_location(void) __attribute__((weak)); /* absent where no lib
 extern void *dlsym(void *handle, const char *symbol) __attribute__((weak));
 extern char **environ __attribute__((weak));
 
+/* exec.c: the C library's own function of that name, where there is no dlsym, or NULL. */
+void *libc_symbol(const char *name);
+
 /* The function that the program would have without this library, or NULL. */
 static inline void *next_symbol(const char *name)
 {
-    return dlsym ? dlsym((void *)-1L, name) : NULL; /* RTLD_NEXT, dlsym(3) */
+    return dlsym ? dlsym((void *)-1L, name) : libc_symbol(name); /* RTLD_NEXT, dlsym(3) */
 }
 
 /* limits.c */

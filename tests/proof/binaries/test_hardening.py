@@ -17,7 +17,7 @@ BINARIES = {"helper": HELPER, "library": LIBRARY, "starter": PYBIND}
 # The starter has no rights that its user lacks, and is built to start fast.
 HARDENED = ("helper", "library")
 # What the library may take from whichever libc the program has, if there is one.
-LIBRARY_TAKES = {"__errno_location", "dlsym", "environ"}
+LIBRARY_TAKES = {"__errno_location", "dlsym", "__libc_dlopen_mode", "__libc_dlsym", "environ"}
 LIBRARY_GIVES = {
     "bind",
     "prctl",

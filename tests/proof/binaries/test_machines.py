@@ -20,7 +20,7 @@ MACHINES = {
     "i386": ("i686-linux-gnu-gcc", "Intel 80386"),
 }
 # What the library may take from whichever libc the program has, if there is one.
-LIBRARY_TAKES = {"__errno_location", "dlsym", "environ"}
+LIBRARY_TAKES = {"__errno_location", "dlsym", "__libc_dlopen_mode", "__libc_dlsym", "environ"}
 # The distributions' own: what their packages are built with changes what is called by name.
 BUILT_WITH = {
     "debian": "-g -O2 -flto=auto -ffat-lto-objects -fstack-protector-strong "

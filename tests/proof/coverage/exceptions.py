@@ -62,10 +62,11 @@ LIBRARY = [
     ),
     Never(
         "preload.h",
-        "return dlsym ? dlsym((void *)-1L, name) : NULL; /* RTLD_NEXT, dlsym(3) */",
+        "return dlsym ? dlsym((void *)-1L, name) : libc_symbol(name); /* RTLD_NEXT, dlsym(3) */",
         2,
         NO_LIBC,
     ),
+    Never("exec.c", "libc_symbol", FUNCTION, "of glibc before 2.34, in a program without libdl"),
     Never("exec.c", "if (&__errno_location)", 2, NO_LIBC),
     Never("privileges.c", "if (&__errno_location)", 2, NO_LIBC),
     Never("limits.c", "if (environment_read || !&environ || !environ)", 4, NO_LIBC),

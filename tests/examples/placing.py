@@ -105,9 +105,10 @@ def end_all():
 
 
 def gone(pid):
-    """Tell whether no such process runs any more."""
+    """Tell whether no such process runs any more, nor a thread of it, which would hold the port."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
     except OSError:
         return True
 

@@ -85,7 +85,7 @@ def test_startup_script_written_for_authbind(compat_command, home, command):
     done = placing.as_app([script], env=environ(home, os.path.dirname(command)))
     assert done.returncode == 0, done
     placing.answers(b"")  # no application is there, and it is Tomcat that says so
-    their_file.unlink()
+    shutil.rmtree("/etc/authbind")
     loaded = pathlib.Path(f"/proc/{int((home / 'temp/pid').read_text())}/maps").read_text()
     assert (support.LIBRARY in loaded) == (command == OURS)
     assert ("libauthbind" in loaded) == (command == REAL)

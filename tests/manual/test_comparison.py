@@ -96,6 +96,7 @@ def test_authbind(program):
     """Single ports; dynamic programs only; not with no_new_privs."""
     real = "/usr/bin/authbind"  # in PATH pybind's own may stand in front of it
     folder = pathlib.Path("/etc/authbind/byport")
+    subprocess.run(["rm", "-rf", folder.parent], check=True)  # of a test that failed
     for path in (folder, folder.with_name("byaddr"), folder.with_name("byuid")):
         path.mkdir(parents=True)
     (folder / "80").touch(0o755)

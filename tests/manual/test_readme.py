@@ -118,6 +118,7 @@ def alice():
     (pathlib.Path("/srv") / "app").mkdir()
     executable(pathlib.Path("/srv/app/server"), SERVER_PY)
     byuid = pathlib.Path("/etc/authbind/byuid")
+    shutil.rmtree(byuid.parent, ignore_errors=True)  # of a test that failed
     byuid.mkdir(parents=True)
     for folder in ("byport", "byaddr"):
         (byuid.parent / folder).mkdir()
@@ -143,12 +144,13 @@ def descendants(pid):
 
 
 def ended(pid):
-    """Tell whether a process is gone, or is a zombie, which holds no port."""
+    """Tell whether a process is gone, or is a zombie without threads, which holds no port."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return True
-    return stat.rpartition(")")[2].split()[0] == "Z"
+    return stat.rpartition(")")[2].split()[0] == "Z" and len(threads) == 1
 
 
 def end(process):

@@ -57,9 +57,9 @@ static bool counts_are_ours(void)
     return counted_pid == raw(SYS_getpid, 0);
 }
 
-/* Waits until *count has reached what is wanted; false when that did not come.
- * By the clock, because a yield lasts as long as others want the processor. */
-static bool reaches(unsigned *count, unsigned wanted, long within_ms)
+/* Waits until *count has reached *wanted, which may grow; false when that did not
+ * come.  By the clock, because a yield lasts as long as others want the processor. */
+static bool reaches(unsigned *count, const unsigned *wanted, long within_ms)
 {
     struct duration until = {0};
     unsigned seen;
@@ -70,12 +70,12 @@ static bool reaches(unsigned *count, unsigned wanted, long within_ms)
     until.seconds += within_ms / 1000 + until.nanoseconds / SECOND_NS;
     until.nanoseconds %= SECOND_NS;
     __atomic_add_fetch(&awaiting, 1, __ATOMIC_ACQ_REL);
-    while ((int)((seen = get(count)) - wanted) < 0 &&
+    while (seen = get(count), (int)(seen - get(wanted)) < 0 &&
            (woken == 0 || woken == -EAGAIN || woken == -EINTR))
         woken = raw(SYS_futex, count, FUTEX_WAIT_BITSET_PRIVATE, seen, &until, NULL,
                     FUTEX_BITSET_MATCH_ANY);
     __atomic_sub_fetch(&awaiting, 1, __ATOMIC_ACQ_REL);
-    return (int)(get(count) - wanted) >= 0;
+    return (int)(get(count) - get(wanted)) >= 0;
 }
 
 /* Signals are blocked: no handler of this thread binds while it waits here. */
@@ -134,7 +134,7 @@ bool progress_had_copies(unsigned mark, unsigned own)
         forget();
         return false;
     }
-    if (!reaches(&dropped, wanted, COPIES_GONE_MS))
+    if (!reaches(&dropped, &wanted, COPIES_GONE_MS))
         forget();
     return true;
 }
@@ -147,7 +147,9 @@ void progress_stop(void)
     if (counted_pid != 0 && counts_are_ours() &&
         __atomic_compare_exchange_n(&executing, &none, (int)raw(SYS_gettid, 0), false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        reaches(&over, get(&begun), BINDS_OVER_MS);
+        /* Of begun as it becomes: a bind that gives way is over as well, and is not the
+         * one that is waited for. */
+        reaches(&over, &begun, BINDS_OVER_MS);
 }
 
 /* The execve(2) failed: binds go on. */

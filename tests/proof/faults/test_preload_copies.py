@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copies of the program's descriptors, which the process of another thread's bind holds.
+"""Binds of other threads: copies of the program's descriptors that they hold, and execve(2).
 
-strace holds that process up before it closes them; src/copies.c looks.
+strace holds the process of a bind up before it closes the copies; src/copies.c looks.
 """
 
+import errno
 import pathlib
 import subprocess
 
@@ -11,6 +12,9 @@ import launching
 import pytest
 import support
 from injecting import strace
+from standing_in import other_helper, reply, script
+
+from pybind import _wire
 
 HERE = pathlib.Path(__file__).resolve().parent
 pytestmark = [pytest.mark.usefixtures("grant80"), pytest.mark.hostile(66)]
@@ -54,3 +58,19 @@ def test_forked_child_does_not_wait(port):
 def test_wait_is_bounded():
     """Who waits for a copy that stays gives up after a tenth of a second, and is told the truth."""
     assert "ETIMEDOUT" in run("held", "8080", delay="2s")
+
+
+def test_execve_and_binds_wait_for_each_other():
+    """An execve(2) waits for a bind of another thread, and binds that begin then wait for it."""
+    mark = str(support.scratch_dir() / "mark")
+    refusal = reply(_wire.REASON_NO_RULE, error=errno.EACCES)
+    held = script(
+        "import os, time",
+        f"limit = time.monotonic() + {support.PATIENCE_S}",
+        f"while not os.path.exists({mark!r}) and time.monotonic() < limit: time.sleep(0.01)",
+        f"socket.socket(fileno=0).send({refusal!r})",
+    )
+    program = launching.build(HERE / "src" / "executes.c")
+    with other_helper(held):
+        done = support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program, mark])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

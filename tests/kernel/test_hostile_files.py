@@ -168,6 +168,7 @@ def test_case_74_one_table_for_each_bind(daemon, user):
     def change():
         number = 0
         while not stop.wait(0.03):  # more often, and the file is left to the helper
+            daemon.sync()  # on a loaded machine too
             number += 1
             (CONFIG / "byport/80").unlink()  # the rule file grants
             flag(f"byport/{1 + number % 50}", mode=0)

@@ -3,9 +3,21 @@
 
 from __future__ import annotations
 
+import sys
+
+
+def _reinstall() -> str:
+    """Return what installs pybind, where nothing did: a wheel has its source beside this file."""
+    try:
+        with open(__file__.rpartition("/")[0] + "/source/Makefile", "rb"):
+            return sys.prefix + "/bin/pybindctl setup"
+    except OSError:
+        return "make install"
+
+
 PREFIX = "/usr/local"
 CONFIG_DIR = "/etc/pybind"
-REINSTALL = "make install"  # after sudo; the installed copy says in which folder
+REINSTALL = _reinstall()  # after sudo; the installed copy says in which folder
 
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")  # of CONFIG_DIR, as the helper asks them
 HELPER = PREFIX + "/libexec/pybind/pybind-helper"

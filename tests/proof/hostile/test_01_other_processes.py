@@ -272,14 +272,10 @@ def quit_by_signal(folder, run):
 @pytest.fixture
 def cores():
     """Let what the tests start dump core, whatever limit they were started with (sudo: none)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    if hard == 0:
-        try:
-            resource.setrlimit(resource.RLIMIT_CORE, (0, resource.RLIM_INFINITY))
-        except ValueError:  # a container's root without CAP_SYS_RESOURCE
-            pytest.skip("core dumps are limited to nothing here, and root may not raise that")
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    support.allow_cores()
     yield
-    resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 @pytest.mark.parametrize("dumpable", [0, 1])

@@ -26,7 +26,11 @@ INTERRUPTED = "the count changes, or a signal comes, within the microsecond befo
 EXECUTING = "a handler of a thread that is executing, or a second thread that is"
 SLOW_EXECVE = "an execve(2) that itself takes longer than six seconds: a file system that hangs"
 OTHER_DEVICE = "a file with the inode number of what it replaces, on another device"
-BY_CHANCE = {RETRIES, INTERRUPTED}  # may be reached: which thread runs when is the kernel's
+BY_CHANCE = {
+    RETRIES,
+    INTERRUPTED,
+    SLOW_EXECVE,
+}  # may be reached: which thread runs when is the kernel's
 
 HELPER = [
     Never("names.c", "if (n->len + len >= sizeof n->text)", 1, TOO_LONG),

@@ -14,7 +14,7 @@ import pytest
 import support
 
 COMMANDS = ("grant", "revoke", "list", "lint", "check", "explain", "apply", "export", "status")
-COMMANDS += ("doctor", "setup", "import", "completion")
+COMMANDS += ("log", "doctor", "setup", "import", "completion")
 # Fills COMP_* as readline does: words are split at ':' and '=' too, and those are words.
 DRIVER = r"""
 source "$1"

@@ -26,10 +26,15 @@ INTERRUPTED = "the count changes, or a signal comes, within the microsecond befo
 EXECUTING = "a handler of a thread that is executing, or a second thread that is"
 SLOW_EXECVE = "an execve(2) that itself takes longer than six seconds: a file system that hangs"
 OTHER_DEVICE = "a file with the inode number of what it replaces, on another device"
+GIVEN_UP = "a bind that others gave up as too slow, and that goes on afterwards"
+FORKED = "a child that is forked within another thread's execve(2), and whose counters are not lost"
 BY_CHANCE = {
     RETRIES,
     INTERRUPTED,
+    EXECUTING,
+    FORKED,
     SLOW_EXECVE,
+    GIVEN_UP,
 }  # may be reached: which thread runs when is the kernel's
 
 HELPER = [
@@ -94,10 +99,23 @@ LIBRARY = [
     ),
     Never(
         "progress.c",
+        "if (tid == 0 || tid == raw(SYS_gettid, 0) || i == BINDS_OVER_MS ||",
+        7,
+        FORKED,
+    ),
+    Never(
+        "progress.c",
         "__atomic_compare_exchange_n(&executing, &none, (int)raw(SYS_gettid, 0), false,",
         2,
         EXECUTING,
     ),
+    Never(
+        "progress.c",
+        "if (__atomic_exchange_n(&bind->holds_copies, 0, __ATOMIC_ACQ_REL) &&",
+        4,
+        GIVEN_UP,
+    ),
+    Never("progress.c", "if (bind->epoch == get(&epoch))", 2, GIVEN_UP),
     Never("report.c", "now.stx_dev_major == stderr_was.stx_dev_major &&", 4, OTHER_DEVICE),
     Never("report.c", "now.stx_dev_minor == stderr_was.stx_dev_minor;", 2, OTHER_DEVICE),
     Never("report.c", "switch (reason) {", 21, "that no file grants it is said in other words"),

@@ -5,7 +5,7 @@ pybind.5 shows it, and test_differential.py lets nothing else differ.  Each
 predicate speaks about the file that decides, not about what else lies around:
 a wide excuse would hide a fault of the helper.
 
-Two of DESIGN's differences are not here because no question to the two helpers
+Two of the manual's differences are not here because no question to the two helpers
 shows them: address lengths that bind(2) accepts (the preload library's side)
 and user names as file names (neither helper reads such a file).
 """

@@ -8,7 +8,6 @@ an import adds, and takes a port from nobody.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from ...permissions.changing import differences
 from ...permissions.changing.state import State
 from ...permissions.changing.writing import locked, need_root
 from ...permissions.errors import STATUS_NO
+from ...repairs import put_away
 from .. import output
 from ..asking import verification
 from ..changing.in_force import commit_and_wait
@@ -208,8 +208,8 @@ def _some(specs: Sequence[str]) -> str:
 def _next_steps(source: Source) -> list[str]:
     """Return what is left to do by hand, so that the grants are used."""
     if source.title == CONFIG_DIR:
-        away = shlex.quote(f"{CONFIG_DIR}/byuid")
-        return [f"next: byuid is done with; to put it away: sudo mv {away} /root/"]
+        away = put_away(f"{CONFIG_DIR}/byuid")
+        return [f"next: byuid is done with; to put it away: {away}"]
     if not source.decided and not source.files:
         return ["next: start it as that user: pybind --port 25 -- PROGRAM"]
     return [

@@ -17,7 +17,7 @@
 #include "../../../helpers/helper/helper.h"
 #include "oracle.h"
 
-/* What the helper must have done before it reads a byte (DESIGN: sanitise first). */
+/* What the helper must have done before it reads a byte (sanitise first). */
 enum harmless {
     UNDUMPABLE = 1,
     NO_CORE = 2,

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
@@ -51,9 +52,9 @@ class Pybindd:
 
     def is_ready(self):
         """Tell whether it has said READY=1 by now."""
-        with contextlib.suppress(BlockingIOError, TimeoutError):
-            while not self._ready:
-                self._ready = b"READY=1" in self._notify.recv(4096, socket.MSG_DONTWAIT)
+        # Not MSG_DONTWAIT: on a socket with a timeout Python waits before it asks the kernel.
+        while not self._ready and select.select([self._notify], [], [], 0)[0]:
+            self._ready = b"READY=1" in self._notify.recv(4096)
         return self._ready
 
     @property

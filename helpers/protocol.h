@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
  * The wire format between pybind-helper and those who ask it: the preload
- * library (C) and the command (Python: pybind/_wire.py is generated from this
- * file by tools/gen_wire.py, and a test holds the two together).
+ * library in C and the command in Python.  tools/gen_wire.py makes
+ * pybind/_wire.py from this file, and a test compares the two.
  *
  * One helper process serves one request.  It is started with
- *     descriptor 0   one end of a private SOCK_SEQPACKET socketpair(2); the
- *                    same on 1 and 2, else the helper's libc opens /dev/null
- *                    for them before main()
+ *     descriptor 0   one end of a private SOCK_SEQPACKET socketpair(2)
+ *     descriptors 1, 2   the same end: otherwise the helper's libc opens
+ *                    /dev/null for them before main()
  *     descriptor 3   the program's own socket (PB_OP_BIND only)
- * reads one struct pb_request, sends one struct pb_reply (after a check that
- * the rules were asked about, followed in the same message by struct pb_trace)
- * and exits.  Integers are in host byte
- * order (both ends are on one machine) except port and addr, which are in
- * network byte order as in sockaddr_in(6).
+ * The helper reads one struct pb_request, sends one message and exits.  The
+ * message is a struct pb_reply.  After PB_OP_CHECK a struct pb_trace follows in
+ * the same message, unless the request was refused before the rules were asked.
  *
- * The first eight bytes of both messages never change: a helper answers a
- * version that it does not speak with PB_REASON_VERSION, so that an upgrade
- * under a running server refuses with that reason instead of guessing.
+ * Both ends are on one machine, so integers are in host byte order.  Only port
+ * and addr are in network byte order, as in sockaddr_in(6).
+ *
+ * The first eight bytes of both messages never change.  A helper answers a
+ * version that it does not speak with PB_REASON_VERSION: after an upgrade under a
+ * running server, nobody guesses what a message of the other version means.
  */
 #ifndef PYBIND_PROTOCOL_H
 #define PYBIND_PROTOCOL_H
@@ -31,9 +32,9 @@
 #define PB_SOCKET_FD 3
 
 #define PB_NAME_MAX 64   /* "byaddr/!" + 39 of address + ",65535,tcp" + NUL */
-#define PB_TRACE_MAX 160 /* steps kept; flags says when there were more */
+#define PB_TRACE_MAX 160 /* steps kept; PB_FLAG_TRUNCATED: there were more */
 
-/* Requests even, so that a stray reply is never taken for one. */
+/* Numbers of requests are even, so that a stray reply is never taken for one. */
 enum pb_op {
     PB_OP_CHECK = 2, /* evaluate the rules, bind nothing, return the trace */
     PB_OP_BIND = 4,  /* evaluate the rules, bind descriptor 3 */
@@ -52,7 +53,7 @@ struct pb_request {
     uint8_t addr[16];  /* network byte order; AF_INET: the first four, rest 0 */
 };
 
-/* Why the answer is what it is.  The texts are for people. */
+/* The reasons of an answer.  The texts are for people. */
 #define PB_REASONS(X) \
     X(GRANTED, 0, "granted") \
     X(MALFORMED, 1, "malformed request") \
@@ -103,11 +104,11 @@ enum pb_fault {
 #undef X
 };
 
-/* What -v says of a bind that fails for one of these reasons.  The library (report.c) and
- * the supervisor (words.py) say it in the same form, which is
+/* The texts that -v prints for a bind that fails for one of these reasons.  The library
+ * (report.c) and the supervisor (words.py) print the same line:
  *     pybind: bind of port PORT/PROTOCOL (IPv4): TEXT
- * PORT, PROTOCOL, ADDRESS: PORT/PROTOCOL follows the text.  NO_GRANT: the uid, a blank
- * and PORT/PROTOCOL follow.  BUSY: the port follows. */
+ * After the text of PORT, PROTOCOL and ADDRESS stands PORT/PROTOCOL; after NO_GRANT the
+ * uid, a blank and PORT/PROTOCOL; after BUSY the port. */
 #define PB_WORDS(X) \
     X(PORT, 1, "not among the ports of --port; to serve it, add: --port ") \
     X(PROTOCOL, 2, "--port names this port for another protocol; to serve it, add: --port ") \
@@ -138,7 +139,7 @@ struct pb_reply {
     uint16_t version;
     uint16_t reason; /* enum pb_reason */
     int32_t error;   /* 0, or the errno that bind() is to report */
-    int32_t cause;   /* errno behind the reason, 0 where there is none */
+    int32_t cause;   /* errno behind the reason, or 0 */
     uint32_t line;   /* rule line that decided or is broken, from 1; else 0 */
     uint16_t fault;  /* enum pb_fault */
     uint16_t flags;  /* PB_FLAG_* */
@@ -159,7 +160,7 @@ enum pb_step_result {
 
 struct pb_step {
     uint16_t result; /* enum pb_step_result */
-    uint16_t v4_half; /* 1: belongs to the judgement of 0.0.0.0 for a request of :: */
+    uint16_t v4_half; /* 1: a step in judging 0.0.0.0, for a request of :: */
     uint32_t line;
     char name[PB_NAME_MAX];
 };

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * bin/pybind (and, built with another NAME, bin/authbind): notes what CPython's
- * start-up would lose, then execs Python.
+ * bin/pybind, and bin/authbind when it is built with another NAME: notes what the
+ * start of CPython would lose, then executes Python.
  *
- * CPython ignores SIGPIPE and SIGXFSZ before its first line runs, refuses to
- * start when stdin is a directory, and would let its own files take closed
- * descriptors 0 to 2.  The program must find all of that as the caller left
- * it, so it goes along as the first argument (pybind/launch.py reads it):
- * "FFFSS:FD:FD:FD" with
+ * The start of CPython ignores SIGPIPE and SIGXFSZ, and fails when descriptor 0 is a
+ * directory.  Files that Python opens would take closed descriptors 0 to 2.  The
+ * program must find all of these as the caller left them.  So the starter passes
+ * notes as the first argument, which pybind/launch.py reads: "FFFSS:FD:FD:FD" with
  *   FFF  descriptors 0, 1, 2: o open, c closed, d a directory
- *   SS   SIGPIPE, SIGXFSZ: i ignored, d not
- *   FD   where the directories of 0, 1 and 2 are kept, else -1
+ *   SS   SIGPIPE, SIGXFSZ: i ignored, d not ignored
+ *   FD   for each of 0, 1, 2: the descriptor that keeps the directory, or -1
  */
 #include <fcntl.h>
 #include <signal.h>

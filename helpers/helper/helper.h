@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of pybind-helper share.  main.c is the order of things;
- * caps.c makes the process harmless and holds the capability; socket.c judges
- * and binds descriptor 3; rules.c walks the permission files, whose names
- * names.c spells and of which parse.c reads one line.  None of them trusts anything that came from outside.
+ * What the files of pybind-helper share:
+ *   main.c    reads the request, calls the others in order, sends the reply
+ *   caps.c    makes the process harmless and holds the capability
+ *   socket.c  judges and binds descriptor 3
+ *   rules.c   asks the permission files in order
+ *   names.c   spells the names of permission files
+ *   parse.c   reads one line of a rule file
+ * None of them trusts anything that came from outside.
  */
 #ifndef PYBIND_HELPER_H
 #define PYBIND_HELPER_H
@@ -18,12 +22,12 @@
 #define IPPROTO_MPTCP 262
 #endif
 
-/* One question to the rules: may this caller bind address, port, protocol? */
+/* One question to the permission files: may this caller bind this socket address? */
 struct question {
-    int family;              /* AF_INET or AF_INET6, v4-mapped already made AF_INET */
-    unsigned char addr[16];  /* network byte order */
+    int family;              /* AF_INET or AF_INET6; AF_INET for a v4-mapped address */
+    unsigned char addr[16];  /* network byte order; AF_INET: the first four bytes */
     unsigned port;           /* host byte order, 1 to 65535 */
-    bool udp;                /* else TCP (MPTCP counts as TCP) */
+    bool udp;                /* false: TCP, or MPTCP, which counts as TCP */
 };
 
 struct answer {
@@ -54,7 +58,8 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
 
 /* parse.c */
 #define LINE_LEN_MAX 255
-/* Does the line cover the question?  *fault: what is wrong with it, else 0. */
+/* Returns whether the line covers the question.  *fault: what is wrong with the
+ * line, or PB_FAULT_NONE. */
 bool parse_line(char *line, size_t len, const struct question *question, enum pb_fault *fault);
 
 #endif

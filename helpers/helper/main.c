@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * pybind-helper: decides by the permission files whether its caller may bind
- * one address, binds one socket, exits.  It carries CAP_NET_BIND_SERVICE as a
- * file capability and is the only part of pybind that is trusted: the caller
- * chooses the message, both descriptors, the environment, the limits and the
- * working directory, and all of them are taken as hostile.  It reads no
+ * one address, binds one socket, exits.  The file carries CAP_NET_BIND_SERVICE,
+ * and the helper is the only part of pybind that is trusted.  The caller chooses
+ * the message, both descriptors, the environment, the limits and the working
+ * directory: the helper takes all of them as hostile.  The helper reads no
  * environment, ignores argv, allocates nothing.  protocol.h has the contract.
  */
 #include <errno.h>
@@ -22,7 +22,7 @@ static _Noreturn void reply_and_exit(size_t len)
     answer.reply.version = PB_VERSION;
     if (answer.reply.reason != PB_REASON_GRANTED && answer.reply.error == 0)
         answer.reply.error = EACCES;
-    /* Nobody listening is no reason to stay: the caller asks getsockname(2). */
+    /* Never wait for a reader: a caller that missed the reply asks getsockname(2). */
     send(PB_REPLY_FD, &answer, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     _exit(0);
 }
@@ -33,9 +33,9 @@ static _Noreturn void refuse(enum pb_reason reason)
     reply_and_exit(sizeof answer.reply);
 }
 
-/* A message that is not exactly one request binds nothing.  MSG_TRUNC tells
- * an over-long one; no control buffer is given, so passed descriptors are
- * dropped by the kernel and show as MSG_CTRUNC (docs/hostile.md, 31 to 33, 44). */
+/* A message that is not exactly one request binds nothing.  MSG_TRUNC marks a
+ * message that is too long.  There is no buffer for passed descriptors: the kernel
+ * drops them and sets MSG_CTRUNC (docs/hostile.md, 31 to 33, 44). */
 static void receive(struct pb_request *request)
 {
     struct iovec iov = {.iov_base = request, .iov_len = sizeof *request};
@@ -56,7 +56,8 @@ static void receive(struct pb_request *request)
         refuse(PB_REASON_MALFORMED);
 }
 
-/* Returns when the rules have spoken; answers everything that they need not see. */
+/* Puts the judgement of the permission files into `answer`.  Does not return when
+ * the request is refused before they are asked. */
 static void judge(const struct pb_request *request)
 {
     static const unsigned char none[12];
@@ -78,8 +79,8 @@ static void judge(const struct pb_request *request)
         refuse(reason);
     if (request->port == 0)
         refuse(PB_REASON_PORT_ZERO);
-    /* A caller that is half another user (a setuid program) has no single
-     * identity that the rules could be asked about. */
+    /* A setuid program is half its caller and half its owner: the permission files
+     * know no such user. */
     if (getuid() != geteuid() || getgid() != getegid())
         refuse(PB_REASON_IDS);
     rules_judge(request, protocol, &answer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The names of permission files below the permission directory, spelled as
- * authbind spells them (pybind(5)), so that moving over is moving files.
+ * The names of permission files below the permission directory.  The spelling is
+ * authbind's (pybind(5)), so that an administrator can move authbind's files here.
  */
 #include <string.h>
 #include <unistd.h>
@@ -37,10 +37,10 @@ static void put_ipv4(struct name *n, const unsigned char *addr)
     }
 }
 
-/* Own code, not inet_ntop(3): musl and glibc compress differently, and a file
- * must not be missed for that.  As RFC 5952 has it: the longest run of two or
- * more zero groups, the first of equals; as glibc: ::a.b.c.d where the first
- * 96 bits are 0. */
+/* Not inet_ntop(3): musl and glibc compress addresses differently, and the helper
+ * would look for another file than the administrator made.  As in RFC 5952, ::
+ * stands for the longest run of two or more zero groups, and for the first of two
+ * equal runs.  As in glibc, an address whose first 96 bits are 0 is ::a.b.c.d. */
 static void put_ipv6(struct name *n, const unsigned char *addr, bool compress)
 {
     unsigned group[8];

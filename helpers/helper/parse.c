@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * One line of a rule file: does it cover the question, or is it broken?
+ * Reads one line of a rule file: the line covers the question, or does not, or is
+ * broken.  The forms of a line:
  *
  *     addrmin[-addrmax],portmin[-portmax][/protocol]
  *     addr/length,portmin[-portmax][/protocol]
  *     addr4/length:portmin,portmax[/protocol]
  *     any,portmin[-portmax][/protocol]
  *
- * '#' starts a comment; blanks may follow ',' and ':' and end a rule.
- * Strict where authbind guesses: a line that is not one of these is broken,
- * and a broken line refuses the whole file (docs/hostile.md, 54, 55).
+ * '#' starts a comment.  Blanks may follow ',' and ':', and may end a rule.
+ * authbind guesses what other lines mean.  Here every other line is broken, and a
+ * broken line refuses the whole file (docs/hostile.md, 54, 55).
  */
 #include <arpa/inet.h>
 #include <string.h>
@@ -26,7 +27,7 @@ struct rule {
     bool tcp, udp;
 };
 
-/* The parsers move *at over what they took and return what is wrong. */
+/* Each parser moves *at behind the text that it read, and returns what is wrong. */
 
 static bool take(char **at, const char *word)
 {
@@ -37,7 +38,7 @@ static bool take(char **at, const char *word)
     return there;
 }
 
-/* Decimal without sign or leading zero, at most max; a larger one is `over`. */
+/* A decimal number without sign or leading zero.  Returns `over` for one above max. */
 static enum pb_fault number(char **at, unsigned max, enum pb_fault over, unsigned *value)
 {
     size_t len = strspn(*at, "0123456789");
@@ -66,7 +67,8 @@ static enum pb_fault address(char **at, int *family, unsigned char *addr)
     return good ? PB_FAULT_NONE : PB_FAULT_ADDRESS;
 }
 
-/* /LENGTH: addr_max becomes the last address that the prefix covers. */
+/* The LENGTH of ADDRESS/LENGTH.  Makes addr_max the last address that the prefix
+ * covers; on entry addr_max is addr_min. */
 static enum pb_fault prefix(char **at, struct rule *r)
 {
     unsigned length, bits = ADDRESS_LEN(r->family) * 8;
@@ -106,7 +108,7 @@ static enum pb_fault port(char **at, unsigned *value)
     return number(at, 65535, PB_FAULT_PORT, value);
 }
 
-/* In the older form, ':' after an IPv4 prefix, ',' stands between the ports. */
+/* old_form: the form with ':' after an IPv4 prefix, which has ',' between the ports. */
 static enum pb_fault port_range(char **at, bool old_form, struct rule *r)
 {
     enum pb_fault fault = port(at, &r->port_min);
@@ -127,7 +129,7 @@ static enum pb_fault rule(char *at, struct rule *r)
 
     if (fault)
         return fault;
-    /* Only a prefix length can end before ':', which addresses may contain. */
+    /* An IPv6 address contains ':' itself, so ':' can only follow an IPv4 prefix. */
     bool old_form = r->family == AF_INET && take(&at, ":");
     if (!old_form && !take(&at, ","))
         return PB_FAULT_SYNTAX;
@@ -155,8 +157,8 @@ static bool covers(const struct rule *r, const struct question *q)
 }
 
 /* line: len bytes without the newline, then one byte that is overwritten.
- * A byte that could hide a rule from a reader's terminal, or end the line
- * early for one parser only, is refused; in comments, non-ASCII is fine. */
+ * A control byte could hide a rule from whoever reads the file on a terminal, or
+ * end the line early for one parser only.  A comment may hold non-ASCII bytes. */
 bool parse_line(char *line, size_t len, const struct question *question, enum pb_fault *fault)
 {
     struct rule r = {0};

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The permission files, in authbind's order (pybind(5)): byport, byaddr, then
- * byuser and bygroup; the first that decides, decides.  Only ENOENT goes on
- * to the next file; every other surprise refuses.  Files are opened with the
- * caller's rights: the helper has none of its own over files.
+ * Asks the permission files in authbind's order (pybind(5)): byport, byaddr, then
+ * byuser and bygroup.  The first file that grants or refuses ends the search.
+ * Only after ENOENT does the helper ask the next file; every other error refuses.
+ * The files are opened with the caller's rights: the helper has no other rights
+ * over files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ struct walk {
     bool v4_half;
 };
 
-/* names.c makes no name that does not fit; to takes no more than it has room for. */
+/* names.c makes no name of PB_NAME_MAX bytes or more; the bound holds all the same. */
 static void copy_name(char to[PB_NAME_MAX], const char *name)
 {
     memset(to, 0, PB_NAME_MAX);
@@ -43,9 +44,9 @@ static void trace(struct walk *w, const char *name, enum pb_step_result result, 
     copy_name(step->name, name);
 }
 
-/* The verdict stands in the reply and nowhere else, and only here is it written,
- * all of it each time.  cause: the errno behind a refusal, 0 where the file's
- * state is the reason.  Returns true: no further file is asked. */
+/* The only place that writes the verdict.  It sets every member, so that nothing
+ * of an earlier verdict remains.  cause: the errno behind a refusal, or 0 where the
+ * state of the file is the reason.  Returns true: no further file is asked. */
 static bool decide(struct walk *w, const char *name, enum pb_reason reason, int cause,
                    uint32_t line, enum pb_fault fault)
 {
@@ -74,7 +75,8 @@ static bool safely_roots(const struct stat *st)
     return st->st_uid == 0 && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-/* What follows returns true when it has decided, here by refusing. */
+/* This function and the steps below return true when they have decided, so that no
+ * further file is asked.  may_lack: the folder may be absent. */
 static bool directory_refuses(struct walk *w, int dir_fd, const char *path, const char *name,
                               bool may_lack)
 {
@@ -87,9 +89,9 @@ static bool directory_refuses(struct walk *w, int dir_fd, const char *path, cons
     return refuse(w, name, error == 0 ? PB_REASON_CONFIG_UNSAFE : reason, error);
 }
 
-/* Every component from / down: a caller that can only chroot(2) must not be
- * able to show the helper an /etc of his own (docs/hostile.md, 25, 26).  Below a
- * directory found safe only root can change what the next look finds. */
+/* Checks every folder from / down: a caller that can only chroot(2) must not be
+ * able to show the helper an /etc of their own (docs/hostile.md, 25, 26).  Only
+ * root can change the entries of a folder that has passed. */
 static bool open_config(struct walk *w)
 {
     static const char *const folders[] = {"byport", "byaddr", "byuser", "bygroup"};
@@ -110,12 +112,12 @@ static bool open_config(struct walk *w)
     if (w->config_fd < 0)
         return refuse(w, "", PB_REASON_CONFIG_ERROR, errno);
     for (size_t i = 0; !refused && i < sizeof folders / sizeof *folders; i++)
-        refused = directory_refuses(w, w->config_fd, folders[i], folders[i], true); /* as if empty */
+        refused = directory_refuses(w, w->config_fd, folders[i], folders[i], true);
     return refused;
 }
 
-/* A flag file: executable by the caller grants, present refuses, absent goes
- * on.  Its owner may be anybody (authbind practice), its kind may not. */
+/* A flag file grants when the caller may execute it, and refuses when it merely
+ * exists.  As with authbind, anybody may own it; but it must be a regular file. */
 static bool flag_step(struct walk *w, const char *name)
 {
     struct stat st;
@@ -133,8 +135,8 @@ static bool flag_step(struct walk *w, const char *name)
     return refuse(w, name, errno == EACCES ? PB_REASON_FLAG_DENIED : PB_REASON_FLAG_ERROR, errno);
 }
 
-/* rsh and NFS style protocols take a source port in 512 to 1023 as a proof of
- * root, so these need a file that says it means them. */
+/* Protocols such as rsh and NFS take a source port of 512 to 1023 as a proof of
+ * root.  These ports need a file whose name says with '!' that it means them. */
 static void start_name(struct name *n, const struct question *q, const char *folder)
 {
     n->len = 0;
@@ -142,8 +144,10 @@ static void start_name(struct name *n, const struct question *q, const char *fol
     name_put(n, q->port >= 512 && q->port <= 1023 ? "/!" : "/");
 }
 
-/* byport/PORT, then byaddr/: two spellings each, IPv6 compressed and not, IPv4
- * with ':' and with ',' (a protocol goes with ',' only); with a protocol first. */
+/* Asks the flag files, in this order:
+ *   byport/PORT,PROTOCOL  byport/PORT
+ *   byaddr/ADDRESS,PORT,PROTOCOL  byaddr/ADDRESS:PORT (IPv4 only)  byaddr/ADDRESS,PORT
+ * An IPv6 address has two spellings: the compressed one is asked first. */
 static bool flag_files(struct walk *w)
 {
     const struct question *q = &w->question;
@@ -167,8 +171,8 @@ static bool flag_files(struct walk *w)
     return decided;
 }
 
-/* The whole file is parsed before any line counts: a typo must not let half
- * of a file be in force. */
+/* Reads the whole file before any line counts: a typo must not leave half of a
+ * file in force. */
 static bool judge_lines(struct walk *w, const char *name, char *text, size_t len)
 {
     enum pb_fault fault = PB_FAULT_NONE;
@@ -240,7 +244,8 @@ static void judge(struct walk *w)
         refuse(w, "", PB_REASON_NO_RULE, 0);
 }
 
-/* Fills the answer: PB_REASON_GRANTED, or why not, and the trace of the steps. */
+/* Judges one request.  Fills the answer: PB_REASON_GRANTED or the reason of the
+ * refusal, and the trace of the steps. */
 void rules_judge(const struct pb_request *request, int protocol, struct answer *answer)
 {
     static const unsigned char zero[16], mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -252,7 +257,7 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
     q->port = ntohs(request->port);
     q->udp = protocol == IPPROTO_UDP;
     memcpy(q->addr, request->addr, sizeof q->addr);
-    /* ::ffff:a.b.c.d takes the IPv4 port, so it is judged as a.b.c.d. */
+    /* A socket on ::ffff:a.b.c.d takes the port of a.b.c.d, so a.b.c.d is judged. */
     if (q->family == AF_INET6 && memcmp(q->addr, mapped, sizeof mapped) == 0) {
         q->family = AF_INET;
         memmove(q->addr, q->addr + 12, 4);
@@ -261,8 +266,8 @@ void rules_judge(const struct pb_request *request, int protocol, struct answer *
     if (open_config(&w))
         return;
     judge(&w);
-    /* :: takes the IPv4 port too unless IPV6_V6ONLY is set, and that option
-     * can be flipped by another process during the check (docs/hostile.md, 52). */
+    /* A socket on :: takes the IPv4 port too unless IPV6_V6ONLY is set.  Another
+     * process can flip that option during the check (docs/hostile.md, 52). */
     if (answer->reply.reason == PB_REASON_GRANTED && q->family == AF_INET6 &&
         memcmp(q->addr, zero, sizeof zero) == 0) {
         q->family = AF_INET;

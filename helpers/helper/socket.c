@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Is descriptor 3 a socket that the rules speak about, and the bind itself.
- * Another process can change the socket while we look.  SO_PROTOCOL and the
- * network namespace are fixed at socket(2).  IPV6_V6ONLY and SO_REUSE* can be
- * flipped, so nothing is concluded from them.  SO_DOMAIN can change once, from
- * AF_INET6 to AF_INET (IPV6_ADDRFORM of ipv6(7)): bind(2) then gets an address
- * of the family that was judged, and the kernel compares the two again and
- * refuses with EAFNOSUPPORT (docs/hostile.md, 23, 24, 34 to 37, 39, 52).
+ * Checks that descriptor 3 is a socket of a kind that can be granted, and binds it.
+ * Another process can change the socket during the check:
+ * - SO_PROTOCOL and the network namespace are fixed at socket(2).
+ * - IPV6_V6ONLY and SO_REUSE* can be flipped, so nothing is concluded from them.
+ * - SO_DOMAIN can change once, from AF_INET6 to AF_INET (IPV6_ADDRFORM of ipv6(7)).
+ *   bind(2) then gets an address of the family that was judged, which is no longer
+ *   the socket's family: the kernel refuses with EAFNOSUPPORT.
+ * (docs/hostile.md, 23, 24, 34 to 37, 39, 52)
  */
 #include <errno.h>
 #include <string.h>
@@ -25,13 +26,13 @@ static bool get(int fd, int option, void *value, socklen_t len)
     return getsockopt(fd, SOL_SOCKET, option, value, &got) == 0 && got == len;
 }
 
-/* The capability counts in the namespace where the socket lives, not where
- * the helper runs: without the comparison a socket of another (root-owned)
- * namespace would be bound there, by the rules of here. */
+/* The kernel asks for the capability in the network namespace of the socket, not in
+ * the helper's.  The permission files speak about the helper's namespace only: a
+ * socket of another one must not be bound by them.  *cause: an errno, or 0. */
 static enum pb_reason netns_check(int fd, int *cause)
 {
     uint64_t theirs = 0, ours = 0;
-    int own_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* every family has a cookie */
+    int own_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* any family has the cookie */
     bool known = own_fd >= 0 && get(fd, SO_NETNS_COOKIE, &theirs, sizeof theirs) &&
                  get(own_fd, SO_NETNS_COOKIE, &ours, sizeof ours);
     *cause = known ? 0 : errno;
@@ -40,8 +41,9 @@ static enum pb_reason netns_check(int fd, int *cause)
     return theirs == ours ? PB_REASON_GRANTED : PB_REASON_NETNS;
 }
 
-/* Returns PB_REASON_GRANTED and the socket's protocol, which the caller judges,
- * or why it is not one to be bound; *cause is the errno behind it. */
+/* Returns PB_REASON_GRANTED, or why this socket cannot be granted; *cause is the
+ * errno behind a refusal.  *protocol is the socket's own; judging it is left to
+ * main.c. */
 enum pb_reason socket_check(int fd, int family, int *protocol, int *cause)
 {
     int domain = 0, type = 0;
@@ -52,7 +54,7 @@ enum pb_reason socket_check(int fd, int family, int *protocol, int *cause)
         *cause = errno;
         return PB_REASON_SOCKET_KIND;
     }
-    /* The type too: a raw socket may name any protocol as its own. */
+    /* The protocol alone proves nothing: a raw socket may name any protocol. */
     if ((domain != AF_INET && domain != AF_INET6) ||
         type != (*protocol == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM))
         return PB_REASON_SOCKET_KIND;
@@ -61,8 +63,8 @@ enum pb_reason socket_check(int fd, int family, int *protocol, int *cause)
     return netns_check(fd, cause);
 }
 
-/* Binds the helper's own copy of the address: what was judged is what is
- * bound, whatever the program does to its memory meanwhile. */
+/* Binds the helper's own copy of the address, so that the program cannot change the
+ * address between judgement and bind. */
 void socket_bind(int fd, const struct pb_request *request, struct pb_reply *reply)
 {
     union {
@@ -71,7 +73,7 @@ void socket_bind(int fd, const struct pb_request *request, struct pb_reply *repl
         struct sockaddr_in6 in6;
     } a = {.in6 = {.sin6_family = request->family,
                    .sin6_port = request->port,
-                   .sin6_flowinfo = request->flowinfo, /* under sin_addr in the other form */
+                   .sin6_flowinfo = request->flowinfo, /* IPv4: overwritten by sin_addr */
                    .sin6_scope_id = request->scope_id}};
     bool v4 = request->family == AF_INET;
 

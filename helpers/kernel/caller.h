@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
  *
- * Who binds: the credentials of the calling thread at this moment, as the
- * kernel has them (task->cred: for io_uring those of its personality).
+ * Who binds: the credentials of the calling thread at this moment.  They are read
+ * from task->cred, which for a bind by io_uring are those of its personality.
  */
 #ifndef PYBIND_CALLER_H
 #define PYBIND_CALLER_H
 
 #define CAP_NET_BIND_SERVICE 10
-#define GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel, which keeps the list sorted */
-#define GROUP_STEPS 17   /* halvings of that many */
-#define NAMESPACES_MAX 33
+#define GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
+#define GROUP_STEPS 17   /* halvings of GROUPS_MAX groups until none is left */
+#define NAMESPACES_MAX 33 /* user namespaces within each other, by the kernel's limit */
 
 struct caller {
-    __u64 groups; /* address of the first of them in the kernel */
+    __u64 groups; /* kernel address of the first supplementary gid */
     __u32 group_count;
-    __u32 uid, gid;
-    __u32 owner;   /* of the outermost user namespace that is not pybindd's, else the uid */
+    __u32 uid, gid; /* the real ones */
+    __u32 owner;   /* foreign: uid that owns the outermost foreign namespace; else uid */
     __u8 foreign;  /* in a user namespace other than pybindd's */
-    __u8 capable;  /* the kernel will not ask us */
+    __u8 capable;  /* has CAP_NET_BIND_SERVICE already */
     __u8 two_fold; /* real and effective ids differ */
 };
 
-/* A copy of the caller's struct cred, and its members by where they are in it. */
+/* The bytes of the caller's struct cred are copied at once; MEMBER finds one in them. */
 #define CRED_MAX 256
 #define MEMBER(type, copy, name) (*(type *)((copy) + bpf_core_field_offset(struct cred, name)))
 
@@ -37,8 +37,8 @@ static __always_inline bool has_capability(const __u8 *copy)
     return set & 1ull << CAP_NET_BIND_SERVICE;
 }
 
-/* Whom the log's limit counts a foreign namespace for: a user with many
- * subordinate ids must not have as many shares. */
+/* Finds the user who made a foreign user namespace.  The log's limit counts for this
+ * user: a user with many subordinate ids must not get a share for each of them. */
 struct outermost {
     __u64 namespace;
     __u32 userns_inum, owner;
@@ -58,7 +58,7 @@ static long outermost_step(__u32 i, struct outermost *o)
     return 0;
 }
 
-/* False: something could not be read, and then nothing may be granted. */
+/* Fills c.  Returns false when a part could not be read: then nothing may be granted. */
 __noinline int caller_read(struct caller *c, __u32 userns_inum)
 {
     struct task_struct *task = (void *)bpf_get_current_task();
@@ -80,7 +80,7 @@ __noinline int caller_read(struct caller *c, __u32 userns_inum)
     c->uid = MEMBER(__u32, copy, uid);
     c->gid = MEMBER(__u32, copy, gid);
     if (c->uid != (__u32)ids || c->gid != ids >> 32)
-        return false; /* two ways to ask, one answer */
+        return false; /* the copy contradicts the kernel's own helper function */
     c->two_fold = c->uid != MEMBER(__u32, copy, euid) || c->gid != MEMBER(__u32, copy, egid);
     c->group_count = count;
     c->groups = (__u64)groups + bpf_core_field_offset(struct group_info, gid);
@@ -102,7 +102,8 @@ static __always_inline bool caller_group(__u64 groups, __u32 i, __u32 *gid)
 
 enum membership { OUTSIDE, MEMBER, UNKNOWN };
 
-/* As the kernel's groups_search(): by halves, in a list that it keeps sorted. */
+/* Like the kernel's groups_search(): the kernel keeps the list sorted, so the search
+ * halves it. */
 __noinline int caller_in_group(struct caller *c, __u32 gid)
 {
     if (!c)

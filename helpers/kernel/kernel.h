@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
  *
- * The kernel's own structs, with the few members that are looked at.  Where a
- * member lies in the running kernel is found when the programs are loaded, from
- * the kernel's BTF (CO-RE): one object file serves every kernel.
+ * The kernel's own structs, with only the members that these programs read.  The
+ * loader finds in the kernel's BTF where each member lies (CO-RE), so that one
+ * object file serves every kernel.
  */
 #ifndef PYBIND_KERNEL_H
 #define PYBIND_KERNEL_H
@@ -32,7 +32,7 @@ struct group_info {
     kgid_t gid[1];
 };
 
-/* One number since Linux 6.3; before, two words of 32 bits, the lower one first. */
+/* One number since Linux 6.3.  Before, two words of 32 bits, the lower word first. */
 struct kernel_cap {
     __u64 val;
 };
@@ -70,7 +70,7 @@ struct sock {
     struct sock_common __sk_common;
 };
 
-/* What the context of a bind program is in the kernel. */
+/* The kernel passes this struct where a bind program sees struct bpf_sock_addr. */
 struct bpf_sock_addr_kern {
     struct sock *sk;
 };
@@ -79,11 +79,11 @@ struct bpf_sock_addr_kern {
 
 #define PF_KTHREAD 0x00200000
 
-/* A read of the kernel's memory that fails leaves zeros, and zeros look like
- * root: whoever reads must look at the result. */
+/* True when the read succeeded.  A failed read leaves zeros, and zeros look like root:
+ * every use must check the result. */
 #define READ(into, from) (bpf_core_read(&(into), sizeof(into), &(from)) == 0)
 
-/* One load, of what pybindd may be storing at this moment. */
+/* One load: pybindd may be storing to the same member at this moment. */
 #define READ_ONCE(from) (*(volatile typeof(from) *)&(from))
 
 #endif

@@ -24,7 +24,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-    __uint(max_entries, SLOTS + 1); /* one that is stored to only to wait for the programs */
+    __uint(max_entries, SLOTS + 1); /* the last: pybindd stores to it only to wait (program.py) */
     __type(key, __u32);
     __array(values, INNER(BPF_MAP_TYPE_HASH, struct name, struct file, 0));
 } names SEC(".maps");
@@ -36,12 +36,12 @@ struct {
     __array(values, INNER(BPF_MAP_TYPE_ARRAY, __u32, union detail, BPF_F_INNER_MAP));
 } details SEC(".maps");
 
-/* What was granted to a socket and not bound yet: post_bind must find exactly
- * this.  Once there it stays with the socket; port 0 says that nothing is open. */
+/* The address that bind granted to a socket: post_bind must find exactly this address.
+ * A note stays with its socket; port 0 says that post_bind has nothing to compare. */
 struct note {
     __u64 addr_high, addr_low;
     __u32 file;
-    __u32 uid, owner; /* of whoever was judged, for the log */
+    __u32 uid, owner; /* struct caller's at the judgement, for the log */
     __u16 port;
     __u8 family;
     __u8 foreign;
@@ -59,15 +59,15 @@ struct {
     __uint(max_entries, 1 << 20);
 } records SEC(".maps");
 
-/* How much of the log each user has used in this second. */
+/* A user's share of the log, apart for grants and refusals. */
 struct whose {
-    __u32 uid;
-    __u32 granted;
+    __u32 uid; /* struct caller's owner */
+    __u32 granted; /* 1: grants; 0: refusals */
 };
 
 struct budget {
-    __u64 since_ns;
-    __u64 used, lost;
+    __u64 since_ns; /* start of the current second, CLOCK_MONOTONIC_COARSE */
+    __u64 used, lost; /* records of this second; records dropped and not yet reported */
 };
 
 struct {

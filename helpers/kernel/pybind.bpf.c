@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
  *
- * The kernel judges by the permission files: what pybindd(8) attaches to a
- * control group.  bind4 and bind6 run at each bind(2), before the kernel's own
- * check; for what the files grant they answer "allow, and do not ask for
+ * The programs that pybindd(8) attaches to a control group, so that the kernel
+ * judges by the permission files.
+ *
+ * bind4 and bind6 run at each bind(2), before the kernel's own check.  When the
+ * files grant the bind, they answer "allow, and do not ask for
  * CAP_NET_BIND_SERVICE".  post_bind4 and post_bind6 run when the socket has its
- * port, and take it away where that is not the one that was judged: a program
- * of somebody else may have put another address in between.
+ * port.  When the socket's address is not the judged one, they forbid the bind:
+ * another attached program may have changed the address after the judgement.
  *
- * Trusted: root, pybindd, the kernel.  The caller chooses the address, the
- * socket, its own credentials as far as the kernel lets it, and the moment.
- * In doubt the answer is AS_WITHOUT_US: pybind-helper may still grant it.
+ * Trusted: root, pybindd, the kernel.  The caller chooses the address, the socket,
+ * the moment, and those credentials that the kernel lets them choose.
+ * In doubt the answer is AS_WITHOUT_US: pybind-helper may still grant the bind.
  *
- * table.h is what pybindd fills in, caller.h who binds, rules.h the judgement in
- * the helper's order, report.h the log.
+ * table.h is the table that pybindd fills, caller.h finds who binds, rules.h judges
+ * in the helper's order, report.h writes the log.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -45,7 +47,8 @@ enum { FORBID = 0, AS_WITHOUT_US = 1, GRANTED_BY_US = 3 };
 
 char pybind_licence[] SEC("license") = "Dual MIT/GPL";
 
-/* The first port that needs no privilege where the socket lives (ip-sysctl.rst). */
+/* *port: the first port that needs no privilege in the socket's network namespace
+ * (ip_unprivileged_port_start, ip-sysctl.rst).  False: it could not be read. */
 static __always_inline bool first_free_port(struct sock *sk, int *port)
 {
     struct net *net = NULL;
@@ -57,7 +60,8 @@ static __always_inline bool first_free_port(struct sock *sk, int *port)
            READ(*port, net->ipv4.sysctl_ip_prot_sock);
 }
 
-/* ::ffff:a.b.c.d takes the IPv4 port, so it is judged as a.b.c.d. */
+/* A socket on ::ffff:a.b.c.d takes the port of a.b.c.d, so a.b.c.d is judged.
+ * a to d: the address in network byte order. */
 static __always_inline void set_ipv6(struct question *q, __u32 a, __u32 b, __u32 c, __u32 d)
 {
     bool mapped = a == 0 && b == 0 && c == bpf_htonl(0xffff);
@@ -67,8 +71,9 @@ static __always_inline void set_ipv6(struct question *q, __u32 a, __u32 b, __u32
     q->addr_low = mapped ? bpf_ntohl(d) : (__u64)bpf_ntohl(c) << 32 | bpf_ntohl(d);
 }
 
-/* TCP and UDP alone, and a raw socket may name any protocol as its own.
- * AF_UNSPEC passes the kernel's hook: the family must be the socket's. */
+/* Sets the protocol; returns whether the socket is of a kind that can be granted.  A
+ * raw socket may name any protocol, so the type counts too.  The kernel also calls
+ * these programs for AF_UNSPEC: the family of the address must be the socket's. */
 static __always_inline bool set_protocol(struct question *q, struct bpf_sock_addr *ctx)
 {
     bool tcp = ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP;
@@ -79,6 +84,7 @@ static __always_inline bool set_protocol(struct question *q, struct bpf_sock_add
             (ctx->protocol == IPPROTO_UDP && ctx->type == SOCK_DGRAM));
 }
 
+/* Keeps the judged address for post_bind.  False: there is no memory for it. */
 static __always_inline bool take_note(struct bpf_sock *sk, const struct walk *w)
 {
     struct note new = {.addr_high = w->question.addr_high, .addr_low = w->question.addr_low,
@@ -88,11 +94,11 @@ static __always_inline bool take_note(struct bpf_sock *sk, const struct walk *w)
     struct note *note = bpf_sk_storage_get(&notes, sk, &new, BPF_SK_STORAGE_GET_F_CREATE);
 
     if (note)
-        *note = new; /* it may be there from an earlier bind */
+        *note = new; /* an earlier bind may have left a note */
     return note;
 }
 
-/* q: the address and, where it is one of ours, the protocol. */
+/* The answer of bind4 and bind6.  q: family and address of the bind. */
 static __always_inline int answer(struct bpf_sock_addr *ctx, const struct question *q)
 {
     struct walk w = {.question = *q};
@@ -103,7 +109,7 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
 
     struct note *open = socket ? bpf_sk_storage_get(&notes, socket, NULL, 0) : NULL;
     if (open)
-        open->port = 0; /* from a bind that failed after it was granted: else logged by a later one */
+        open->port = 0; /* of a granted bind that failed: a later bind must not log it */
     w.question.port = bpf_ntohs((__u16)ctx->user_port);
     struct control *control_now = bpf_map_lookup_elem(&control, &zero);
     if (!socket || !control_now || w.question.port == 0)
@@ -120,7 +126,7 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
     w.folders = control_now->folders[w.slot];
     __u8 event = control_now->left[w.slot] ? REFUSED_LEFT : REFUSED;
     if (w.caller.two_fold)
-        event = REFUSED_IDS; /* half another user: no single identity to ask about */
+        event = REFUSED_IDS; /* half another user: the permission files know no such user */
     else if (event == REFUSED && judge(&w) && take_note(socket, &w))
         return GRANTED_BY_US;
     report(&w.caller, &w.question, w.file, w.left ? REFUSED_LEFT : event);
@@ -144,8 +150,8 @@ int bind6(struct bpf_sock_addr *ctx)
     return answer(ctx, &q);
 }
 
-/* q: what the socket is bound to now.  A socket that was never granted anything
- * by us is none of our business. */
+/* The answer of post_bind4 and post_bind6.  q: the address that the socket has now.
+ * Without a note we granted nothing to this socket, so we have nothing to confirm. */
 static __always_inline int confirm(struct bpf_sock *ctx, struct question *q)
 {
     struct note *note = bpf_sk_storage_get(&notes, ctx, NULL, 0);
@@ -167,9 +173,9 @@ static __always_inline int confirm(struct bpf_sock *ctx, struct question *q)
         report(&caller, q, judged.file, GRANTED);
         return AS_WITHOUT_US;
     }
-    /* Another address than the judged one: as it would be without us, so it must
-     * be a bind that needs no grant.  (Two threads that bind one socket at a time
-     * may come here too; the kernel lets one of them win, and we neither.) */
+    /* The address is not the judged one, so our grant does not count for it.  Allow
+     * the bind only if it needs no grant.  (Two threads that bind one socket at the
+     * same time may come here too: the kernel would let one win, we may refuse both.) */
     if (first_free_port((struct sock *)ctx, &free_port) && q->port >= free_port)
         return AS_WITHOUT_US;
     struct control *control_now = bpf_map_lookup_elem(&control, &zero);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
  *
- * What was granted and what was refused, for pybindd's log.  A user who binds
- * in a loop uses up a share of their own, never another's.
+ * Reports grants and refusals to pybindd, for the log.  A user who binds in a loop
+ * uses up their own share of the log, never another user's.
  */
 #ifndef PYBIND_REPORT_H
 #define PYBIND_REPORT_H
@@ -9,8 +9,9 @@
 #define SECOND_NS 1000000000ull
 #define RECORDS_A_SECOND 20
 
-/* True: this one may be reported.  Two processors may count at once and lose a
- * step: the limit is a little more or less than it says, for that user. */
+/* Returns whether a record may be reported now.  *lost: records that were dropped
+ * before this one.  Two processors that count at the same time may lose a step, so
+ * this user's limit can be a little off. */
 static __always_inline bool within_budget(struct whose *whose, __u64 *lost)
 {
     __u64 now = bpf_ktime_get_coarse_ns();
@@ -35,7 +36,8 @@ static __always_inline bool within_budget(struct whose *whose, __u64 *lost)
     return true;
 }
 
-/* pybindd looks once a second by itself, so that a bind need not wake it. */
+/* Returns 1 when a record was written.  pybindd reads the records once a second, so a
+ * bind wakes pybindd only when the buffer is more than half full. */
 __noinline int report(struct caller *c, struct question *q, __u32 file, __u8 event)
 {
     __u64 lost = 0;

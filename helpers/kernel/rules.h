@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-or-later
  *
- * The permission files, in the order of helpers/helper/rules.c and in its words:
- * byport, byaddr, then byuser and bygroup; the first that decides, decides.
- * What is absent in the table goes on to the next; every surprise refuses.
+ * Asks the permission files in the order of helpers/helper/rules.c: byport, byaddr,
+ * then byuser and bygroup.  The first file that grants or refuses ends the search.
+ * Only a file that is absent in the table leads to the next one; every error refuses.
  *
- * Each step is a global function, which the kernel verifies once by itself.
+ * Each step is a global function, so that the verifier checks each only once.
  */
 #ifndef PYBIND_RULES_H
 #define PYBIND_RULES_H
 
-/* May this caller bind address, port, protocol? */
+/* One question to the permission files: may this caller bind this socket address? */
 struct question {
     __u64 addr_high, addr_low; /* host byte order; IPv4 in addr_low */
     __u16 port;                /* host byte order */
-    __u8 family;               /* 4 or 6, v4-mapped already made 4 */
+    __u8 family;               /* 4 or 6; 4 for a v4-mapped address */
     __u8 protocol;             /* TCP or UDP; MPTCP counts as TCP */
 };
 
@@ -23,9 +23,9 @@ struct walk {
     struct question question;
     struct caller caller;
     __u32 slot;
-    __u32 folders; /* those of the table that are not empty */
-    __u32 file;    /* that decided: struct file's ident */
-    __u32 left;    /* decided by a file that is left to the helper */
+    __u32 folders; /* struct control's: bits of the folders that are not empty */
+    __u32 file;    /* ident of the struct file that decided */
+    __u32 left;    /* 1: that file is LEFT */
 };
 
 static __always_inline struct file *look_up(__u32 slot, const struct name *name)
@@ -42,14 +42,16 @@ static __always_inline union detail *detail(__u32 slot, __u32 i)
     return table ? bpf_map_lookup_elem(table, &i) : NULL;
 }
 
-/* One entry of an access control list, as acl(5) and the kernel's
- * posix_acl_permission(): a named user's decides; a group that has it gives it;
- * a matching group without it keeps the caller from what others have. */
+/* Looks at one entry of an access control list, like acl(5) and the kernel's
+ * posix_acl_permission().  The entry of a named user decides.  An entry of one of the
+ * caller's groups gives the permission if it has it.  If no such entry has it, the
+ * caller does not get the permissions of others either. */
 struct list_walk {
     struct caller caller;
     __u32 slot, start;
     __u8 wanted;
-    __u32 named, matched, given, failed; /* not bool: the verifier wants to see 0 or 1 returned */
+    /* Not bool: the verifier wants to see that list_step() returns 0 or 1. */
+    __u32 named, matched, given, failed;
 };
 
 static long list_step(__u32 i, struct list_walk *l)
@@ -72,10 +74,11 @@ static long list_step(__u32 i, struct list_walk *l)
     return l->failed || l->given;
 }
 
-/* access(2): the owner, the list, the group, the others.  In a user namespace
- * that is not pybindd's the others do not count, for setgroups(2) and
- * subordinate ids would undo there what a file refuses to a group or a named
- * user; a rule file that keeps nobody from reading may be read there too. */
+/* Like access(2): asks the owner, the access control list, the group, the others.
+ * In a foreign user namespace, a user can leave a group by setgroups(2), or become
+ * a subordinate id.  They could so escape an entry that refuses them, and get what
+ * others get.  There the permissions of others do not count, except to read a rule
+ * file that everybody may read. */
 __noinline int permits(struct caller *c, struct file *f, __u32 slot, __u8 wanted)
 {
     if (!c || !f)
@@ -85,7 +88,8 @@ __noinline int permits(struct caller *c, struct file *f, __u32 slot, __u8 wanted
     struct list_walk l = {.caller = *c, .slot = slot, .start = f->start, .wanted = wanted};
     if (f->entry_count)
         bpf_loop(f->entry_count, list_step, &l, 0);
-    /* Whom an entry refuses may be here under a subordinate id, with their groups. */
+    /* A named user may be here under a subordinate id, and still with their groups: a
+     * group counts only when no named user's entry refuses. */
     bool by_group = !c->foreign || (f->users & wanted) == wanted;
     if (l.failed || l.named || l.given)
         return !l.failed && l.given && (l.named || by_group);
@@ -106,7 +110,8 @@ static __always_inline int decide(struct walk *w, const struct file *f, bool gra
     return grants && f->state == JUDGED ? GRANT : REFUSE;
 }
 
-/* A flag file: executable by the caller grants, present refuses, absent goes on. */
+/* A flag file grants when the caller may execute it, and refuses when it merely
+ * exists. */
 __noinline int flag_step(struct walk *w, __u8 folder, __u8 protocol)
 {
     if (!w)
@@ -127,8 +132,9 @@ __noinline int flag_step(struct walk *w, __u8 folder, __u8 protocol)
     return f ? decide(w, f, permits(&w->caller, f, w->slot, EXECUTABLE)) : GO_ON;
 }
 
-/* byport/PORT, then byaddr/; with a protocol first.  Of the spellings of an
- * address the table has the one that the helper finds first. */
+/* Asks byport/, then byaddr/; in each, the file that names a protocol comes first.
+ * When a file exists under several spellings of one address, the table has only the
+ * one that the helper would find first. */
 __noinline int flag_files(struct walk *w)
 {
     int outcome = GO_ON;
@@ -178,7 +184,8 @@ static long line_step(__u32 i, struct lines_walk *l)
     return l->failed || l->match;
 }
 
-/* The table has whole files only: pybindd has read each to its end. */
+/* A broken line cannot occur here: pybindd reads a file to its end before any line
+ * of it is in the table. */
 __noinline int judge_lines(struct walk *w, struct file *f)
 {
     if (!w || !f)
@@ -224,8 +231,8 @@ static long group_step(__u32 i, struct groups_walk *g)
     return g->outcome != GO_ON;
 }
 
-/* byuser, then bygroup: the real group, then each supplementary one, in the
- * order of getgroups(2). */
+/* Asks byuser/, then bygroup/: the real group first, then each supplementary group in
+ * the order of getgroups(2). */
 __noinline int rule_files(struct walk *w)
 {
     int outcome = GO_ON;
@@ -253,7 +260,7 @@ static __always_inline int judge_one(struct walk *w)
     return outcome == GO_ON ? rule_files(w) : outcome;
 }
 
-/* True: the files grant it.  Else w says which file did not. */
+/* True: the files grant the bind.  Otherwise w->file is the file that refused it. */
 static __always_inline bool judge(struct walk *w)
 {
     struct question *q = &w->question;
@@ -262,8 +269,8 @@ static __always_inline bool judge(struct walk *w)
         return false;
     if (q->family == 4 || q->addr_high || q->addr_low)
         return true;
-    /* :: takes the IPv4 port too unless IPV6_V6ONLY is set, and another process
-     * can flip that option meanwhile. */
+    /* A socket on :: takes the IPv4 port too unless IPV6_V6ONLY is set.  Another
+     * process can flip that option after the judgement. */
     q->family = 4;
     bool granted = judge_one(w) == GRANT;
     q->family = 6;

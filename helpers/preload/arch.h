@@ -4,10 +4,13 @@
  * alike, in signal handlers and in children that share their parent's memory:
  * libc's wrappers would touch errno, cancellation and locks.
  *
- * vfork_call(): clone(2) with CLONE_VM|CLONE_VFORK on the caller's own stack;
- * the child calls fn(arg), which must not return.  With CLONE_PARENT_SETTID
- * the child's id is in *pid before it runs.  In assembly because a C function
- * must not be left twice.  The child starts below the red zone.
+ * raw(nr, ...): a system call; returns its result or a negative errno.
+ *
+ * vfork_call(): clone(2) with CLONE_VM|CLONE_VFORK on the caller's own stack.  The
+ * child calls fn(arg), which must not return.  With CLONE_PARENT_SETTID, *pid has
+ * the child's id before the child runs.  It is in assembly, because parent and child
+ * share one stack frame and C code must not leave a frame twice.  The child's stack
+ * starts below the red zone.
  */
 #ifndef PYBIND_ARCH_H
 #define PYBIND_ARCH_H
@@ -57,8 +60,8 @@ static inline long vfork_call(long flags, int *pid, void (*fn)(void *), void *ar
 
 #elif defined(__i386__)
 
-/* The sixth argument goes in ebp, which may be the frame pointer: it is set for
- * the call only. */
+/* The sixth argument goes in ebp.  ebp may be the frame pointer, so it holds the
+ * argument only during the call. */
 static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 {
     long ret;

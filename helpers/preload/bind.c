@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * libpybind.so: the bind(2) that an unmodified program calls.  The kernel is
- * asked first, always: it alone knows what is privileged here (the sysctl
- * ip_unprivileged_port_start, capabilities, namespaces).  Only what it refuses
- * with EACCES goes to the helper, and every doubt ends in that EACCES.
+ * libpybind.so: the bind(2) that an unmodified program calls.  The library always
+ * asks the kernel first: only the kernel knows which ports are privileged here (the
+ * sysctl ip_unprivileged_port_start, capabilities, namespaces).  Only a bind that
+ * the kernel refuses with EACCES goes to the helper.  In doubt the program gets that
+ * EACCES.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -11,12 +12,12 @@
 #include "arch.h"
 #include "preload.h"
 
-#define RETRIES 4 /* while other threads' intermediates hold copies of our descriptors */
-#define SIN6_LEN_RFC2133 24 /* without sin6_scope_id: the kernel takes it */
+#define RETRIES 4 /* another thread's intermediate may hold a copy of a socket (progress.c) */
+#define SIN6_LEN_RFC2133 24 /* without sin6_scope_id: the kernel accepts this length */
 
 typedef int bind_fn(int, const struct sockaddr *, socklen_t);
 
-/* The bind of a preload library behind this one, or libc's. */
+/* The bind of the next preload library, or libc's. */
 static bind_fn *next_bind;
 
 __attribute__((constructor)) static void find_next_bind(void)
@@ -24,7 +25,7 @@ __attribute__((constructor)) static void find_next_bind(void)
     next_bind = (bind_fn *)next_symbol("bind");
 }
 
-/* Returns 0 or an errno; the program's errno is whatever it is afterwards. */
+/* Returns 0 or an errno.  Changes the program's errno. */
 static int plain_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
     if (next_bind)
@@ -32,7 +33,7 @@ static int plain_bind(int fd, const struct sockaddr *addr, socklen_t len)
     return (int)-raw(SYS_bind, fd, addr, len);
 }
 
-/* False for what the helper need not be asked about. */
+/* False: the helper could not grant this address. */
 static bool make_request(const struct sockaddr *addr, socklen_t len, struct pb_request *request)
 {
     struct sockaddr_in6 copy = {0}; /* the larger of the two */
@@ -58,7 +59,7 @@ static bool make_request(const struct sockaddr *addr, socklen_t len, struct pb_r
     return request->port != 0;
 }
 
-/* The helper died unheard: the socket itself tells whether it was bound. */
+/* Asks the socket whether it is bound: the helper died without a reply. */
 static bool is_bound(int fd, const struct pb_request *request)
 {
     struct sockaddr_in6 name = {0};

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The execve(2) of the program, in the forms that shells, env(1) and language
- * run times use.  It keeps the library in the program that is executed
- * (limits.c), and does not leave an intermediate behind (progress.c).  Nothing
- * here allocates, locks or keeps state: a child of vfork(2) comes here with its
- * parent's memory.
+ * The execve(2) that the program calls, in the forms that shells, env(1) and
+ * language run times use.  These functions keep the library in the executed program
+ * (limits.c), and leave no intermediate behind (progress.c).  They do not allocate,
+ * lock or keep state: a child of vfork(2) runs them in its parent's memory.
  */
 #include <errno.h>
 #include <spawn.h>
@@ -13,7 +12,7 @@
 #include "arch.h"
 #include "preload.h"
 
-#define ENTRIES_MAX 256 /* of an environment that is changed: on the stack, which may be small */
+#define ENTRIES_MAX 256 /* a larger environment is not changed: the stack may be small */
 #define LIST_LEN_MAX 1024
 
 typedef int exec_fn(const char *, char *const *, char *const *);
@@ -22,8 +21,8 @@ typedef int spawn_fn(pid_t *, const char *, const posix_spawn_file_actions_t *,
 
 #define API __attribute__((visibility("default")))
 
-/* Before 2.34 glibc had dlsym(3) in libdl, which not every program loads, and these
- * two in libc, for itself. */
+/* Before 2.34 glibc had dlsym(3) in libdl, which not every program loads.  Every
+ * libc.so of that time has these two functions for its own use. */
 extern void *__libc_dlopen_mode(const char *name, int mode) __attribute__((weak));
 extern void *__libc_dlsym(void *library, const char *name) __attribute__((weak));
 #define FROM_LIBC_LAZY (int)0x80000001 /* __RTLD_DLOPEN | RTLD_LAZY */
@@ -37,8 +36,8 @@ void *libc_symbol(const char *name)
     return libc ? __libc_dlsym(libc, name) : NULL;
 }
 
-/* Those of a preload library behind this one, or libc's.  Looked for early: dlsym(3)
- * takes locks. */
+/* The functions of the next preload library, or libc's.  They are looked up when the
+ * library is loaded, because dlsym(3) takes locks. */
 static exec_fn *next_execve, *next_execvpe;
 static spawn_fn *next_spawn, *next_spawnp;
 
@@ -57,7 +56,7 @@ static int fail(int error)
     return -1;
 }
 
-/* One call of these functions, to be made with another environment. */
+/* One call of an exec or spawn function, without the environment. */
 struct call {
     exec_fn *exec;
     spawn_fn *spawn;
@@ -79,7 +78,7 @@ static int call_next(const struct call *c, char *const *env)
     return result;
 }
 
-/* Apart, because a signal handler may have less of a stack than this. */
+/* Not inlined: most calls need none of this stack, and a signal handler may not have it. */
 __attribute__((noinline)) static int call_restored(const struct call *c, char *const *env,
                                                    long lost)
 {
@@ -128,7 +127,7 @@ static int spawn(spawn_fn *const *next, struct call c, char *const *env)
 {
     if (!*next)
         find_next();
-    c.spawn = *next; /* whoever calls posix_spawn(3) has a libc with it */
+    c.spawn = *next; /* never NULL: the caller's libc has posix_spawn(3) */
     return call(&c, env);
 }
 

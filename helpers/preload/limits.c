@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the command told the library, read from the environment when the
- * library is loaded and kept in its own memory: programs overwrite their
- * environment (setproctitle).
+ * The limits that the command passes to the library in environment variables.  The
+ * library reads them once, when it is loaded, and keeps them in its own memory:
+ * programs overwrite their environment (setproctitle).
  *
- *   PYBIND_PORTS    the ports named by --port: lists joined by '|' (one for
- *                   each nested pybind; all must allow), entries by ','.
+ *   PYBIND_PORTS    the ports named by --port; pybind/plan.py writes it.
+ *                   Lists joined by '|', one for each nested pybind: each list
+ *                   must allow a bind.  A list is entries joined by ','.
  *                   Entry: port in 4 hex digits, protocol (t, u, or b for
  *                   both), then '*' or the address: '4' and 8 or '6' and 32
- *                   hex digits.  pybind/launch.py writes it.
+ *                   hex digits.
  *   PYBIND_DEPTH    how many programs in a chain of execve(2) are served
- *   PYBIND_VERBOSE  1: say on descriptor 2 what became of a bind
+ *   PYBIND_VERBOSE  1: print on descriptor 2 why a bind failed
  *
- * All of it is convenience and under the user's control; the helper decides.
+ * All of this is for convenience, and under the user's control: the helper decides.
  */
 #include <netinet/in.h>
 
@@ -22,8 +23,8 @@
 
 bool limits_verbose;
 static bool environment_read, limited, too_long;
-static bool covers_children; /* they start with the library, because LD_PRELOAD names it */
-static unsigned variables;   /* of ours, with which this program was started */
+static bool covers_children; /* LD_PRELOAD names the library, so children load it */
+static unsigned variables;   /* how many of our variables this program was started with */
 static char ports[PORTS_LEN_MAX];
 
 static const char library_path[] = LIBRARY_PATH;
@@ -89,7 +90,7 @@ static bool names_library(const char *list)
     return false;
 }
 
-/* Takes the library out of the list in place; true when nothing is left. */
+/* Removes the library from the list, in place.  Returns whether the list is empty then. */
 static bool remove_library(char *list)
 {
     char *out = list;
@@ -108,7 +109,8 @@ static bool remove_library(char *list)
     return out == list;
 }
 
-/* The last covered program: its children start without the library. */
+/* This program is the last that PYBIND_DEPTH serves: its children start without the
+ * library. */
 static void end_coverage(void)
 {
     char **out = environ;
@@ -122,7 +124,8 @@ static void end_coverage(void)
     *out = NULL;
 }
 
-/* Counts down in place: the digits keep their width, 10 becomes 09. */
+/* Counts PYBIND_DEPTH down in place, so 10 becomes 09: there is no room to write
+ * elsewhere. */
 static void count_depth(char *digits)
 {
     size_t len = length(digits), zeros = 0, last = 0;
@@ -169,9 +172,10 @@ __attribute__((constructor)) static void read_environment(void)
         count_depth(depth);
 }
 
-/* A start script that sets an LD_PRELOAD of its own (jemalloc) takes the library
- * from the server that it executes.  Returns the place of that entry, or -1: an
- * environment without LD_PRELOAD, or without all of our variables, was meant. */
+/* A start script that sets its own LD_PRELOAD (jemalloc) would take the library from
+ * the server that it executes.  Returns the index of that LD_PRELOAD in env, or -1.
+ * An environment without LD_PRELOAD, or without one of our variables, was made so on
+ * purpose and stays as it is. */
 long limits_lost_at(char *const *env)
 {
     long found = -1;
@@ -192,7 +196,8 @@ long limits_lost_at(char *const *env)
     return *list && ours == variables && !names_library(list) ? found : -1;
 }
 
-/* Writes such an entry with the library in front again; false: no room for it. */
+/* entry: the LD_PRELOAD of limits_lost_at().  Writes it to text with the library in
+ * front.  Returns false when text is too small. */
 bool limits_restore(const char *entry, char *text, size_t size)
 {
     static const char name[] = "LD_PRELOAD=" LIBRARY_PATH ":";
@@ -233,8 +238,8 @@ static bool address_matches(const char *text, const struct pb_request *request)
     return true;
 }
 
-/* One entry, which the command wrote; its end is ',', '|' or NUL.  Returns how it
- * differs from what is asked, enum pb_word, or 0. */
+/* entry: one entry of PYBIND_PORTS, len bytes.  Returns 0 when it names the request,
+ * or the enum pb_word that says how they differ. */
 static unsigned entry_differs(const char *entry, size_t len, const struct pb_request *request,
                               int protocol)
 {
@@ -248,12 +253,14 @@ static unsigned entry_differs(const char *entry, size_t len, const struct pb_req
     return address_matches(entry + 5, request) ? 0 : PB_WORD_ADDRESS;
 }
 
-/* Of the entries of a list the nearest counts; every list has to have one. */
+/* Returns 0 when every list of PYBIND_PORTS has an entry that names the request.
+ * Otherwise returns the enum pb_word of the entry that comes nearest: an entry for the
+ * port tells the user more than one for another port. */
 unsigned limits_exclude(const struct pb_request *request, int protocol)
 {
     unsigned nearest = PB_WORD_PORT;
 
-    read_environment(); /* a library may bind before our constructor ran */
+    read_environment(); /* a library may bind before our constructor runs */
     if (!limited)
         return 0;
     for (const char *at = ports; !too_long;) {

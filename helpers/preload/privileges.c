@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A thread that has set no_new_privs cannot gain anything by a helper.  Mostly
- * it sets a seccomp filter next, which may kill it for asking prctl(2), or for
- * clone(2).  So the library sees it set, and remembers.  Of others (another
- * thread, a child, who made the system call itself) a process apart asks
- * (spawn.c).
+ * After a thread has set no_new_privs, a helper has no capability and cannot help.
+ * Mostly the thread then sets a seccomp filter, which may kill the thread for calling
+ * prctl(2) or clone(2).  So the library notices when the thread sets no_new_privs,
+ * and remembers.  Another thread, a child or a direct system call may set it unseen:
+ * the intermediate therefore asks the kernel (spawn.c).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -15,11 +15,12 @@
 
 typedef int prctl_fn(int, ...);
 
-/* The prctl of a preload library behind this one, or libc's. */
+/* The prctl of the next preload library, or libc's. */
 static prctl_fn *next_prctl;
 
-/* In the memory that each thread starts with: no function has to be called for it.
- * The process, because one made by vfork(2) has its parent's memory. */
+/* The process whose thread has set no_new_privs.  A child of vfork(2) has its parent's
+ * memory, so a mere flag would be true in the parent too.  initial-exec: to reach the
+ * variable, no function of libc is called. */
 static __thread int given_up_by __attribute__((tls_model("initial-exec")));
 
 __attribute__((constructor)) static void find_next(void)
@@ -32,7 +33,8 @@ bool privileges_given_up(void)
     return given_up_by != 0 && given_up_by == raw(SYS_getpid, 0);
 }
 
-/* Those that the caller did not give are whatever was there, as for the kernel. */
+/* Like the kernel, takes four words even where the caller passed fewer: the rest are
+ * whatever stands in their place. */
 __attribute__((visibility("default"))) int prctl(int option, ...)
 {
     va_list words;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The binds of this process that are under way, for two who have to wait:
+ * Counts the binds of this process that are under way.  Two callers wait for them:
  *
- * - Between the two calls with which an intermediate leaves the program's
- *   descriptor table it holds copies of the descriptors below its socket.  A
- *   thread that closes a listening socket and binds its port again may meet
- *   such a copy.
- * - execve(2) ends the thread that waits for its intermediate: nobody reaps
- *   that, and the new program gets a SIGCHLD for it.
+ * - bind(2).  An intermediate leaves the program's descriptor table in two calls.
+ *   Between the two it holds copies of the descriptors below its socket.  When
+ *   another thread closes a listening socket and binds the port again, such a copy
+ *   may still hold the port.
+ * - execve(2).  It ends the thread that waits for an intermediate.  Then nobody
+ *   reaps the intermediate, and the new program gets a SIGCHLD for it.
  */
 #include <errno.h>
 #include <limits.h>
@@ -17,14 +17,14 @@
 #include "arch.h"
 #include "preload.h"
 
-#define COPIES_GONE_MS 100 /* some time slices: a busy processor holds an intermediate up */
-#define BINDS_OVER_MS 6000 /* one more than the helper's own alarm allows */
+#define COPIES_GONE_MS 100 /* some time slices: an intermediate may wait for a processor */
+#define BINDS_OVER_MS 6000 /* a second more than the helper's own alarm allows */
 #define MS_NS 1000000
 
-/* Binds begun, those that hold no copy any more, and those that are over; the
- * latter two are futex(2) words for the awaiting. */
+/* Counts of binds: begun, no longer holding copies, over.  awaiting: the number of
+ * threads that wait in futex(2) on dropped or over. */
 static unsigned begun, dropped, over, awaiting;
-static unsigned epoch;  /* one more whenever those that are missing were given up */
+static unsigned epoch;  /* forget() raises it, so that forgotten binds count no more */
 static int counted_pid; /* the process whose binds these are */
 static int executing;   /* the thread in execve(2), or 0 */
 
@@ -40,7 +40,7 @@ static void add(unsigned *count)
         raw(SYS_futex, count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* Those that are missing will not be waited for again. */
+/* Gives up the binds under way: nobody waits for them any more. */
 static void forget(void)
 {
     unsigned all = get(&begun);
@@ -50,15 +50,15 @@ static void forget(void)
     __atomic_store_n(&over, all, __ATOMIC_RELEASE);
 }
 
-/* False in a child made by fork(2) while another thread's bind was under way:
- * the child has the counts and not the bind, which ends elsewhere. */
+/* False in a child of fork(2).  The child has its parent's counts, but the counted
+ * binds end in the parent. */
 static bool counts_are_ours(void)
 {
     return counted_pid == raw(SYS_getpid, 0);
 }
 
-/* Waits until *count has reached *wanted, which may grow; false when that did not
- * come.  By the clock, because a yield lasts as long as others want the processor. */
+/* Waits until *count reaches *wanted, which may grow; returns false after within_ms.
+ * It sleeps in futex(2): sched_yield(2) lasts as long as others want the processor. */
 static bool reaches(unsigned *count, const unsigned *wanted, long within_ms)
 {
     struct duration until = {0};
@@ -78,7 +78,8 @@ static bool reaches(unsigned *count, const unsigned *wanted, long within_ms)
     return (int)(get(count) - get(wanted)) >= 0;
 }
 
-/* Signals are blocked: no handler of this thread binds while it waits here. */
+/* Counts a bind that begins; waits while another thread is in execve(2).  Signals are
+ * blocked, so no handler of this thread binds meanwhile. */
 void progress_begin(struct progress *bind)
 {
     struct duration pause = {.nanoseconds = MS_NS};
@@ -92,7 +93,7 @@ void progress_begin(struct progress *bind)
         bind->holds_copies = 1;
         __atomic_add_fetch(&begun, 1, __ATOMIC_ACQ_REL);
         int tid = __atomic_load_n(&executing, __ATOMIC_ACQUIRE);
-        /* A child may have it from a thread that only its parent has. */
+        /* tgkill(2): in a child of fork(2), `executing` may name a thread of the parent. */
         if (tid == 0 || tid == raw(SYS_gettid, 0) || i == BINDS_OVER_MS ||
             raw(SYS_tgkill, counted_pid, tid, 0) != 0)
             return;
@@ -102,7 +103,8 @@ void progress_begin(struct progress *bind)
     }
 }
 
-/* By the intermediate, and again by its parent, in case it was killed. */
+/* The bind holds no copies any more.  The intermediate calls it; the program's thread
+ * calls it again, because the intermediate may have been killed before. */
 void progress_drop(struct progress *bind)
 {
     if (__atomic_exchange_n(&bind->holds_copies, 0, __ATOMIC_ACQ_REL) &&
@@ -116,14 +118,14 @@ void progress_end(const struct progress *bind)
         add(&over);
 }
 
-/* For progress_had_copies(): to be taken before the bind. */
+/* The mark for progress_had_copies(), taken before the bind. */
 unsigned progress_mark(void)
 {
     return get(&dropped);
 }
 
-/* own: the binds that the caller itself began since the mark.  True when there
- * was another, and its copies had the time to go: the caller tries again. */
+/* own: how many binds the caller itself began since the mark.  Returns true when
+ * another bind was under way; its copies had time to go, so the caller tries again. */
 bool progress_had_copies(unsigned mark, unsigned own)
 {
     unsigned wanted = get(&begun);
@@ -139,7 +141,8 @@ bool progress_had_copies(unsigned mark, unsigned own)
     return true;
 }
 
-/* Before an execve(2) of this process, not of a child that shares its memory. */
+/* Waits for the binds under way before an execve(2).  Does nothing in a child of
+ * vfork(2), which shares this memory. */
 void progress_stop(void)
 {
     int none = 0;
@@ -147,8 +150,8 @@ void progress_stop(void)
     if (counted_pid != 0 && counts_are_ours() &&
         __atomic_compare_exchange_n(&executing, &none, (int)raw(SYS_gettid, 0), false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-        /* Of begun as it becomes: a bind that gives way is over as well, and is not the
-         * one that is waited for. */
+        /* &begun, not its value now: a bind that gives way in progress_begin() raises
+         * both counts, so it must not stand for the bind that is waited for. */
         reaches(&over, &begun, BINDS_OVER_MS);
 }
 

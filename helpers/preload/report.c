@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * One line about one bind, for people who asked with -v.  Written by a process
- * apart, where SIGPIPE is nobody's, unless none can be made.  Nothing waits for
- * a reader: a line that would is dropped.
+ * Prints one line about one bind, for people who asked with -v.  A process of its own
+ * prints the line, so that the program never gets the SIGPIPE.  Where such a process
+ * cannot be started, the program's thread prints it.  Nothing waits for a reader: a
+ * line that would have to wait is dropped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,12 +28,12 @@ struct line {
 struct saying {
     const struct pb_request *request;
     int protocol;
-    unsigned word;                 /* enum pb_word, or 0: what the outcome tells */
+    unsigned word;                 /* enum pb_word, or 0: the outcome decides */
     const struct outcome *outcome; /* NULL with a word */
-    bool apart;                    /* in a process of its own, which may be killed */
+    bool apart;                    /* in a process of its own, which a filter may kill */
 };
 
-/* What descriptor 2 was at the start, and whether it still is that. */
+/* The file behind descriptor 2 at the start; at the last look, was it still there? */
 static struct statx stderr_was;
 static bool stderr_known, stderr_remains;
 
@@ -50,8 +51,9 @@ static bool stderr_is_what_it_was(void)
            now.stx_dev_minor == stderr_was.stx_dev_minor;
 }
 
-/* At the start, and again before a filter may kill for the question.  A program
- * may put a file of its own in the place of descriptor 2. */
+/* Looks whether descriptor 2 is still the file that it was at the start: a program may
+ * put a file of its own there.  Called at the start, and before the program may set a
+ * seccomp filter that kills for statx(2). */
 void report_look(void)
 {
     if (!stderr_known)
@@ -76,7 +78,7 @@ static void add_number(struct line *l, unsigned value)
     add(l, p);
 }
 
-/* As users write it: 80/tcp. */
+/* The form that users write: 80/tcp. */
 static void add_port(struct line *l, const struct saying *s)
 {
     add_number(l, port_of(s->request));
@@ -129,7 +131,7 @@ static bool in_user_namespace(void)
     return len > 0 && memcmp(name, FIRST_USER_NAMESPACE, sizeof name) != 0;
 }
 
-/* Of a reply, where the words know better than the reason. */
+/* The word that explains a reply better than its reason does, or 0. */
 static unsigned word_of_reply(const struct pb_reply *reply, bool apart)
 {
     unsigned reason = reply->reason;
@@ -138,7 +140,8 @@ static unsigned word_of_reply(const struct pb_reply *reply, bool apart)
         return PB_WORD_NO_GRANT;
     if (reason == PB_REASON_KERNEL && reply->error == EADDRINUSE)
         return PB_WORD_BUSY;
-    /* Root's files are nobody's there, and a capability counts for nothing outside. */
+    /* In a user namespace, root's files seem to be owned by nobody, and a capability
+     * counts for nothing outside.  The reason would mislead. */
     bool usual = reason == PB_REASON_CONFIG_UNSAFE || reason == PB_REASON_NO_CAPABILITY ||
                  (reason == PB_REASON_KERNEL && reply->error == EACCES);
     return usual && apart && in_user_namespace() ? PB_WORD_USER_NAMESPACE : 0;
@@ -154,7 +157,7 @@ static unsigned word_of_outcome(const struct outcome *outcome, bool apart)
         return word_of_reply(&outcome->reply, apart);
     if (outcome->started && error == ENOENT)
         return PB_WORD_NO_HELPER;
-    /* Of itself the kernel starts processes without saying EPERM or ENOSYS. */
+    /* The kernel itself refuses no process with EPERM or ENOSYS: a filter does. */
     return outcome->signal == SIGSYS || error == EPERM || error == ENOSYS ? PB_WORD_SECCOMP : 0;
 }
 
@@ -244,7 +247,7 @@ static void report(struct saying *s)
 {
     uint64_t all = ~0ull, old; /* SIGSET_LEN bytes */
 
-    if (privileges_given_up()) { /* a filter may kill for anything but a write */
+    if (privileges_given_up()) { /* a filter may kill for every call but write(2) */
         if (stderr_remains)
             say(s);
         return;

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Starts one pybind-helper for one bind(), so that the program notices nothing.
+ * Starts one pybind-helper for one bind(), unseen by the program.
  *
  * program thread --clone(VM|VFORK, no exit signal)--> intermediate
  *                                  intermediate --clone(VM|VFORK)--> helper
  *
- * The intermediate soon has a descriptor table of its own, so the socketpair
- * never shows in the program's; it is its own parent of the helper, so no
- * SIGCHLD and no waitpid(-1) of the program meets it; its memory is the
- * program's, so it costs the same at any size.  An exit signal of 0 lets the
- * program's wait(2) calls pass it by (only __WALL would see it).
+ * - The intermediate leaves the program's descriptor table, so the socketpair never
+ *   shows there.
+ * - The intermediate, not the program, is the helper's parent.  So the program gets no
+ *   SIGCHLD of the helper, and no waitpid(-1) reaps the helper.
+ * - The intermediate shares the program's memory, so a start costs the same for a
+ *   program of any size.
+ * - The intermediate's exit signal is 0, so the program's wait(2) calls do not see the
+ *   intermediate (only __WALL would).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,10 +43,10 @@ static _Noreturn void exit_now(void)
         raw(SYS_exit_group, 0);
 }
 
-/* In the helper's process, before execve(2): the socket becomes 3, the reply
- * socket 0 to 2.  Both are first moved out of each other's way.  A libc opens
- * /dev/null in the place of a missing 0, 1 or 2 of a program with capabilities,
- * before main(): there may be none, or one that hangs. */
+/* Runs in the helper's process.  The program's socket becomes descriptor 3, the reply
+ * socket 0 to 2; both first move out of each other's way.  Descriptors 1 and 2 are not
+ * left closed: libc would open /dev/null for them before main() of a program with
+ * capabilities, and /dev/null may be missing or hang. */
 static void become_helper(void *arg)
 {
     struct job *job = arg;
@@ -62,23 +65,23 @@ static void become_helper(void *arg)
     exit_now();
 }
 
-/* Leaves the program's descriptor table with no more than one descriptor.  The
- * first call copies none that is far above it; those below are copies until the
- * second is through (progress.c). */
+/* Leaves the program's descriptor table and keeps only fd.  The first call does not
+ * copy descriptors above fd.  It copies those below fd, which the second call closes
+ * (progress.c). */
 static bool keep_only(int fd)
 {
     return raw(SYS_close_range, fd + 1u, ~0u, CLOSE_RANGE_UNSHARE) == 0 &&
            (fd == 0 || raw(SYS_close_range, 0, fd - 1, 0) == 0);
 }
 
-/* After the helper's end: what it sent waits in our queue. */
+/* Reads the reply after the helper has ended: the reply waits in the socket's queue. */
 static bool receive_reply(struct job *job)
 {
     struct pb_reply *reply = &job->outcome->reply;
     long got = raw(SYS_recvfrom, job->pair[0], reply, sizeof *reply, MSG_DONTWAIT, NULL, NULL);
 
-    /* After an upgrade under a running program: the first eight bytes are all
-     * that the two versions share. */
+    /* An upgrade under a running program: the two versions share only the first eight
+     * bytes. */
     if (got >= 8 && reply->magic == PB_MAGIC && reply->reason == PB_REASON_VERSION) {
         *reply = (struct pb_reply){.reason = PB_REASON_VERSION, .error = EACCES};
         return true;
@@ -95,18 +98,18 @@ static long prepare(struct job *job)
     if (!keep_only(job->fd))
         exit_now();
     progress_drop(&job->progress);
-    /* Here, and not in the program: a filter that kills for the question kills this
-     * process only. */
+    /* Asked here and not in the program: a seccomp filter that kills for prctl(2) kills
+     * this process only. */
     done = raw(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
     job->outcome->no_new_privs = done > 0;
     if (done > 0)
         exit_now();
     if (done < 0)
         return done;
-    /* A signal to the program's process group (Ctrl-C, Ctrl-Z, kill -HUP -PGID) is
-     * not for the helper, which would die or stop of what the program handles. */
+    /* The program may handle a signal to its process group (Ctrl-C, Ctrl-Z, kill -HUP
+     * -PGID).  The helper would die or stop, so it must not be in that group. */
     raw(SYS_setpgid, 0, 0);
-    /* Ignored SIGCHLD would reap the helper before it is waited for. */
+    /* With SIGCHLD ignored, the kernel would reap the helper before wait4(2). */
     raw(SYS_rt_sigaction, SIGCHLD, dfl, NULL, SIGSET_LEN);
     done = raw(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, job->pair);
     if (done == 0)
@@ -133,7 +136,8 @@ static void intermediate(void *arg)
         outcome->error = (int)-done;
         exit_now();
     }
-    /* The program may close and bind again only when the helper's copy is gone. */
+    /* The helper has a copy of the socket: while it lives, the program could not close
+     * the socket and bind the port again. */
     while (raw(SYS_wait4, job->helper_pid, &status, __WALL, NULL) == -EINTR)
         ;
     job->helper_pid = 0;
@@ -145,15 +149,15 @@ static void intermediate(void *arg)
     exit_now();
 }
 
-/* The intermediate was killed while its helper ran.  The helper must not bind
- * after this call has told the program that it failed. */
+/* The intermediate was killed while its helper ran.  The program will be told that the
+ * bind failed, so the helper must not bind afterwards: kill it, and wait for its end. */
 static void outlive_helper(int pid)
 {
     struct duration limit = {.seconds = HELPER_GONE_S};
     struct pollfd gone = {.events = POLLIN};
 
     raw(SYS_kill, pid, SIGKILL);
-    /* A pidfd tells even where nobody reaps the orphan. */
+    /* A pidfd shows the end of the helper even where nobody reaps an orphan. */
     gone.fd = (int)raw(SYS_pidfd_open, pid, 0);
     if (gone.fd >= 0) {
         raw(SYS_ppoll, &gone, 1, &limit, NULL, SIGSET_LEN);
@@ -167,8 +171,8 @@ static void outlive_helper(int pid)
     raw(SYS_wait4, pid, NULL, WNOHANG | __WALL, NULL); /* as PID 1 or subreaper */
 }
 
-/* Calls fn in a process that shares memory and descriptors, which fn must not
- * return from.  Returns its status as of wait4(2), or a negative errno. */
+/* Calls fn in a process that shares memory and descriptors with this one.  fn must end
+ * that process.  Returns its status in the form of wait4(2), or a negative errno. */
 long spawn_apart(void (*fn)(void *), void *arg)
 {
     int status = 0;
@@ -181,9 +185,10 @@ long spawn_apart(void (*fn)(void *), void *arg)
     return status;
 }
 
-/* SPAWN_ANSWERED: outcome->reply is the helper's.  SPAWN_VANISHED: it was
- * started and died unheard, so only the socket knows.  SPAWN_FAILED: it never
- * ran. */
+/* Starts a helper for the socket fd and fills outcome->result:
+ *   SPAWN_ANSWERED  outcome->reply is the helper's
+ *   SPAWN_VANISHED  the helper started and died without a reply: only the socket knows
+ *   SPAWN_FAILED    the helper never ran */
 void spawn_helper(int fd, const struct pb_request *request, struct outcome *outcome)
 {
     struct job job = {.fd = fd, .request = request, .outcome = outcome};

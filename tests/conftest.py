@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every test starts with empty permission folders, has a bound, and skips for an allowed reason."""
+"""Every test starts with empty permission folders, has a bound, and may skip for few reasons."""
 
 import os
 import pathlib
@@ -16,13 +16,13 @@ if "PYBIND_SANDBOX" in os.environ:
 
 
 def pytest_sessionstart(session):
-    """Let no connection of one test in TIME_WAIT keep its port from the next."""
+    """Keep no connection in TIME_WAIT: it would keep its port from the next test."""
     if "PYBIND_SANDBOX" in os.environ and not session.config.option.collectonly:
         pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
 
 
-# Started with nohup(1) or with & by a script, the programs under test would ignore these
-# too. A handler that does nothing leaves it so for pytest and ends at execve(2).
+# nohup(1), or & in a script, makes pytest ignore these signals, and the programs under test
+# would inherit that. A handler that does nothing has the same effect, but ends at execve(2).
 for _sig in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_sig) == signal.SIG_IGN:
         signal.signal(_sig, lambda *_: None)
@@ -30,14 +30,14 @@ for _sig in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 
 @pytest.fixture(autouse=True)
 def empty_config():
-    """Give each test the folders as `make install` makes them."""
+    """Give each test the permission folders as `make install` makes them."""
     if "PYBIND_SANDBOX" in os.environ:
         support.clear_config()
 
 
 @pytest.fixture
 def grant80():
-    """Grant UID's group port 80, as an administrator does it for authbind."""
+    """Grant port 80 to UID's group, as an administrator does for authbind."""
     return support.flag("byport/80")
 
 

@@ -27,14 +27,14 @@ for word in sys.argv[1:]:
 
 
 def binds(*words, options=()):
-    """Run a program under pybind that binds each HOST,PORT,PROTO; returns its words."""
+    """Run a program under pybind that binds each HOST,PORT,PROTO; return what it printed."""
     done = pybind(*options, "--", "/usr/bin/python3", "-c", BIND, *words)
     assert done.returncode == 0, done.stderr
     return dict(line.split() for line in done.stdout.splitlines())
 
 
 def test_who_owns_words_after_the_program():
-    """Everything after PROGRAM belongs to it, whatever it looks like."""
+    """Every word after PROGRAM is an argument of PROGRAM, even if it looks like an option."""
     echo = ["/usr/bin/printf", "%s;"]
     assert pybind(*echo, "--port", "-x", "--", "", "--help").stdout == "--port;-x;--;;--help;"
     assert pybind("--", *echo, "--", "-v").stdout == "--;-v;"
@@ -46,13 +46,13 @@ def test_who_owns_words_after_the_program():
 
 
 def test_exit_status():
-    """The program's own status, or its signal."""
+    """The exit status is the program's, or says the signal that ended it."""
     assert pybind("sh", "-c", "exit 37").returncode == 37
     assert pybind("sh", "-c", "kill -TERM $$").returncode == -15
 
 
 def test_version_and_help():
-    """Both end with 0 and go to stdout."""
+    """--version and --help exit with 0 and print to stdout."""
     assert pybind("--version").stdout == "pybind 0.1.0\n"
     text = pybind("--help").stdout
     for option in ("--port", "--depth", "--deep", "--mode", "--verbose", "--quiet", "--check"):
@@ -60,7 +60,7 @@ def test_version_and_help():
 
 
 def test_check():
-    """--check: 0 granted, 125 refused, 126 and 127 as a start; starts and binds nothing."""
+    """--check exits with 0, 125, 126 or 127 as a start would, and starts and binds nothing."""
     flag("byport/80")
     granted = pybind("--check", "--port", "80", "--port", "80/udp", "false")
     assert granted.returncode == 0
@@ -75,7 +75,7 @@ def test_check():
 
 
 def test_port_limits(grant80):
-    """--port limits to what is listed; without it everything granted is served."""
+    """With --port only listed ports are served; without --port every granted port is."""
     flag("byport/443")
     rules(f"byuser/{UID}", "any,53")
     all_of = ("127.0.0.1,80,tcp", "127.0.0.1,443,tcp", "::1,53,udp", "127.0.0.1,22,tcp")
@@ -90,7 +90,7 @@ def test_port_limits(grant80):
 
 
 def test_nested_narrows(grant80):
-    """A pybind in a pybind serves what both list, and says so before the start."""
+    """A nested pybind serves the ports that both list, and refuses others before the start."""
     flag("byport/443")
     done = pybind("-p", "80", "-p", "443", support.PYBIND, "-p", "443", "--", "/usr/bin/python3",
                   "-c", BIND, "127.0.0.1,80,tcp", "127.0.0.1,443,tcp")  # fmt: skip
@@ -105,7 +105,7 @@ def test_nested_narrows(grant80):
 )
 @pytest.mark.hostile("R9")
 def test_depth(grant80, depth, expected):
-    """--depth N serves the first N programs of a chain; --deep and nothing serve all."""
+    """--depth N serves the first N programs of a chain; --deep or no option serves all."""
     inner = 'exec sh -c \'exec /usr/bin/python3 -c "$0" "$1"\' "$0" "$1"'
     options = ["--depth", depth] if depth else ["--deep"]
     done = pybind(*map(str, options), "sh", "-c", inner, BIND, "127.0.0.1,80,tcp")
@@ -113,7 +113,7 @@ def test_depth(grant80, depth, expected):
 
 
 def test_depth_keeps_other_libraries(grant80):
-    """Where coverage ends only our own library leaves LD_PRELOAD."""
+    """Where --depth ends, only pybind's library leaves LD_PRELOAD."""
     other = f"/lib/{sysconfig.get_config_var('MULTIARCH')}/libm.so.6"
     environment = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": other}
     done = pybind("--depth", "1", "sh", "-c", "env", env=environment)
@@ -122,7 +122,7 @@ def test_depth_keeps_other_libraries(grant80):
 
 @pytest.fixture
 def unprivileged_start():
-    """Return a setter of the sysctl; it is put back."""
+    """Return a setter of ip_unprivileged_port_start; the old value is put back."""
     name = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
     with open(name, encoding="ascii") as file:
         before = file.read()
@@ -138,7 +138,7 @@ def unprivileged_start():
 @pytest.mark.parametrize("start", [0, 80, 1024, 2000])
 @pytest.mark.hostile(30, "R20")
 def test_unprivileged_port_start(unprivileged_start, start):
-    """The kernel tells what is privileged: never stricter, and files reserve above 1024 too."""
+    """The sysctl says which ports are privileged, below 1024 and above."""
     unprivileged_start(start)
     flag("byport/1500")
     granted = binds("127.0.0.1,79,tcp", "127.0.0.1,80,tcp", "127.0.0.1,1500,tcp", "::1,1999,udp")
@@ -151,7 +151,7 @@ def test_unprivileged_port_start(unprivileged_start, start):
 
 
 def test_without_ipv6(grant80):
-    """A host without IPv6 is no refusal."""
+    """Nothing is refused because the host has no IPv6."""
     setting = pathlib.Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
     before = setting.read_text()
     setting.write_text("1")
@@ -166,7 +166,7 @@ def test_without_ipv6(grant80):
 
 
 def test_root_is_started_with_the_library():
-    """Root's program needs no grant; the library is for what becomes another user."""
+    """Root's program needs no grant, but gets the library: it may become another user."""
     done = subprocess.run([support.PYBIND, "-v", "--port", "80", "env"], capture_output=True,
                           text=True, cwd="/")  # fmt: skip
     assert done.returncode == 0
@@ -175,7 +175,7 @@ def test_root_is_started_with_the_library():
 
 
 def test_nothing_privileged_is_started_plainly():
-    """Where no listed port needs a grant the program gets no library."""
+    """The program gets no library if no listed port needs a grant."""
     done = pybind("--port", "8080", "env")
     assert (done.returncode, "LD_PRELOAD" in done.stdout) == (0, False)
 
@@ -236,7 +236,7 @@ true
 
 
 def test_syslog(grant80):
-    """Starts and refusals are noted in syslog (auth), one line each."""
+    """Each start and each refusal is one line in syslog (auth)."""
     path = support.scratch_dir() / "log"
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as listener:
         listener.bind(str(path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What people type who mean something else: each is told what to type, and that works."""
+"""Wrong command lines that people type: the message says what to type, and that works."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from support import PYBIND, pybind
 
 
 def told(done, status=125):
-    """Return the lines, without the command's name, of what was refused."""
+    """Return the lines of a refusal, without the name of the command."""
     assert done.returncode == status, done
     lines = done.stderr.splitlines()
     assert lines
@@ -19,7 +19,7 @@ def told(done, status=125):
 
 
 def test_several_ports_in_one_option(grant80):
-    """80,443 and 80-90: one port per --port."""
+    """80,443 and 80-90 are refused: each port needs its own --port."""
     support.flag("byport/443")
     said = told(pybind("-p", "80,443", "true"))
     assert said == ["bad port '80,443'", "one port per --port: -p 80 -p 443"]
@@ -31,7 +31,7 @@ def test_several_ports_in_one_option(grant80):
 
 
 def test_a_port_in_the_place_of_the_program(grant80):
-    """pybind 80 PROGRAM: did you mean --port 80?"""
+    """`pybind 80 PROGRAM` gets the question: did you mean --port 80?"""
     for port in ("80", "127.0.0.1:80", "80/tcp"):
         said = told(pybind(port, "true"), 127 if "/" not in port else 127)
         if "/" not in port:
@@ -40,7 +40,7 @@ def test_a_port_in_the_place_of_the_program(grant80):
 
 
 def test_options_of_a_script(grant80):
-    """Of #!pybind -p 80 python3 the kernel makes one word; env -S, as is said, serves it."""
+    """The kernel makes one word of #!pybind -p 80 python3; the hint, env -S, works."""
     folder = support.scratch_dir()
     script = folder / "script"
     body = "\nimport socket; s = socket.socket(); s.bind(('', 80)); print('bound')\n"
@@ -56,7 +56,7 @@ def test_options_of_a_script(grant80):
 
 
 def test_program_that_only_administrators_find():
-    """What is in /usr/sbin, where a user's PATH does not lead, is found for the message."""
+    """The message names a program in /usr/sbin, which a user's PATH does not have."""
     done = pybind("nginx", env={"PATH": "/usr/bin:/bin"})
     said = told(done, 127)
     assert said[1] == "there is /usr/sbin/nginx: give the full path"
@@ -65,7 +65,7 @@ def test_program_that_only_administrators_find():
 
 @pytest.mark.parametrize("scope", ["4294967296", "99999999999999999999", "٣"])
 def test_interface_number_out_of_range(scope):
-    """A scope id that no address can have is an error in words."""
+    """A scope id out of range gets a clear error."""
     said = told(pybind("-p", f"[fe80::1%{scope}]:80", "true"))
     assert "interface" in said[0]
 
@@ -73,13 +73,13 @@ def test_interface_number_out_of_range(scope):
 @pytest.mark.parametrize("option", ["--depth", "--backlog"])
 @pytest.mark.parametrize("value", ["0", "-1", "x", "2147483648", "9" * 5000, "٣"])
 def test_number_out_of_range(option, value):
-    """A count that is none is an error in words, of any length."""
+    """A count that is not a number gets a clear error, however long the text is."""
     said = told(pybind(option, value, "-p", "80", "--listen", "true"))
     assert "is not a number from 1 to 2147483647" in said[0]
 
 
 def test_help():
-    """-h is --help, and shows first what everybody needs."""
+    """-h is --help; the page begins with what everybody needs."""
     short, long = pybind("-h"), pybind("--help")
     assert short.stdout == long.stdout
     assert short.returncode == 0
@@ -91,7 +91,7 @@ def test_help():
 
 
 def test_cron_and_start_scripts_know_no_usr_local():
-    """The full path serves where PATH is cron's."""
+    """pybind by its full path works with cron's PATH."""
     done = support.run(["/bin/sh", "-c", f"exec {PYBIND} -p 8080 -- true"],
                        env={"PATH": "/usr/bin:/bin"})  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -119,13 +119,13 @@ def as_root(*argv):
 
 @pytest.mark.parametrize("options", [["--port", "80"], [], ["--mode", "preload"]], ids=" ".join)
 def test_root_that_becomes_a_user(grant80, options):
-    """What root starts, becomes a user and then binds, is served by that user's grant."""
+    """A program that root starts and that becomes a user may bind what that user was granted."""
     done = as_root(PYBIND, *options, "--", "/usr/bin/python3", "-c", DROP)
     assert done.stdout.split() == ["True", "0", "bound", "13"], done.stderr
 
 
 def test_root_is_told_of_user(grant80):
-    """That the program is started as root is a note, with what starts it as a user."""
+    """A note says that the program runs as root, and which option makes it run as a user."""
     argv = ["-p", "80", "--", "/usr/bin/id", "-u"]
     done = as_root(PYBIND, *argv)
     assert done.stdout == "0\n"
@@ -138,7 +138,7 @@ def test_root_is_told_of_user(grant80):
 
 
 def test_static_launcher_of_a_dynamic_server(grant80):
-    """--mode preload starts a static program with a note, and serves what it executes."""
+    """--mode preload starts a static program with a note, and serves what that one executes."""
     launcher = support.compile_c(
         "#include <unistd.h>\nint main(int c, char **v) { execv(v[1], v + 1); return 1; }\n",
         "-static",
@@ -154,7 +154,7 @@ def test_static_launcher_of_a_dynamic_server(grant80):
 
 
 def outside_of(wrapper, words):
-    """Follow the repair of a refusal: pybind --mode supervise around what was around it."""
+    """Follow the repair: put `pybind --mode supervise` outside of what stood around pybind."""
     code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
     program = ["/usr/bin/python3", "-c", code]
     done = support.run([*wrapper, PYBIND, "-p", "80", "--", *program])
@@ -170,12 +170,12 @@ def outside_of(wrapper, words):
 
 
 def test_no_new_privs_around_it(grant80):
-    """What sets no_new_privs goes inside: supervised, and with sockets, it is served."""
+    """setpriv --no-new-privs goes inside pybind: supervised or with --listen, that works."""
     outside_of(["/usr/bin/setpriv", "--no-new-privs"], "no_new_privs is set for this process")
 
 
 def test_user_namespace_around_it(grant80):
-    """What makes a user namespace goes inside."""
+    """unshare goes inside pybind."""
     unshare = ["/usr/bin/unshare", "-U"]
     if support.run([*unshare, "true"]).returncode:
         pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
@@ -184,7 +184,7 @@ def test_user_namespace_around_it(grant80):
 
 
 def test_user_namespace_with_a_network_of_its_own():
-    """There its root binds by itself, and its other users by grants of that container."""
+    """Root of the user namespace binds by itself, other users by grants of that container."""
     unshare = ["/usr/bin/unshare", "-Urn"]
     if support.run([*unshare, "true"]).returncode:
         pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
@@ -194,7 +194,7 @@ def test_user_namespace_with_a_network_of_its_own():
 
 
 def test_capability_of_a_user_namespace(grant80):
-    """Without --port too: root of a user namespace is not taken for who binds alone."""
+    """Root of a user namespace is refused too: that root cannot bind the host's ports."""
     unshare = ["/usr/bin/unshare", "-Ur"]
     if support.run([*unshare, "true"]).returncode:
         pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
@@ -203,7 +203,7 @@ def test_capability_of_a_user_namespace(grant80):
 
 
 def test_no_sockets_of_af_unix(grant80):
-    """A filter that forbids the helper's socket is named, and not the kernel's version."""
+    """The message blames a filter that forbids AF_UNIX, and not the kernel's version."""
     filtered = support.REPOSITORY / "tests/supervise/src/filtered.py"
     done = as_root("/usr/bin/python3", filtered, 97, "socket=1", support.UID,
                    PYBIND, "-p", "80", "true")  # fmt: skip

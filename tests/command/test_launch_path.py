@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launch path imports what it needs and no more: import time is most of its cost."""
+"""The launch path imports only what it needs, because imports are most of its cost."""
 
 import pytest
 from support import PREFIX, flag, run
 
-# Each of these, with what it imports, takes longer than all of ours.
+# Each of these, with its own imports, takes longer than all modules of pybind.
 SLOW = {"_collections_abc", "click", "collections", "contextlib", "enum", "functools", "os", "re",
         "signal", "site", "socket", "stat", "subprocess", "typing"}  # fmt: skip
 ALWAYS = {"cli", "_lean", "_wire", "diagnose", "errors", "helper", "launch", "log", "model", "options",
@@ -36,7 +36,7 @@ sys.exit(main(sys.argv[2:], "ooodd:-1:-1:-1"))
     ],
 )
 def test_imports(options, more):
-    """No slow module, and of ours exactly those that this command line needs."""
+    """No slow module is loaded, and of pybind exactly the modules that the options need."""
     flag("byport/80")
     python = ["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", TELL, f"{PREFIX}/share/pybind"]
     done = run([*python, *options, "--", "/bin/true"])
@@ -47,7 +47,7 @@ def test_imports(options, more):
 
 
 def test_starter_leaves_site_packages_to_who_needs_them():
-    """bin/pybind starts Python with -S, and --help still finds click."""
+    """bin/pybind starts Python with -S, but --help still finds click."""
     done = run([f"{PREFIX}/bin/pybind", "--help"])
     assert (done.returncode, done.stderr) == (0, "")
     assert "--port" in done.stdout

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command that gives a mount an option back, on the file systems that take it differently."""
+"""The repair that gives a mount an option back works on every kind of file system."""
 
 import shlex
 import subprocess
@@ -23,7 +23,7 @@ KINDS = {
     ("lacks", "option"), [("nosuid", "suid"), ("noexec", "exec"), ("ro", "rw")]
 )
 def test_remount(kind, lacks, option):
-    """Typed, it gives this option back and leaves the others; also where a path has to be quoted."""
+    """The command changes this option and no other, even if the path needs quotes."""
     at = support.scratch_dir() / "a b\\c" / "mounted"
     at.mkdir(parents=True)
     made = KINDS[kind].format(at=shlex.quote(str(at)), options=f"nodev,noatime,{lacks}")

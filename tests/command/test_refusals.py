@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every refusal: its own message, its own status, nothing started, and a repair that works.
+"""Every refusal has its message and exit status, starts nothing, and names a repair.
 
-The repairs are taken from the message and typed as root.
+The tests take the repair from the message, type it as root, and try again.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ def repair(message):
     ],
 )
 def test_usage(grant80, program, arguments, words):
-    """A wrong command line is named, status 125, and starts nothing."""
+    """A wrong command line gets a clear error and status 125, and starts nothing."""
     path, started = program
     tail = [] if "no program is given" in words else [path]
     done = pybind(*arguments, *tail) if arguments != ["--port"] else pybind("--port")
@@ -70,7 +70,7 @@ def test_usage(grant80, program, arguments, words):
 
 
 def test_missing_and_not_executable(grant80, program):
-    """127 for no such program, 126 for one that cannot be executed."""
+    """The status is 127 for no such program, and 126 for one that cannot be executed."""
     path, started = program
     refused(pybind("--port", "80", "/nonexistent/x"), "'/nonexistent/x'", status=127)
     refused(pybind("--port", "80", "no-such-program"), "not found in PATH", status=127)
@@ -85,7 +85,7 @@ def test_missing_and_not_executable(grant80, program):
 
 
 def test_no_grant(program):
-    """Nothing grants: what, to whom, and the command that grants exactly that."""
+    """No grant: the message says which port, for whom, and the command that grants it."""
     path, started = program
     message = refused(
         pybind("--port", "80", path), f"{ME} may not bind port 80/tcp: nothing in /etc/pybind"
@@ -118,7 +118,7 @@ def test_all_refused_ports_in_one_command(grant80, way):
     """Every refused port is named, and one command grants them all."""
     ports = ["-p", "443", "-p", "80", "-p", "[::1]:631", "-p", "53/udp"]
     done = pybind(*way, *ports, "true")
-    done.stdout = ""  # --check says there what is granted
+    done.stdout = ""  # --check prints what is granted there
     message = refused(done, f"{ME} may not bind port 443/tcp, ",
                       "[::1]:631/tcp and 53/udp: nothing in /etc/pybind grants them")  # fmt: skip
     assert message.count("sudo ") == 1
@@ -128,7 +128,7 @@ def test_all_refused_ports_in_one_command(grant80, way):
 
 
 def test_refused_and_busy_ports_together(grant80):
-    """What is held and what is not granted are told in one go."""
+    """One refusal names both the ports in use and the ports without a grant."""
     with contextlib.closing(support.socket.socket()) as listener:
         listener.bind(("127.0.0.1", 80))
         listener.listen()
@@ -138,8 +138,7 @@ def test_refused_and_busy_ports_together(grant80):
 
 @pytest.mark.parametrize("before", [None, "any,22\n", "any,22"])
 def test_by_hand(before):
-    """-v has the way without pybindctl too, which writes no empty line; so has a refusal where
-    there is no pybindctl."""
+    """-v adds the repair without pybindctl. Where there is no pybindctl, every refusal has it."""
     if before is not None:
         rules(f"byuser/{UID}").write_text(before)
     assert "by hand" not in refused(pybind("-p", "80", "true"))
@@ -162,14 +161,14 @@ def test_by_hand(before):
 
 
 def test_own_flag_without_x():
-    """An ACL entry for a file's owner has no effect: chmod is proposed."""
+    """The owner of a flag file gets a chmod: an ACL entry would have no effect for them."""
     flag("byport/80", uid=UID, gid=0, mode=0o600)
     repair(refused(pybind("--port", "80", "true"), "not executable for this user"))
     assert pybind("--port", "80", "true").returncode == 0
 
 
 def test_granted_to_another(program):
-    """A grant for somebody else is none; the flag file is named with its owner and mode."""
+    """A flag file that only others may use is named with its owner and mode."""
     path, started = program
     rules(f"byuser/{OTHER_UID}", "any,80")
     refused(pybind("--port", "80", path), "nothing in /etc/pybind grants it")
@@ -184,7 +183,7 @@ def test_granted_to_another(program):
 
 
 def test_flag_of_another_kind():
-    """A symbolic link in place of a flag is refused, and can be put aside."""
+    """A symbolic link in place of a flag file is refused; the repair puts it aside."""
     (CONFIG / "byport" / "80").symlink_to("/bin/true")
     rules(f"byuser/{UID}", "any,80")
     repair(refused(pybind("--port", "80", "true"), "byport/80", "not a regular file"))
@@ -193,7 +192,7 @@ def test_flag_of_another_kind():
 
 @pytest.mark.hostile(28)
 def test_flag_on_noexec():
-    """On a noexec mount no flag file is executable: the mount is named."""
+    """The message names a noexec mount, on which no flag file is executable."""
     flag("byport/80", mode=0o755)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", CONFIG / "byport"],
                    check=True)  # fmt: skip
@@ -208,7 +207,7 @@ def test_flag_on_noexec():
 
 @pytest.mark.parametrize(("line", "words"), support.BROKEN_LINES)
 def test_broken_rule_file(program, line, words):
-    """A broken line is named with file, number and fault; taking it out repairs."""
+    """The message has file, number and fault of a broken line; the repair removes the line."""
     path, started = program
     rules(f"byuser/{UID}", "any,80", line)
     message = refused(
@@ -225,7 +224,7 @@ def test_broken_rule_file(program, line, words):
 )
 @pytest.mark.hostile(26)
 def test_unsafe_rule_file(program, options, words):
-    """A rule file that the user owns, others can write, or the user cannot read."""
+    """Refused: a rule file that the user owns or cannot read, or that others can write."""
     path, started = program
     rules(f"byuser/{UID}", "any,80", **options)
     message = refused(pybind("--port", "80", path), f"/etc/pybind/byuser/{UID}", words)
@@ -237,7 +236,7 @@ def test_unsafe_rule_file(program, options, words):
 @pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
 @pytest.mark.hostile(26)
 def test_unsafe_directory(grant80, program, folder):
-    """A directory that others can write: named, with the repair."""
+    """The message names a folder that others can write, with the repair."""
     path, started = program
     target = CONFIG / folder
     target.chmod(0o777)
@@ -259,7 +258,7 @@ def test_unsafe_directory(grant80, program, folder):
     ],
 )
 def test_folder_that_cannot_be_searched(kind, where):
-    """The first folder on the way that the user cannot search is blamed, and no other."""
+    """The message blames the first folder on the way that the user cannot search."""
     if kind == "flag":
         flag("byport/80")
     else:
@@ -278,7 +277,7 @@ def test_folder_that_cannot_be_searched(kind, where):
 
 
 def test_folder_with_something_mounted_over_it(grant80):
-    """A unit's InaccessiblePaths= is no mode to change."""
+    """A folder hidden by a unit's InaccessiblePaths= is not repaired by a chmod."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0", "tmpfs", CONFIG], check=True)
     try:
         message = refused(pybind("-p", "80", "true"), "InaccessiblePaths=", "mode 0000")
@@ -293,21 +292,21 @@ def test_folder_with_something_mounted_over_it(grant80):
     ids=["windows", "byte order mark", "broken"],
 )
 def test_repair_of_a_rule_file_keeps_its_grants(text):
-    """What an editor did to a file is taken out of it, and its grants stay."""
+    """The repair removes what an editor or a typing error broke, and keeps the other lines."""
     rules(f"byuser/{UID}").write_bytes(text)
     repair(refused(pybind("-p", "80", "true"), "broken line"))
     assert pybind("-p", "80", "true").returncode == 0
 
 
 def test_missing_directory():
-    """Without /etc/pybind the command makes it."""
+    """The proposed command makes a missing /etc/pybind."""
     shutil.rmtree(CONFIG)
     repair(refused(pybind("--port", "80", "true"), "/etc/pybind", "does not exist"))
     refused(pybind("--port", "80", "true"), "nothing in /etc/pybind grants it")
 
 
 def test_missing_half():
-    """The missing half of :: is named; as the optional half it is a note that -q silences."""
+    """The message names the missing half of ::; for an optional half it is only a note."""
     rules(f"byuser/{UID}", "::/0,80")
     refused(pybind("--port", "[::]:80", "true"), "[::]:80/tcp", "other half, 0.0.0.0")
     rules(f"byuser/{UID}", "0.0.0.0/0,80")
@@ -318,7 +317,7 @@ def test_missing_half():
 
 
 def test_busy(grant80, program):
-    """A busy port names its holder; for --check it is a note."""
+    """The message names the holder of a busy port; with --check it is only a note."""
     path, started = program
     with support.server(["/usr/bin/socat", "TCP4-LISTEN:8081,bind=127.0.0.1", "-"]):
         pass
@@ -335,5 +334,5 @@ def test_busy(grant80, program):
 
 
 def test_address_of_another_host(grant80):
-    """An address that the host does not have is told from a refusal by rule."""
+    """An address that the host does not have gets another message than a missing grant."""
     refused(pybind("--port", "192.0.2.1:80", "true"), "this host has no such address")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refusals that no permission file is the reason of: the helper, the process, the program."""
+"""Refusals that no permission file causes: by the helper, the process or the program."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ from test_refusals import DROP, refused, repair
 
 @pytest.mark.hostile("R3")
 def test_helper_missing(grant80, marked):
-    """A helper that is not installed."""
+    """A missing helper is named, with the command that installs it."""
     path, started = marked
     moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
     try:
@@ -27,7 +27,7 @@ def test_helper_missing(grant80, marked):
 
 @pytest.mark.hostile("R3")
 def test_helper_lost_its_capability(grant80, marked):
-    """A copied helper: the capability is gone, and setcap gives it back."""
+    """A copied helper has lost its capability; the proposed setcap gives it back."""
     path, started = marked
     subprocess.run(["setcap", "-r", HELPER], check=True)
     try:
@@ -42,7 +42,7 @@ def test_helper_lost_its_capability(grant80, marked):
 
 @pytest.mark.hostile("R3")
 def test_helper_that_somebody_could_have_replaced(grant80):
-    """Nobody is told to give the capability to a file that is not safely root's."""
+    """No message proposes setcap for a file that somebody but root could have written."""
     os.chown(HELPER, UID, 0)
     try:
         message = refused(
@@ -56,7 +56,7 @@ def test_helper_that_somebody_could_have_replaced(grant80):
 
 
 def test_helper_that_may_not_be_executed(grant80):
-    """A noexec mount, a mode and a limit of processes are no reason to install anew."""
+    """For a noexec mount, a mode or a process limit no message proposes to install again."""
     folder = pathlib.Path(HELPER).parent
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     try:
@@ -80,7 +80,7 @@ def test_helper_that_may_not_be_executed(grant80):
 
 @pytest.mark.hostile(7)
 def test_nosuid_mount(grant80, marked):
-    """A helper on a nosuid mount."""
+    """A nosuid mount below the helper is named, with the repair."""
     path, started = marked
     folder = pathlib.Path(HELPER).parent
     subprocess.run(["mount", "--bind", folder, folder], check=True)
@@ -101,7 +101,7 @@ def test_nosuid_mount(grant80, marked):
 )
 @pytest.mark.hostile(5, 6)
 def test_stripped_caller(grant80, marked, wrapper, words):
-    """no_new_privs and a reduced bounding set are named, with and without --port."""
+    """The message names no_new_privs or a reduced bounding set, with or without --port."""
     path, started = marked
     for arguments in (["--port", "80"], []):
         done = subprocess.run([*wrapper, "env", support.PYBIND, *arguments, path],
@@ -112,7 +112,7 @@ def test_stripped_caller(grant80, marked, wrapper, words):
 
 @pytest.mark.hostile(21)
 def test_user_namespace(grant80, marked):
-    """In a user namespace its root is told that it is not the host's."""
+    """Root of a user namespace is told that they are not root of the host."""
     path, started = marked
     if support.run(["/usr/bin/unshare", "-U", "true"]).returncode:
         pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
@@ -123,7 +123,7 @@ def test_user_namespace(grant80, marked):
 
 @pytest.mark.hostile(8)
 def test_traced(grant80, marked):
-    """Under strace -f of an ordinary user the tracer is named; root's tracer does no harm."""
+    """The message names an ordinary user's strace -f; under root's strace pybind works."""
     path, started = marked
     strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
     refused(support.run([*strace, support.PYBIND, "--port", "80", path]), "traces this one")
@@ -137,7 +137,7 @@ def test_traced(grant80, marked):
     ("binary", "words"), [("/usr/bin/busybox", "statically linked"), ("/usr/bin/caddy", "Go")]
 )
 def test_static_program(grant80, binary, words):
-    """--mode preload of a program that the library cannot serve: a note, and what serves it."""
+    """--mode preload notes that the library cannot serve a program, and what can."""
     done = pybind("--mode", "preload", "--check", "--port", "80", binary)
     assert done.returncode == 0
     assert words in done.stderr
@@ -145,7 +145,7 @@ def test_static_program(grant80, binary, words):
 
 
 def test_raised_privileges(grant80):
-    """A setuid or setgid program ignores preload libraries: refused with that reason."""
+    """A setuid or setgid program is refused, because it ignores preload libraries."""
     folder = support.scratch_dir()
     shutil.copy("/bin/true", folder / "true")
     for owner, mode, words in ((OTHER_UID, 0o4755, "setuid"), (OTHER_UID, 0o2755, "setgid")):
@@ -160,7 +160,7 @@ def test_raised_privileges(grant80):
 
 
 def test_another_system():
-    """On another operating system: one line, 125."""
+    """Another operating system gets one line and status 125."""
     code = (
         "import sys; sys.platform = 'darwin'; sys.path.insert(0, sys.argv[1]);"
         "from pybind.cli import main; sys.exit(main(['--port', '80', 'true'], 'ooodd:-1:-1:-1'))"
@@ -170,7 +170,7 @@ def test_another_system():
 
 
 def test_too_few_descriptors(grant80, marked):
-    """A descriptor limit that leaves no room for the helper is named."""
+    """The message names a descriptor limit that leaves no room for the helper."""
     path, started = marked
     done = support.run(["/usr/bin/sh", "-c", 'ulimit -n 8; exec "$0" --port 80 "$1"',
                         support.PYBIND, path])  # fmt: skip
@@ -180,7 +180,7 @@ def test_too_few_descriptors(grant80, marked):
 
 @pytest.mark.parametrize("limit", [5, 6, 7])
 def test_hardly_any_descriptor(grant80, limit):
-    """Where not even a socket can be had the repair is the same."""
+    """A limit that does not even allow one socket gets the same repair."""
     done = support.run(["/usr/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" --port 80 true',
                         support.PYBIND])  # fmt: skip
     refused(done, "allow more: ulimit -n")

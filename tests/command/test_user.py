@@ -34,26 +34,26 @@ def as_root(*argv, **options):
 
 
 def status_of(done):
-    """Return /proc/self/status that a program printed, as a mapping."""
+    """Return the /proc/self/status that a program printed, as a mapping."""
     assert done.returncode == 0, done.stderr
     return {name: value.split() for name, _, value in
             (line.partition(":") for line in done.stdout.splitlines())}  # fmt: skip
 
 
 def assert_dropped(status, uid=UID, gid=GID, groups=(GID,)):
-    """Assert the ids, the groups, and that no capability is in any set of the process."""
+    """Assert the ids and the groups, and that every capability set is empty."""
     assert status["Uid"] == [str(uid)] * 4
     assert status["Gid"] == [str(gid)] * 4
     assert set(map(int, status["Groups"])) == set(groups)
     for name in EMPTY:
         assert int(status[name][0], 16) == 0, name
-    assert int(status["CapBnd"][0], 16) >> 10 & 1  # the helper's capability comes from it
+    assert int(status["CapBnd"][0], 16) >> 10 & 1  # the helper gains its capability from this set
     assert status["NoNewPrivs"] == ["0"]
 
 
 @pytest.fixture(scope="module")
 def groups():
-    """Return the groups of a new user `carol`, who is in two groups beside her own."""
+    """Return the groups of a new user `carol`, who is in two more groups than her own."""
     for gid, name, members in ((4001, "carol", ""), (4002, "web", "carol"), (4003, "log", "carol")):
         with open("/etc/group", "a") as file:
             file.write(f"{name}:x:{gid}:{members}\n")
@@ -70,7 +70,7 @@ def test_ids_and_capabilities(user):
 
 
 def test_groups(groups):
-    """The supplementary groups are those of initgroups(3); GROUP takes the place of the own one."""
+    """Supplementary groups are those of initgroups(3); GROUP replaces the primary group."""
     see = ("cat", "/proc/self/status")
     assert_dropped(status_of(as_root(PYBIND, "--user", "carol", *see)), 4000, 4001, groups)
     by_number = as_root(PYBIND, "--user", "4000", *see)
@@ -98,7 +98,7 @@ KEPT = [
 @pytest.mark.parametrize("start", KEPT, ids=" ".join)
 @pytest.mark.parametrize("listed", [[], ["--port", "80"]], ids=["all", "listed"])
 def test_whatever_root_kept(grant80, start, listed):
-    """No capability is left over by what root had set: ambient, inheritable, securebits."""
+    """No capability is left, whatever ambient or inheritable sets or securebits root had."""
     argv = [SETPRIV, *start, PYBIND, *listed, "--user", "nobody", "cat", "/proc/self/status"]
     assert_dropped(status_of(as_root(*argv)))
     bind = as_root(SETPRIV, *start, PYBIND, "--user", "nobody", "python3", "-c", BIND)
@@ -112,7 +112,7 @@ def test_nothing_comes_back():
 
 
 def test_environment(groups):
-    """HOME, SHELL, USER and LOGNAME are the user's; the session's variables are taken out."""
+    """HOME, SHELL, USER and LOGNAME are the user's; variables of root's session are removed."""
     root = {"PATH": "/usr/bin:/bin", "HOME": "/root", "SHELL": "/bin/bash", "USER": "root",
             "LOGNAME": "root", "XDG_RUNTIME_DIR": "/run/user/0", "MAIL": "/var/mail/root",
             "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/0/bus", "LANG": "C", "X": "1"}  # fmt: skip
@@ -167,7 +167,7 @@ def test_unknown(groups, grant80, arguments, words):
 
 
 def test_not_root(grant80):
-    """Nobody but root may name a user, not even the own one."""
+    """Only root may use --user; a user may not even name themselves."""
     mark = support.scratch_dir() / "mark"
     for name in ("nobody", "daemon"):
         done = pybind("--user", name, "--port", "80", "touch", mark)
@@ -178,7 +178,7 @@ def test_not_root(grant80):
 
 @pytest.mark.parametrize("kept", ["-setuid", "-setgid"])
 def test_root_without_the_right_to_change(kept):
-    """Where root lacks CAP_SETUID or CAP_SETGID it is said, and nothing is started."""
+    """If root lacks CAP_SETUID or CAP_SETGID, the message says so and nothing is started."""
     mark = support.scratch_dir() / "mark"
     done = as_root(SETPRIV, "--bounding-set", kept, PYBIND, "--user", "nobody", "touch", mark)
     assert done.returncode == 125
@@ -188,7 +188,7 @@ def test_root_without_the_right_to_change(kept):
 
 
 def test_the_grant_is_the_users():
-    """A user without a grant is refused, though root could bind; with one it is served."""
+    """A user without a grant is refused, although root could bind; with a grant they can."""
     mark = support.scratch_dir() / "mark"
     argv = [PYBIND, "--user", "nobody", "--port", "80", "sh", "-c", f"echo ran >>{mark}"]
     done = as_root(*argv)
@@ -214,7 +214,7 @@ def test_supplementary_groups_grant(groups):
 
 
 def test_the_program_is_the_users_to_execute():
-    """What only root may execute is not found executable."""
+    """A program that only root may execute is refused."""
     folder = support.scratch_dir()
     shutil.copyfile("/usr/bin/true", folder / "tool")
     (folder / "tool").chmod(0o700)
@@ -228,7 +228,7 @@ def test_the_program_is_the_users_to_execute():
 
 
 def test_supervised(grant80):
-    """A program that is supervised has no capability either, and is served."""
+    """A supervised program has no capability either, and can bind."""
     options = ["--mode", "supervise", "--port", "80", "--user", "nobody"]
     done = as_root(PYBIND, *options, "cat", "/proc/self/status")
     status = status_of(done)
@@ -239,7 +239,7 @@ def test_supervised(grant80):
 
 
 def test_what_is_around_a_supervised_program_is_the_users(grant80):
-    """Front and supervisor are that user's processes too, without a capability."""
+    """The front and the supervisor run as that user too, without a capability."""
     code = ("import os, pathlib; up = os.getppid()\n"
             "words = pathlib.Path(f'/proc/{up}/stat').read_text().split()\n"
             "for pid in (up, int(words[3])):\n"

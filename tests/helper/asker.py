@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Drives the installed helper over its protocol, as an ordinary user.
 
-Run as a program (by UID, through support.as_user): reads a Python literal list
-of requests from stdin, prints a literal list of answers. Each request is a dict:
+Run as a program (by UID, through support.as_user). It reads a list of requests, a
+Python literal, from stdin and prints a literal list of answers. A request is a dict:
     op, family, addr (text), port, protocol: the fields; or raw: bytes to send
     socket: (family, type, protocol) of descriptor 3, or None
     twice: bind the socket to a free port first

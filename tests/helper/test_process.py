@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The helper as a process: what it keeps, what it drops, what it takes as a message."""
+"""The helper as a process: what it keeps, what it drops, which messages it takes."""
 
 import array
 import contextlib
@@ -31,9 +31,9 @@ def request(port=80, op=w.OP_BIND, zero=0):
 
 
 def start(reply_end, sock, before="", keep=()):
-    """Start the helper as UID with reply_end as 0 and sock as 3.
+    """Start the helper as UID with reply_end as descriptor 0 and sock as descriptor 3.
 
-    before: shell commands that run first, in the process that becomes it.
+    before: shell commands that run first, in the process that becomes the helper.
     """
     script = f'{before} exec "$0" 3<&{sock.fileno()}'
     kept = [sock.fileno(), *keep]
@@ -43,7 +43,7 @@ def start(reply_end, sock, before="", keep=()):
 
 @contextlib.contextmanager
 def waiting_helper(before="", keep=()):
-    """Start a helper and wait until it waits for its request; yields (process, our end, socket)."""
+    """Yield (process, our end, socket) of a helper that waits for its request."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, socket.socket() as sock:
         process = start(theirs, sock, before, keep)
@@ -83,21 +83,21 @@ def answer_to(message, ancillary=(), flags=0):
 
 
 def test_rights_while_it_waits(grant80):
-    """One capability, permitted and not effective; no new privileges; nobody may look into it."""
+    """The helper has one capability, not effective, and no_new_privs; it is not dumpable."""
     with waiting_helper() as (process, _ours, _sock):
         state = state_of(process)
         assert int(state["CapPrm"], 16) == CAP_NET_BIND_SERVICE
         assert int(state["CapEff"], 16) == int(state["CapInh"], 16) == 0
         assert int(state["CapAmb"], 16) == 0
         assert state["NoNewPrivs"] == "1"
-        # Only what is not dumpable belongs to root there (proc(5)).
+        # The files of a process that is not dumpable belong to root (proc(5)).
         assert pathlib.Path(f"/proc/{process.pid}/maps").stat().st_uid == 0
         limits = pathlib.Path(f"/proc/{process.pid}/limits").read_text()
         assert re.search(r"Max core file size +0 +0 ", limits)
 
 
 def test_looked_into_by_its_own_user(grant80):
-    """Dumpable stays 0 where the kernel would give it back with the capability's end."""
+    """The helper stays undumpable even where the kernel would reset the flag."""
     with waiting_helper() as (process, _ours, _sock):
         looking = support.run(["/bin/cat", f"/proc/{process.pid}/environ"])
         assert looking.returncode != 0
@@ -105,7 +105,7 @@ def test_looked_into_by_its_own_user(grant80):
 
 
 def test_root_keeps_one_capability_too():
-    """Root's helper is left with the one capability, and with no right over files."""
+    """Root's helper too keeps only the one capability, and no right over files."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, socket.socket() as sock:
         argv = ["/bin/bash", "--norc", "-c", f'exec "$0" 3<&{sock.fileno()}', support.HELPER]
@@ -120,7 +120,7 @@ def test_root_keeps_one_capability_too():
 
 
 def test_inherited_descriptors_are_closed(grant80):
-    """A pipe, a listener, 1 and 2 of the caller are closed: nobody waits for the helper's end."""
+    """The caller's pipe, listener, stdout and stderr are closed, so nobody waits for them."""
     reader, writer = os.pipe()
     with socket.socket() as listener, os.fdopen(reader, "rb"), os.fdopen(writer, "wb"):
         listener.listen()
@@ -130,7 +130,7 @@ def test_inherited_descriptors_are_closed(grant80):
 
 
 def test_signals_are_reset(grant80):
-    """Ignored and blocked signals do not keep it alive: SIGTERM ends it."""
+    """SIGTERM ends the helper although its caller ignored or blocked the signal."""
     with waiting_helper(before='trap "" ALRM TERM;') as (process, _ours, _sock):
         state = state_of(process)
         assert int(state["SigBlk"], 16) == 0
@@ -141,7 +141,7 @@ def test_signals_are_reset(grant80):
 
 @contextlib.contextmanager
 def blocked(signals):
-    """Have what is started inherit a mask that blocks these signals."""
+    """Block these signals, so that a child inherits the mask."""
     old = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
@@ -150,7 +150,7 @@ def blocked(signals):
 
 
 def test_blocked_signals(grant80):
-    """A mask that blocks everything is taken away."""
+    """The helper unblocks all signals."""
     with blocked(signal.valid_signals()), waiting_helper() as (process, _ours, _sock):
         assert int(state_of(process)["SigBlk"], 16) == 0
 
@@ -159,7 +159,7 @@ def test_gives_up_by_itself(grant80):
     """A helper that nobody answers ends by SIGALRM, even when that was ignored and blocked."""
     before = "trap '' ALRM; grep -E 'Sig(Blk|Ign)' /proc/self/status;"
     with blocked({signal.SIGALRM}), waiting_helper(before) as (process, _ours, sock):
-        # Control: SIGALRM is in both masks.
+        # Control: SIGALRM is ignored and blocked.
         assert all(int(process.stdout.readline().split()[1], 16) & 1 << 13 for _ in range(2))
         assert process.wait(support.PATIENCE_S) == -signal.SIGALRM
         assert sock.getsockname()[1] == 0
@@ -167,7 +167,7 @@ def test_gives_up_by_itself(grant80):
 
 @pytest.mark.parametrize("kind", ["tcp", "pipe", "file"])
 def test_reply_descriptor_of_another_kind(grant80, kind):
-    """Only a Unix socket is answered: another one would carry the reply to somebody else."""
+    """The helper answers only on a Unix socket, so no reply goes to somebody else."""
     with socket.socket() as sock, contextlib.ExitStack() as stack:
         if kind == "tcp":
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -210,7 +210,7 @@ def test_exact_message(grant80):
          "zero is not 0", "magic"],
 )  # fmt: skip
 def test_other_messages(grant80, message):
-    """What is not exactly one request is malformed and binds nothing."""
+    """A message that is not exactly one request is malformed and binds nothing."""
     assert answer_to(message) == (w.REASON_MALFORMED, 0)
 
 
@@ -244,7 +244,7 @@ def test_socket_of_another_namespace(grant80):
 
 
 def test_raw_socket_with_a_false_name(grant80):
-    """A raw socket may name TCP as its protocol: the type tells it from a stream."""
+    """A raw socket that names TCP as its protocol is refused by its type."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
     with ours, theirs, raw:
@@ -267,7 +267,7 @@ os.setresuid(uid, uid, uid); os.dup2(int(sys.argv[4]), 3); os.execve(helper, ["h
     ("mode", "reason"), [(0o755, w.REASON_GRANTED), (0o777, w.REASON_CONFIG_UNSAFE)]
 )
 def test_root_folder_must_be_roots(mode, reason):
-    """A caller that can only chroot(2) cannot show the helper a root folder of his own."""
+    """A caller that may only chroot(2) cannot show the helper a root folder of their own."""
     root = support.scratch_dir()
     (root / "etc/pybind/byport").mkdir(parents=True)
     (root / "etc/pybind/byport/80").touch(mode=0o755)
@@ -285,7 +285,7 @@ def test_root_folder_must_be_roots(mode, reason):
 
 
 def test_link_local_scope_reaches_the_kernel():
-    """The scope id is bound with the address: without it the kernel refuses a link-local one."""
+    """The scope id reaches bind(2): without it the kernel refuses a link-local address."""
     flag("byport/80", mode=0o755)
     address = socket.inet_pton(socket.AF_INET6, "fe80::7")
     head = (w.MAGIC, w.VERSION, w.OP_BIND, int(socket.AF_INET6), 0, socket.htons(80), 0)

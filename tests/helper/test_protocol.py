@@ -29,7 +29,7 @@ def test_bind(ask, grant80, kind):
 
 
 def test_bind_ipv6(ask, grant80):
-    """IPv6 too."""
+    """A granted IPv6 request binds its socket."""
     answer = ask({"op": w.OP_BIND, "family": V6, "addr": "::1", "socket": TCP6})
     assert outcome(answer) == (w.REASON_GRANTED, 0, 80)
 
@@ -70,14 +70,14 @@ def test_check_binds_nothing(ask, grant80):
 )
 @pytest.mark.hostile(31)
 def test_unserved(ask, grant80, change, reason):
-    """Everything malformed, unknown or not TCP, UDP or MPTCP is a refusal."""
+    """A malformed or unknown request, and one that is not TCP, UDP or MPTCP, is refused."""
     answer = ask({**BIND, **change})
     assert (answer["reason"], answer["error"]) == (reason, errno.EACCES)
     assert not (answer.get("bound") or (None, 0))[1]
 
 
 def test_cause_of_a_refusal(ask, grant80):
-    """Where an errno is behind a refusal, the reply has it."""
+    """The reply has the errno that caused a refusal."""
     answer = ask({**BIND, "socket": None})
     assert (answer["reason"], answer["cause"]) == (w.REASON_SOCKET_KIND, errno.EBADF)
 
@@ -89,7 +89,7 @@ def test_check_of_unserved_protocol(ask, grant80, protocol):
 
 
 def test_ipv4_request_with_more_than_four_bytes(ask, grant80):
-    """Bytes that no IPv4 address has are malformed, not ignored."""
+    """A nonzero byte after an IPv4 address makes the request malformed."""
     raw = struct.pack(
         w.REQUEST_FORMAT, w.MAGIC, w.VERSION, w.OP_CHECK, 2, 6, socket.htons(80), 0, 0, 0,
         b"\x7f\0\0\1" + b"\1" * 12,
@@ -99,7 +99,7 @@ def test_ipv4_request_with_more_than_four_bytes(ask, grant80):
 
 @pytest.mark.hostile(38, "R15")
 def test_kernel_errors_pass(ask, grant80):
-    """Already bound, busy and not local are the kernel's answers, unchanged."""
+    """The kernel's errors for a bound socket, a busy port and a foreign address pass on."""
     twice, away = ask({**BIND, "twice": True}, {**BIND, "addr": "192.0.2.1"})
     assert (twice["reason"], twice["error"]) == (w.REASON_KERNEL, errno.EINVAL)
     assert (away["reason"], away["error"]) == (w.REASON_KERNEL, errno.EADDRNOTAVAIL)
@@ -117,7 +117,7 @@ def test_kernel_errors_pass(ask, grant80):
     ],
 )
 def test_half_another_user(asker, grant80, ids):
-    """A caller whose real and effective ids differ has no identity to judge: refused."""
+    """A caller whose real and effective ids differ is refused: neither id can be judged."""
     done = subprocess.run(
         ["/usr/bin/setpriv", *ids, "--clear-groups", "--inh-caps=-all", "/usr/bin/env",
          f"PYBIND_PACKAGE={asker}", "/usr/bin/python3", asker / "asker.py"],
@@ -129,7 +129,7 @@ def test_half_another_user(asker, grant80, ids):
 
 @pytest.mark.hostile(5)
 def test_no_capability(ask, grant80):
-    """Without its capability the helper still judges, and says which of the two is missing."""
+    """Without its capability the helper still judges, and says whether the grant exists."""
     answer = ask(BIND, prefix=["/usr/bin/setpriv", "--no-new-privs", "/usr/bin/env"])
     assert outcome(answer) == (w.REASON_NO_CAPABILITY, errno.EACCES, 0)
     assert not answer["flags"] & w.FLAG_CAPABLE
@@ -150,7 +150,7 @@ def test_environment_and_argv_are_ignored(ask, grant80):
 
 
 def test_revoked_at_once(ask):
-    """Nothing is cached: the rule counts that is there at the moment."""
+    """The helper caches nothing: a removed rule is gone for the next request."""
     refused = (w.REASON_NO_RULE, errno.EACCES, 0)
     for grant in (lambda: flag("byport/80"), lambda: rules(f"byuser/{UID}", "any,80")):
         path = grant()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rule evaluation of pybind(5), asked of the installed helper."""
+"""The rules of pybind(5), asked of the installed helper."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ def verdict(answer):
 
 
 def test_nothing_grants(ask):
-    """Without files nothing is granted, and the steps are authbind's in its order."""
+    """Without files nothing is granted, and files are tried in authbind's order."""
     answer = ask({}, groups=(1001, 1002))
     assert verdict(answer) == (w.REASON_NO_RULE, "", 0)
     assert answer["error"] == errno.EACCES
@@ -54,7 +54,7 @@ def test_ipv6_names(ask):
     ],
 )
 def test_ipv6_spellings(ask, addr, short, long):
-    """The short spelling is the manual's, whatever this system's inet_ntop(3) writes."""
+    """The short spelling is that of pybind(5), whatever this system's inet_ntop(3) writes."""
     steps = ask({"family": V6, "addr": addr})["steps"]
     assert [step[0] for step in steps][4:6] == [f"byaddr/{short},80", f"byaddr/{long},80"]
 
@@ -63,7 +63,7 @@ def test_ipv6_spellings(ask, addr, short, long):
     ("port", "mark"), [(511, ""), (512, "!"), (631, "!"), (1023, "!"), (1024, "")]
 )
 def test_reserved_mark(ask, port, mark):
-    """Ports 512 to 1023 need '!' in every file's name."""
+    """Ports 512 to 1023 need '!' in the name of every file."""
     answer = ask({"port": port})
     names = [step[0] for step in answer["steps"]]
     assert f"byport/{mark}{port}" in names
@@ -92,7 +92,7 @@ def test_flag_grants(ask, name):
      (0, GID, 0o640, False), (UID, 0, 0o077, False), (OTHER_UID, 0, 0o700, False)],
 )  # fmt: skip
 def test_flag_modes(ask, uid, gid, mode, granted):
-    """access(2) decides, by owner, group and others in this order; else refused and stop."""
+    """access(2) decides by owner, group, then others; a refusal ends the search."""
     flag("byport/80", uid, gid, mode)
     rules(f"byuser/{UID}", "any,80")  # must not be reached
     expected = w.REASON_GRANTED if granted else w.REASON_FLAG_DENIED
@@ -110,7 +110,7 @@ def test_protocol_form_comes_first(ask):
 
 @pytest.mark.parametrize("kind", ["directory", "symlink", "dangling", "fifo"])
 def test_flag_must_be_regular(ask, kind):
-    """A flag that is no regular file refuses."""
+    """A flag file that is not a regular file refuses."""
     path = CONFIG / "byport" / "80"
     if kind == "directory":
         path.mkdir(mode=0o755)
@@ -122,7 +122,7 @@ def test_flag_must_be_regular(ask, kind):
 
 
 def test_user_then_groups(ask):
-    """byuser, then the real group, then the supplementary ones; no match goes on."""
+    """byuser is asked first, then the real group, then the supplementary groups."""
     rules(f"byuser/{UID}", "any,81")
     rules(f"bygroup/{GID}", "any,82")
     rules("bygroup/4242", "any,83", "any,80")
@@ -152,7 +152,7 @@ def test_user_then_groups(ask):
     ],
 )
 def test_rule_lines(ask, line, yes, no):
-    """Which addresses a line covers, and that the line's number is told."""
+    """A line covers the addresses that pybind(5) says, and the reply has its number."""
     rules(f"byuser/{UID}", "# first", "", line)
     for addresses, expected in (
         (yes, (w.REASON_GRANTED, f"byuser/{UID}", 3)),
@@ -186,7 +186,7 @@ def test_rule_lines(ask, line, yes, no):
 )  # fmt: skip
 @pytest.mark.hostile(54, 55)
 def test_broken_line(ask, line, fault):
-    """One broken line, wherever it stands, refuses the file, with its number."""
+    """One broken line anywhere refuses the whole file; the reply has its number."""
     rules(f"byuser/{UID}", "any,80", line, "any,80")
     rules(f"bygroup/{GID}", "any,80")  # must not be reached
     answer = ask({})
@@ -207,7 +207,7 @@ def test_broken_line(ask, line, fault):
     ],
 )
 def test_protocols_of_a_line(ask, line, tcp, udp):
-    """A line without a protocol covers both, with one that one; the first line is named."""
+    """A line covers its own protocol, or both; the reply names the first line that covers."""
     rules(f"byuser/{UID}", "any,1", line, line)
     answers = ask({"addr": "127.0.0.1"}, {"addr": "127.0.0.1", "protocol": 17})
     for answer, granted in zip(answers, (tcp, udp)):
@@ -217,7 +217,7 @@ def test_protocols_of_a_line(ask, line, tcp, udp):
 
 @pytest.mark.hostile(55)
 def test_edges_of_a_file(ask):
-    """255 bytes a line, 1 MiB a file, a missing last newline and an empty file are fine."""
+    """Lines of 255 bytes, files of 1 MiB, no last newline and empty files are allowed."""
     path = rules(f"byuser/{UID}", "#" + "x" * 254)
     path.write_bytes(path.read_bytes() + b"any,80")
     assert verdict(ask({})) == (w.REASON_GRANTED, f"byuser/{UID}", 2)
@@ -232,7 +232,7 @@ def test_edges_of_a_file(ask):
 
 @pytest.mark.hostile(26)
 def test_unsafe_rule_files(ask):
-    """A rule file that is not root's alone, no regular file, or unreadable refuses."""
+    """A rule file that others can write, that is not regular or not readable refuses."""
     name = f"byuser/{UID}"
     for options, reason in (
         ({"uid": UID}, w.REASON_RULES_UNSAFE), ({"mode": 0o664}, w.REASON_RULES_UNSAFE),
@@ -254,7 +254,7 @@ def test_unsafe_rule_files(ask):
 @pytest.mark.parametrize("harm", ["group", "world", "owner", "symlink", "file"])
 @pytest.mark.hostile(26)
 def test_unsafe_folders(ask, folder, harm):
-    """/etc/pybind and its folders must be root's alone, or nothing is granted."""
+    """If anybody but root can write /etc/pybind or its folders, nothing is granted."""
     flag("byport/80", mode=0o755)
     path = CONFIG / folder
     if harm == "owner":
@@ -274,7 +274,7 @@ def test_unsafe_folders(ask, folder, harm):
 
 
 def test_missing_folders(ask):
-    """A missing folder is an empty one; no /etc/pybind at all refuses with that reason."""
+    """A missing folder counts as empty, but a missing /etc/pybind refuses."""
     rules(f"bygroup/{GID}", "any,80")
     for folder in ("byport", "byaddr", "byuser"):
         (CONFIG / folder).rmdir()
@@ -285,7 +285,7 @@ def test_missing_folders(ask):
 
 @pytest.mark.hostile(29)
 def test_unsearchable_folder(ask):
-    """An error other than ENOENT never means 'try the next rule'."""
+    """Any error but ENOENT refuses; the next file is not tried."""
     rules(f"byuser/{UID}", "any,80")
     (CONFIG / "byport").chmod(0o700)
     answer = ask({})
@@ -295,7 +295,7 @@ def test_unsearchable_folder(ask):
 
 @pytest.mark.hostile(52)
 def test_both_wildcards(ask):
-    """:: needs 0.0.0.0 too, and a refusal says that it is about that half."""
+    """:: needs a grant for 0.0.0.0 too, and the refusal says which half it is about."""
     rules(f"byuser/{UID}", "::/0,80")
     answer = ask({"family": V6})
     assert verdict(answer) == (w.REASON_NO_RULE, "", 0)
@@ -317,7 +317,7 @@ def test_mapped_is_judged_as_ipv4(ask):
 
 
 def test_many_groups(ask):
-    """Every supplementary group is asked; a trace that is too long says so."""
+    """Every supplementary group is asked; a trace that does not fit says so."""
     groups = range(2000, 2400)
     rules("bygroup/2399", "any,80")
     answer = ask({}, groups=groups)

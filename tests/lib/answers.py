@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds the helper's reply against a decision of the documented rules: reason, file, line."""
+"""Compares the helper's reply with the documented rules: reason, file, line."""
 
 from ask import Answer
 from reference import Decision
@@ -16,8 +16,8 @@ REASONS = {
     "broken": w.REASON_RULES_BROKEN,
     "none": w.REASON_NO_RULE,
 }
-# A line that does not follow the grammar may be wrong in a second way too, and
-# the manual does not say which of them is named.
+# A line that breaks the grammar may have two faults, and the manual does not say
+# which of them is reported.
 UNGRAMMATICAL = set(range(w.FAULT_SYNTAX, w.FAULT_PROTOCOL + 1))
 FAULTS = {
     "": {w.FAULT_NONE},
@@ -43,7 +43,7 @@ def _reason(decided: Decision) -> int:
 
 
 def is_as_documented(ours: Answer, decided: Decision) -> bool:
-    """Tell whether the reply names what pybind.5 says decides, and why."""
+    """Tell whether the reply has the deciding file, line and reason that pybind.5 demands."""
     reason = w.REASON_GRANTED if ours.reason == w.REASON_KERNEL else ours.reason
     said = (ours.granted, ours.name, reason, ours.line)
     return (

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts one request to each of the two helpers, as one of the callers.
+"""Asks pybind's and authbind's helper the same request, as one of several callers.
 
-A driver process for each caller is dropped to that caller once, and starts
-both helpers for every request: nothing is paid for but the helpers.
+Each caller has a driver process, which becomes the caller once and then starts both
+helpers for every request. So a request costs two helpers and nothing else.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from reference import Request
 from pybind import _wire
 
 AUTHBIND_HELPER = "/usr/lib/authbind/helper"
-# authbind exits with an errno: these come from looking for files, those from bind(2).
+# authbind's helper exits with an errno: REFUSALS come from its files, RESULTS from bind(2).
 REFUSALS = {errno.EPERM, errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 RESULTS = {0, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL}
 
 
 class Answer(NamedTuple):
-    """What a helper said: granted by the rules, the errno; of ours, all of its reply."""
+    """What a helper answered. authbind's helper gives only `granted` and `error`."""
 
     granted: bool
     error: int
@@ -43,7 +43,7 @@ def _open(request):
 
 
 def _checked(answer, sock, request):
-    """Hold an answer against what became of the socket."""
+    """Return the answer, after checking it against the state of the socket."""
     port = request.port if answer.granted and answer.error == 0 else 0
     if sock.getsockname()[1] != port:
         raise AssertionError(f"{answer}, but the socket is {sock.getsockname()}")
@@ -102,7 +102,7 @@ def _ask_both(request):
 
 
 def _drive(caller, connection):
-    """Become the caller for good; answer lists of requests until the other end closes."""
+    """Become the caller for good, and answer lists of requests until the other end closes."""
     os.setgroups(caller.groups)
     os.setresgid(caller.gid, caller.gid, caller.gid)
     os.setresuid(caller.uid, caller.uid, caller.uid)
@@ -112,10 +112,10 @@ def _drive(caller, connection):
 
 
 def start_drivers(callers):
-    """Return {caller: connection}: it takes a list of requests, gives a list of answers.
+    """Return {caller: connection}. A connection takes a list of requests and gives the answers.
 
-    An answer is (authbind's Answer, ours), or the text of what went wrong.
-    The processes are ended with this one.
+    An answer is the pair (authbind's Answer, ours), or the text of what went wrong.
+    The driver processes end with this process.
     """
     context = multiprocessing.get_context("fork")
     connections = {}

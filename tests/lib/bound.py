@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No test hangs: each of its three phases (fixtures, itself, what they undo) has a bound.
+"""No test hangs: each of its three phases (set-up, test, clean-up) has a bound.
 
-A plugin of pytest's that conftest.py loads. After the bound the phase fails, with
-where it waited and which processes the sandbox has; where something catches the
-exception, or the clean-up hangs too, the next one comes soon after. The timer is
-setitimer(2)'s, which no child inherits. What does not even return to Python is
-ended by tools/test, whose bound is that of the whole run.
+This is a plugin of pytest, loaded by conftest.py. After the bound the phase fails, and
+the failure shows where the phase waited and which processes the sandbox has. The
+exception is raised again soon, in case the test catches it or the clean-up hangs. The
+timer is that of setitimer(2), which no child inherits. A test that never returns to
+Python is ended by tools/test, which bounds the whole run.
 """
 
 import os
@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 
-DEFAULT_S = 600  # a loaded machine; no test takes a minute on an idle one
+DEFAULT_S = 600  # for a loaded machine; no test takes a minute on an idle one
 AGAIN_S = 30
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The deliberate differences between pybind's judgement and authbind's: one list.
+"""The one list of the deliberate differences between pybind's judgement and authbind's.
 
-pybind.5 shows it, and test_differential.py lets nothing else differ.  Each
-predicate speaks about the file that decides, not about what else lies around:
-a wide excuse would hide a fault of the helper.
+pybind.5 shows the list, and test_differential.py allows no other difference. Each
+predicate looks only at the file that decides: a wide excuse would hide a fault of
+the helper.
 
-Two of the manual's differences are not here because no question to the two helpers
-shows them: address lengths that bind(2) accepts (the preload library's side)
-and user names as file names (neither helper reads such a file).
+Two differences of the manual are missing here, because no question to the two helpers
+shows them. One is the address lengths that bind(2) accepts, which the preload library
+checks. The other is user names as file names, which neither helper reads.
 """
 
 from typing import Callable, List, NamedTuple
@@ -16,23 +16,23 @@ from reference import Decision, Files, Request, flag_names, is_mapped, judge
 
 GRANTS = "grants more"
 REFUSES = "refuses more"
-RESULT = "binds more"  # both grant; what bind(2) then says differs
+RESULT = "binds more"  # both grant, but bind(2) succeeds only for pybind
 ERRNO = "other errno"  # both refuse
 
 LAST_RESERVED = 1023
 
 
 class Case(NamedTuple):
-    """One question, with what the documented rules say about it."""
+    """One request, with the decision of the documented rules."""
 
     files: Files
     request: Request
-    own: Decision  # about the address itself
-    half: Decision  # about 0.0.0.0 where the address is ::, else the same
+    own: Decision  # for the address itself
+    half: Decision  # for 0.0.0.0 if the address is ::, else the same as `own`
 
     @property
     def granted(self) -> bool:
-        """What pybind must answer."""
+        """Tell whether pybind has to grant the request."""
         return self.own.granted and self.half.granted
 
 
@@ -56,7 +56,7 @@ def _protocol_file(case: Case, granted: bool) -> bool:
 
 
 def _user_file(case: Case, why: str) -> bool:
-    """The caller's byuser file is reached, and refuses for this reason."""
+    """Tell whether the caller's byuser file decides, and refuses for this reason."""
     return case.own.why == why and case.own.name.startswith("byuser/")
 
 
@@ -69,7 +69,7 @@ def _broken(fault: str) -> Callable[[Case], bool]:
 
 
 def _extension(name: str) -> Callable[[Case], bool]:
-    """Only lines that authbind cannot read cover the request, and one uses this."""
+    """Return a predicate: authbind can read no covering line, and one uses this extension."""
 
     def applies(case: Case) -> bool:
         rules = case.own.rules
@@ -84,7 +84,7 @@ def _extension(name: str) -> Callable[[Case], bool]:
 
 
 def _mapped(case: Case, granted: bool) -> bool:
-    """Mapped, and judged by more than byport, where the address plays no part."""
+    """Tell whether a mapped address is judged by a file whose answer depends on the address."""
     before = case.own.why in ("folder", "missing") or case.own.name.startswith("byport/")
     return is_mapped(case.request) and not before and case.granted == granted
 
@@ -249,7 +249,7 @@ DIFFERENCES: List[Difference] = [
 
 
 def explanations(case: Case, direction: str) -> List[str]:
-    """Return the identifiers of all differences that excuse this case."""
+    """Return the identifiers of the differences that excuse this case."""
     return [d.identifier for d in DIFFERENCES if d.direction == direction and d.applies(case)]
 
 
@@ -261,7 +261,7 @@ class KernelDifference(NamedTuple):
     text: str
 
 
-# What grants more cannot be asked of both in one case: each has a test of its own.
+# Differences that grant more cannot be compared in one case; each has a test of its own.
 KERNEL_DIFFERENCES: List[KernelDifference] = [
     KernelDifference(
         "kernel-left",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes configurations and requests from a seed: pure, so that a number names a case."""
+"""Makes configurations and requests from a seed. The same seed and number give the same case."""
 
 import random
 import socket
@@ -66,7 +66,7 @@ class _Maker:
         for address in addresses[:]:
             if address.startswith(MAPPED):
                 addresses.append(address[12:])
-            elif not any(address) and self.rng.random() < 0.7:  # the halves of a wildcard
+            elif not any(address) and self.rng.random() < 0.7:  # both wildcard addresses
                 addresses += [bytes(16), bytes(4)]
         return addresses
 
@@ -77,16 +77,16 @@ class _Maker:
         return self.rng.choice(HIGH_PORTS) if kind < 0.87 else self.rng.randint(1, 1023)
 
     def subject(self):
-        """Return (address, port) for a file or a line to be about."""
+        """Return the (address, port) of a new file or line."""
         return self.rng.choice(self.addresses), self.rng.choice(self.ports)
 
     def bang(self, port):
-        """Return the '!' that the names of port need, rarely the wrong one."""
+        """Return the '!' that a file name for the port needs; now and then return the wrong one."""
         needed = port >= 512 if self.rng.random() < 0.5 else 512 <= port <= 1023
         return "!" if needed != (self.rng.random() < 0.04) else ""
 
     def owner(self, root_share):
-        """Return (uid, gid): root's, a caller's, or of one and the other."""
+        """Return (uid, gid), each either root's or a caller's."""
         if self.rng.random() < root_share:
             return 0, 0
         ids = [self.rng.choice(CALLERS) for _ in range(2)]
@@ -94,7 +94,7 @@ class _Maker:
         return self.rng.choice(((0, group), (ids[0].uid, 0), (ids[0].uid, group), (7, 7)))
 
     def flag_name(self):
-        """Return the name of a byport or byaddr file, sometimes one that nobody reads."""
+        """Return the name of a byport or byaddr file; sometimes neither helper reads that name."""
         address, port = self.subject()
         bang, rng = self.bang(port), self.rng
         suffix = rng.choice((",tcp", ",udp")) if rng.random() < 0.2 else ""
@@ -108,7 +108,7 @@ class _Maker:
         return f"byaddr/{bang}{spelled}{port}{suffix}"
 
     def add_flags(self):
-        """Add a few flag files, few enough that rule files are reached too."""
+        """Add so few flag files that rule files often decide."""
         rng = self.rng
         for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
             kind = "file"
@@ -117,7 +117,7 @@ class _Maker:
             self.files[self.flag_name()] = Entry(kind, rng.choice(FLAG_MODES), *self.owner(0.4))
 
     def add_rules(self):
-        """Add files of rules for most users and some groups, and one with a user's name."""
+        """Add rule files for most users and some groups, and a file with a user's name."""
         rng = self.rng
         names = [("byuser", caller.uid, 0.85) for caller in CALLERS]
         names += [("bygroup", gid, 0.15) for c in CALLERS for gid in (c.gid, *c.groups)]
@@ -134,7 +134,7 @@ class _Maker:
                 )
 
     def add_folders(self):
-        """Add the permission directory and its folders, now and then not as they should be."""
+        """Add the permission directory and its folders, now and then with a fault."""
         odd = self.rng.choice(("", *FOLDERS)) if self.rng.random() < 0.12 else None
         for folder in ("", *FOLDERS):
             entry = self._odd_folder() if folder == odd else Entry("directory", 0o755)
@@ -153,12 +153,12 @@ class _Maker:
         return Entry("directory", mode, uid if kind == "owner" else 0, gid)
 
     def _can_exist(self, name):
-        """Nothing lies in a folder that is missing, or is none."""
+        """Tell whether the parent of a name is a folder and exists."""
         holders = ([""] if name else []) + ([name.split("/")[0]] if "/" in name else [])
         return all(n in self.files and self.files[n].kind in HOLDS_FILES for n in holders)
 
     def request(self):
-        """Return one request, most about what the files are about."""
+        """Return one request, mostly for an address and port that the files have."""
         rng = self.rng
         address, port = self.subject()
         if rng.random() < 0.15:
@@ -173,7 +173,7 @@ class _Maker:
 
 
 def configuration(seed: int, number: int) -> Configuration:
-    """Return configuration `number` of a seed, whatever was made before."""
+    """Return configuration `number` of a seed. Earlier calls have no influence."""
     maker = _Maker(random.Random(f"{seed}/{number}"))
     maker.add_flags()
     maker.add_rules()

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the text of rule files: valid lines, lines only pybind knows, and broken ones.
+"""Makes the text of rule files: valid lines, lines that only pybind knows, and broken lines.
 
-Templates are filled from one (address, port) so that most lines are about what
-will be asked:  a the address, low and high near it on either side, net a prefix
-that holds it, bits its length, odd the same with host bits, p the port, ports a range, q and r the ports above and
-below, wrap the port beyond 32 bits.
+Templates are filled from one (address, port), so that most lines cover the later
+requests. Their fields are:
+a: the address; low, high: addresses just below and above
+net: a prefix that holds the address; bits: its length; odd: the prefix with host bits set
+p: the port; ports: a range with the port; q, r: the ports above and below
+wrap: the port plus 2^32
 """
 
 import ipaddress
@@ -88,7 +90,7 @@ def _fill(both, v4, packed, port, rng):
 
 
 def good_line(packed, port, rng):
-    """Return a line that strict reading accepts; most are about the address and port."""
+    """Return a valid line, mostly one for the address and port."""
     kind = rng.random()
     if kind < 0.7:
         line = _fill(PLAIN, PLAIN_V4, packed, port, rng)
@@ -102,7 +104,7 @@ def good_line(packed, port, rng):
 
 
 def bad_line(packed, port, rng):
-    """Return a line that is broken, or has a good chance to be."""
+    """Return a line that is probably broken."""
     kind = rng.random()
     if kind < 0.55:
         return _fill(BROKEN, BROKEN_V4, packed, port, rng)
@@ -112,7 +114,7 @@ def bad_line(packed, port, rng):
         return plain.ljust(length)
     if kind < 0.68:
         return (plain + b" # ").ljust(length, b"x")
-    if kind < 0.75:  # a reader with a short buffer takes the tail for a line
+    if kind < 0.75:  # a reader with a short buffer takes the end of the line for a new line
         comment = b"#".ljust(AUTHBIND_BUFFER * rng.choice((1, 1, 2)), rng.choice((b" ", b"x")))
         return comment + plain
     for _ in range(rng.choice((1, 1, 2))):
@@ -123,7 +125,7 @@ def bad_line(packed, port, rng):
 
 
 def rule_file(pool, rng: random.Random) -> bytes:
-    """Return a rule file's content; pool yields (packed address, port) to write about."""
+    """Return a rule file's content; pool yields (packed address, port) for its lines."""
     lines = [good_line(*pool(), rng) for _ in range(rng.choice((0, 1, 2, 3, 4, 6)))]
     if rng.random() < 0.45:
         lines.insert(rng.randrange(len(lines) + 1), bad_line(*pool(), rng))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of whole programs share: programs needed, sources, the command."""
+"""What the tests of whole programs share: needed programs, sources, the command."""
 
 import os
 import pathlib
@@ -25,7 +25,7 @@ def under_pybind(*program, ports=("80",)):
 
 
 def need(program, package):
-    """Return PROGRAM's path; a missing one fails the test and names its package."""
+    """Return PROGRAM's path. If it is missing, fail the test and name its package."""
     path = shutil.which(program)
     assert path, f"{program} is missing: apt-get install {package}"
     return path

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pytest plugin: which program shows what, and docs/programs.md (make test-programs).
+"""A pytest plugin that writes docs/programs.md, the table of programs (make test-programs).
 
     -p programtable -m program --programs-table FILE
 
-A test says with `pytest.mark.program(NAME, PACKAGE)` which program it runs and
-which package of the distribution that comes from (or a path: its package; left
-out: it is ours). What is exercised is the first line of its docstring, how the
-program is served follows from the file.
+A test has the mark `pytest.mark.program(NAME, PACKAGE)`. PACKAGE is the package of the
+distribution that the program NAME comes from, or a path whose package is meant. Without
+PACKAGE the program is one of the project's own. The table shows the first line of the
+test's docstring; the file of the test says how the program is served.
 """
 
 import collections

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pybind.5 says about one request, written a second time and independently.
+"""The rules of pybind.5 about one request, written a second time and independently.
 
-Pure: a configuration and a request in, a Decision out.  Written from the manual
-page alone: it imports nothing of pybind, addresses are read by the ipaddress
-module and spelled as the page says, so that no line is judged by the same code
-three times.
+Pure: takes a configuration and a request, returns a Decision. The module was written
+from the manual page alone and imports nothing of pybind. It reads addresses with the
+ipaddress module, so that it does not share a fault with the helper.
 """
 
 import functools
@@ -104,12 +103,12 @@ def is_roots(entry: Entry) -> bool:
 
 
 def is_mapped(request: Request) -> bool:
-    """Tell whether the address is an IPv4 address in IPv6 clothes."""
+    """Tell whether the address is a v4-mapped IPv6 address."""
     return request.address.startswith(MAPPED)
 
 
 def spellings(address: bytes) -> List[str]:
-    """Return address and separator as file names have them, in the order of the steps."""
+    """Return the spellings of an address in file names, each with its separator, in order."""
     if len(address) == 4:
         text = ".".join(map(str, address))
         return [text + ":", text + ","]
@@ -118,7 +117,7 @@ def spellings(address: bytes) -> List[str]:
 
 
 def _short(groups: List[str], address: bytes) -> str:
-    runs = [(0, 0)]  # (how long, minus where), so that the largest is the first of the longest
+    runs = [(0, 0)]  # (length, -position): the largest is the first of the longest runs
     for start in range(8):
         zeros = list(itertools.takewhile(lambda group: group == "0", groups[start:]))
         runs.append((len(zeros), -start))
@@ -131,7 +130,7 @@ def _short(groups: List[str], address: bytes) -> str:
 
 
 def flag_names(request: Request, bang: str) -> List[str]:
-    """Return the flag files without a protocol, in the order of the steps."""
+    """Return the names of the flag files without a protocol, in the order of the steps."""
     names = [f"byport/{bang}{request.port}"]
     return names + [f"byaddr/{bang}{text}{request.port}" for text in spellings(request.address)]
 
@@ -144,7 +143,7 @@ def _number(text: str, limit: int) -> Union[int, str]:
 
 
 def _addresses(match: "re.Match[str]") -> Union[Tuple[int, int, int], str]:
-    """Return (version, lowest, highest) of a rule, or its fault."""
+    """Return (version, lowest, highest) of a rule's addresses, or the fault of the rule."""
     if match["low"] is None:
         return 0, 0, 0
     try:
@@ -180,7 +179,7 @@ def _ports(match: "re.Match[str]", version: int) -> Union[Tuple[int, int], str]:
 
 @functools.lru_cache(maxsize=4096)
 def read_line(line: bytes) -> Union[Rule, str, None]:
-    """Return the rule of a line without its newline, None for a blank one, else its fault.
+    """Return the rule of a line without its newline, None for a blank line, or the fault.
 
     The faults: too-long, byte, syntax, number, host-bits, order.
     """
@@ -209,7 +208,7 @@ def read_line(line: bytes) -> Union[Rule, str, None]:
 
 
 def covers(rule: Rule, request: Request) -> bool:
-    """Tell whether rule speaks about the request."""
+    """Tell whether the rule covers the request."""
     version = 4 if len(request.address) == 4 else 6
     return (
         rule.ports[0] <= request.port <= rule.ports[1]
@@ -250,7 +249,7 @@ def _judge_rules(files: Files, name: str, request: Request) -> Union[Decision, N
 
 
 def judge_one(files: Files, request: Request) -> Decision:
-    """Judge the address as it stands: mapped as IPv4, `::` without its other half."""
+    """Judge one address: a mapped one as IPv4, and `::` without regard to 0.0.0.0."""
     if is_mapped(request):
         request = request._replace(address=request.address[12:])
     caller = request.caller
@@ -283,7 +282,7 @@ def judge_one(files: Files, request: Request) -> Decision:
 
 
 def judge(files: Files, request: Request) -> Tuple[Decision, Decision]:
-    """Return the decisions about the address and, for `::`, about 0.0.0.0 (else the same)."""
+    """Return the decisions for the address and, if that is `::`, for 0.0.0.0 (else the same)."""
     own = judge_one(files, request)
     if request.address == bytes(16):
         return own, judge_one(files, request._replace(address=bytes(4)))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In CI a skip that nobody expected is a failure: a plugin of pytest's that conftest.py loads."""
+"""A plugin of pytest, loaded by conftest.py: in CI an unexpected skip is a failure."""
 
 import os
 
 import pytest
 
-# What a machine may really be unable to run.
+# Reasons that lie in the machine: CI accepts them.
 ALLOWED_SKIPS = (
     "this system makes no user namespaces",
     "this system allows a user no namespaces",
@@ -27,11 +27,11 @@ def _judge(report):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport():
-    """A test that is skipped, by itself, a fixture or a mark."""
+    """Judge a test that is skipped by itself, a fixture or a mark."""
     _judge((yield).get_result())
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report():
-    """A whole file that is skipped, as by importorskip."""
+    """Judge a whole file that is skipped, as by importorskip."""
     _judge((yield).get_result())

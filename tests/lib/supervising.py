@@ -39,7 +39,7 @@ def build(name, *flags, compiler="gcc", package="gcc"):
 
 
 def need_launch():
-    """Return the program of tests/programs that makes a world and execs another."""
+    """Return launch.c, compiled: it sets up a process's world and executes a program."""
     return build(COMMON / "launch.c")
 
 
@@ -92,7 +92,7 @@ def children(pid):
 
 
 def parent(pid):
-    """Return a process's parent's PID; of a program under pybind: its supervisor."""
+    """Return the PID of a process's parent; for a program under pybind, of its supervisor."""
     return int(status_of(pid)["PPid"])
 
 
@@ -107,7 +107,7 @@ def wait_gone(*pids):
 
 
 def in_bind(pid):
-    """Tell whether the process waits inside a bind(2) that somebody else answers."""
+    """Tell whether the process waits in a bind(2) that the supervisor has to answer."""
     try:
         return "seccomp" in pathlib.Path(f"/proc/{pid}/wchan").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -132,7 +132,7 @@ def can_listen(addr, port=80):
 
 
 class Agent:
-    """Somebody who obeys, src/agent.c, over two descriptors (owned)."""
+    """A running src/agent.c, which obeys commands over two descriptors (owned)."""
 
     def __init__(self, to_fd, from_fd):
         self.to_fd, self.from_fd = to_fd, from_fd
@@ -143,7 +143,7 @@ class Agent:
         os.write(self.to_fd, command.encode() + b"\n")
 
     def hear(self):
-        """Return the numbers of the next answer; AssertionError when none comes."""
+        """Return the numbers of the next answer; raise AssertionError when none comes."""
         deadline = time.monotonic() + support.PATIENCE_S
         while b"\n" not in self._read:
             left = deadline - time.monotonic()
@@ -172,7 +172,7 @@ class Agent:
         )
 
     def close(self):
-        """Close the descriptors: an agent ends at the end of its input."""
+        """Close the descriptors; the agent ends at the end of its input."""
         for fd in {self.to_fd, self.from_fd}:
             os.close(fd)
 
@@ -190,10 +190,10 @@ class Fifos(Agent):
 
 @contextlib.contextmanager
 def started(argv, **options):
-    """Start argv as UID on pipes; yields (process, agent) and ends it in the end.
+    """Start argv as UID on pipes; yield (process, agent), and end the process afterwards.
 
-    process.said() is what was written to stderr. The process stays unreaped
-    when the body has not waited for it: its PID cannot become another's.
+    process.said() returns what was written to stderr. A process that the body did not
+    wait for stays a zombie, so its PID cannot become another process's.
     """
     with tempfile.TemporaryFile(dir=support.SCRATCH) as log:
         process = support.as_user(
@@ -213,7 +213,7 @@ def started(argv, **options):
 
 
 def end(process):
-    """Wait for a process whose input has ended, and kill it when it stays."""
+    """Wait for a process whose input has ended, and kill it if it stays."""
     try:
         process.wait(support.PATIENCE_S)
     except subprocess.TimeoutExpired:

@@ -28,7 +28,7 @@ CONFIG = pathlib.Path("/etc/pybind")
 FOLDERS = ("byport", "byaddr", "byuser", "bygroup")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SCRATCH = pathlib.Path(os.environ["PYBIND_SANDBOX"])
-# Only how long a test waits before it calls a condition missed: long, for a loaded machine.
+# How long a test waits before a condition counts as missed: long, for a loaded machine.
 PATIENCE_S = float(os.environ.get("PYBIND_PATIENCE") or 120)
 
 
@@ -53,7 +53,7 @@ def clear_config():
 
 
 def flag(name, uid=0, gid=GID, mode=0o750):
-    """Write a flag file, such as flag("byport/80"); by default UID's group may use it."""
+    """Write a flag file, such as flag("byport/80"); by default UID's group may execute it."""
     path = CONFIG / name
     path.touch()
     os.chown(path, uid, gid)
@@ -78,10 +78,10 @@ def scratch_dir():
 
 
 def as_user(argv, uid=UID, gid=GID, groups=(), **options):
-    """Start argv as an ordinary user: dropped first, then an exec through env.
+    """Start argv as an ordinary user: drop root's rights first, then execute through env.
 
-    Without the second exec the program would keep root's permitted set
-    (setpriv sets the KEEPCAPS flag), and would be found with root's rights.
+    setpriv sets the KEEPCAPS flag. Without the second exec the program would keep root's
+    permitted set, and would be looked up with root's rights.
     """
     options.setdefault("cwd", "/")
     options.setdefault("stdin", subprocess.DEVNULL)
@@ -117,7 +117,7 @@ def pybind(*args, **options):
 def type_repair(message):
     """Type the first command that a message proposes, as an administrator on a terminal.
 
-    What asks is told yes.
+    Questions of the command are answered with yes.
     """
     command = re.search(r": (sudo .*)", message)[1]
     script = ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"]
@@ -127,9 +127,9 @@ def type_repair(message):
 
 @contextlib.contextmanager
 def server(argv, ready=None, **options):
-    """Start argv as UID in a session of its own; end it and its children after.
+    """Start argv as UID in a session of its own; end it and its children afterwards.
 
-    ready: a callable that is true when the server answers; it is waited for.
+    ready: a callable that returns true when the server answers; server() waits for it.
     """
     log = tempfile.NamedTemporaryFile(dir=SCRATCH, suffix=".log", delete=False)  # noqa: SIM115
     process = as_user(argv, stdout=log, stderr=log, start_new_session=True, **options)
@@ -152,7 +152,7 @@ def server(argv, ready=None, **options):
 
 
 def wait_for(condition, what):
-    """Wait until condition() is true; the clock only decides when to give up."""
+    """Wait until condition() is true; fail after PATIENCE_S."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -161,7 +161,7 @@ def wait_for(condition, what):
 
 
 def http_get(host="127.0.0.1", port=80, path="/", timeout=PATIENCE_S):
-    """Return the body of one HTTP answer as bytes; OSError where there is none."""
+    """Return the body of one HTTP answer as bytes; raise OSError if there is no answer."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     with contextlib.closing(connection):
         connection.request("GET", path)
@@ -178,7 +178,7 @@ def answers_http(host="127.0.0.1", port=80):
 
 
 def udp_echo(payload=b"ping", host="127.0.0.1", port=80):
-    """Send one datagram, return the answer, or None when there is none yet."""
+    """Send one datagram; return the answer, or None if none comes."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.2)
@@ -195,7 +195,7 @@ def compile_c(source, *flags, compiler="gcc", name="program"):
     folder = scratch_dir()
     (folder / "program.c").write_text(source)
     binary = folder / name
-    # As gcc 14 (Debian 13) does by itself.
+    # gcc 14 (Debian 13) has these errors by default.
     strict = ["-Werror=implicit-function-declaration", "-Werror=int-conversion"]
     subprocess.run(
         [compiler, "-O1", *strict, "-o", binary, folder / "program.c", *flags], check=True
@@ -204,13 +204,13 @@ def compile_c(source, *flags, compiler="gcc", name="program"):
 
 
 def allow_cores(pid=0):
-    """Let a process (0: this one) dump core, whatever limit it was started with (sudo: none)."""
+    """Let a process (0: this one) dump core; sudo sets the limit to 0."""
     hard = resource.prlimit(pid, resource.RLIMIT_CORE)[1]
     try:
         resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
     except (PermissionError, ValueError):  # a container's root without CAP_SYS_RESOURCE
         if hard == 0:
-            import pytest  # the benchmarks have none
+            import pytest  # not at the top: the benchmarks run without pytest
 
             pytest.skip("core dumps are limited to nothing here, and root may not raise that")
         resource.prlimit(pid, resource.RLIMIT_CORE, (hard, hard))

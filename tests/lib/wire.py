@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The helper's messages for tests: bytes of a request from a dict, a dict from a reply.
+"""The helper's messages for tests: a dict -> the bytes of a request, a reply -> a dict.
 
-Apart from the encoder of pybind/helper.py, because tests must send what that cannot say.
+pybind/helper.py has an encoder too, but tests must also send malformed requests.
 """
 
 import socket
@@ -14,7 +14,7 @@ FIELDS = ("magic", "version", "reason", "error", "cause", "line", "fault", "flag
 
 
 def encode(request):
-    """Return a request's bytes; raw: bytes that are sent as they are, else the fields."""
+    """Return the bytes of a request: its `raw` bytes unchanged, or its encoded fields."""
     if "raw" in request:
         return request["raw"]
     family = request.get("family", socket.AF_INET)
@@ -35,7 +35,7 @@ def encode(request):
 
 
 def decode(data):
-    """Return the fields of a reply, its length as len, and the trace as steps."""
+    """Return the fields of a reply, with its length as `len` and its trace as `steps`."""
     answer = dict(zip(FIELDS, struct.unpack_from(_wire.REPLY_FORMAT, data)))
     answer["name"] = answer["name"].rstrip(b"\0").decode()
     answer["len"] = len(data)

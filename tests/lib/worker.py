@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares the two helpers: worker.py SEED FIRST STEP CASES, as root.
+"""Compares pybind's helper with authbind's: worker.py SEED FIRST STEP CASES, as root.
 
     tools/sandbox unshare --mount --net /usr/bin/python3 tests/lib/worker.py SEED 17 1 1
 
-tries configuration 17 of a seed again.  It takes the configurations FIRST,
-FIRST + STEP and so on until CASES requests were compared, and prints what it
-found as JSON.  It wants mount and network namespaces that nobody shares: /etc
-becomes a tmpfs, and every address can be bound.
+tries configuration 17 of a seed again. The worker takes the configurations FIRST,
+FIRST + STEP and so on until CASES requests were compared, and prints its findings as
+JSON. The worker needs its own mount and network namespaces: it mounts a tmpfs on /etc
+and makes every address local.
 """
 
 import collections
@@ -37,13 +37,13 @@ from differences import (  # noqa: E402
 )
 
 TREES = ((support.CONFIG, {}), (pathlib.Path("/etc/authbind"), {"byuser": "byuid"}))
-TARGET = ".target"  # beside a symlink, what it points to
-FAILURES_SHOWN = 3  # of each kind, by each worker
+TARGET = ".target"  # suffix of the file that a symlink points to
+FAILURES_SHOWN = 3  # of each kind
 CONTENT_SHOWN = 400
 
 
 def prepare_namespaces():
-    """Make /etc private and empty, and every address one that can be bound."""
+    """Make /etc private and empty, and make every address local."""
     mount = ["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/etc"]
     for command in (mount, ["ip", "link", "set", "lo", "up"]):
         subprocess.run(command, check=True)
@@ -72,7 +72,7 @@ def _write_entry(path, entry, is_folder):
     else:
         path.write_bytes(entry.content)
     os.chown(path, entry.uid, entry.gid)
-    path.chmod(entry.mode)  # last: chown(2) takes setuid bits off
+    path.chmod(entry.mode)  # after chown(2), which removes setuid bits
 
 
 def write_files(files):
@@ -87,7 +87,7 @@ def write_files(files):
 
 
 def describe(configuration, request, *said):
-    """Return everything that is needed to see one case again."""
+    """Return everything that is needed to repeat one case."""
     lines = [f"configuration {configuration.number}"]
     for name, entry in configuration.files.items():
         content = repr(entry.content[:CONTENT_SHOWN]) if entry.content else ""
@@ -113,14 +113,14 @@ def difference(theirs, ours):
 
 
 class Findings:
-    """What was compared and what came of it."""
+    """Counts of the comparisons, and the failures."""
 
     def __init__(self):
         self.cases = 0
         self.verdicts = collections.Counter()
         self.failure_counts = collections.Counter()
         self.failures = []
-        # Of each predicate: it held; it explained a difference; it alone did.
+        # How often each predicate held, explained a difference, and was the only explanation.
         self.held = collections.Counter()
         self.explained = collections.Counter()
         self.alone = collections.Counter()
@@ -131,7 +131,7 @@ class Findings:
             self.failures.append(f"{what}: {describe(*details)}")
 
     def compare(self, configuration, request, answers):
-        """Hold the answers (authbind's, ours) against each other and the documented rules."""
+        """Compare the answers (authbind's, ours) with each other and with the documented rules."""
         self.cases += 1
         if isinstance(answers, str):
             self._fail("broken run", configuration, request, answers)

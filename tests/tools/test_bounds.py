@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What keeps a run of tests whole: no test hangs, none is skipped in silence."""
+"""tests/lib/bound.py and skips.py: no test hangs, and no test is skipped in silence."""
 
 import os
 import pathlib
@@ -50,7 +50,7 @@ ENVIRON = {name: value for name, value in os.environ.items() if name != "CI"}
 
 
 def pytest_of(folder, text, **environ):
-    """Run pytest on a file with that text; returns what it printed."""
+    """Run pytest on a file with that text; return the output."""
     path = folder / "test_it.py"
     path.write_text(
         f"import os, signal, subprocess\nimport pytest\n{text}\ndef test_next(): pass\n"
@@ -65,7 +65,7 @@ def pytest_of(folder, text, **environ):
 
 @pytest.mark.parametrize("where", HANGING)
 def test_a_test_that_hangs_fails(where, tmp_path):
-    """With where it hung and what ran then, and the next test runs."""
+    """The failure shows where the test hung and which processes ran; the next test runs."""
     environ = {} if "of its own" in where else {"PYBIND_BOUND": "2"}
     printed = pytest_of(tmp_path, HANGING[where], **environ)
     assert "not done within its bound of " in printed
@@ -74,7 +74,7 @@ def test_a_test_that_hangs_fails(where, tmp_path):
 
 
 def test_a_test_in_time_passes(tmp_path):
-    """No timer is left for whatever it starts, nor for the next one."""
+    """No timer is left for the test's children or for the next test."""
     printed = pytest_of(tmp_path, "def test(): assert signal.getitimer(signal.ITIMER_REAL)[0] > 0\n"
                         "def test_child(): subprocess.run(['sleep', '0.7'], check=True)",
                         PYBIND_BOUND="5")  # fmt: skip
@@ -92,7 +92,7 @@ def test_a_test_in_time_passes(tmp_path):
 )
 @pytest.mark.parametrize("ci", [True, False])
 def test_a_skip_that_nobody_expected_fails_in_ci(text, fails, ci, tmp_path):
-    """One that the machine is the reason of does not, and without CI none does."""
+    """A skip whose reason is the machine does not fail, and without CI no skip fails."""
     printed = pytest_of(tmp_path, text, **({"CI": "1"} if ci else {}))
     assert ("unexpected skip" in printed) == (fails and ci), printed
     assert ("1 skipped" in printed) != (fails and ci), printed

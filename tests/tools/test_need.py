@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What installs packages for `make demo` and the others: what it says, and what it leaves.
+"""tools/need, which installs packages for `make demo` and others: its output and its traces.
 
-tools/need is the real one. apt-get and dpkg-query are stand-ins that note how they were called and
-do what the test says; /usr/sbin is a copy, where the policy against services is written.
+apt-get and dpkg-query are stand-ins that record their arguments and do what the test says.
+/usr/sbin is a copy, because tools/need writes its policy against services there.
 """
 
 import pathlib
@@ -36,7 +36,7 @@ case "$*" in
 esac
 {installs}
 """
-# Of the packages that are needed gcc is missing; caddy is new, old-server was there before.
+# Of the needed packages only gcc is missing. caddy is new; old-server was there before.
 DPKG_QUERY = """#!/bin/sh
 case "$*" in
 *-W*' gcc') exit 1 ;;
@@ -72,7 +72,7 @@ def need():
             ["unshare", "--mount", "sh", "-c", script],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=support.PATIENCE_S,
         )  # fmt: skip
-        assert "policy: \n" in done.stdout  # whatever happened, it is taken away again
+        assert "policy: \n" in done.stdout  # the policy is always removed again
         return done, (folder / "calls").read_text().splitlines()
 
     yield run
@@ -81,7 +81,7 @@ def need():
 
 
 def test_says_what_it_installs(need):
-    """Names, number, sizes and time, before it is done."""
+    """tools/need says names, number, sizes and time before it installs anything."""
     done, calls = need(
         "cat /usr/sbin/policy-rc.d >&2; echo ready >&2; test -x /usr/sbin/policy-rc.d"
     )
@@ -93,7 +93,7 @@ def test_says_what_it_installs(need):
 
 
 def test_no_service_is_left_enabled(need):
-    """Not a new package's; that of one that was there before stays."""
+    """No service of a new package is enabled; one of an earlier package stays enabled."""
     done, _ = need(LINKS)
     assert done.returncode == 0, done.stderr
     assert "need: left disabled, as before: caddy.service\n" in done.stdout
@@ -102,7 +102,7 @@ def test_no_service_is_left_enabled(need):
 
 
 def test_a_failure_leaves_no_service_enabled_either(need):
-    """apt's own words are shown."""
+    """After a failure no service is left enabled either, and the words of apt are shown."""
     done, _ = need(f"{LINKS}; echo 'E: no space left'; exit 100")
     assert done.returncode == 1
     assert "E: no space left" in done.stderr
@@ -111,7 +111,7 @@ def test_a_failure_leaves_no_service_enabled_either(need):
 
 
 def test_waits_for_a_lock(need):
-    """Another one's lock: said once, and tried until it is free."""
+    """tools/need mentions another process's lock once, and tries again until it is free."""
     busy = f'[ "$(wc -l <{{folder}}/calls)" -ge 5 ] || {{ echo "{LOCKED}"; exit 100; }}'
     done, calls = need(busy.replace("{folder}", "$(dirname $0)/.."))
     assert done.returncode == 0, done.stderr
@@ -120,7 +120,7 @@ def test_waits_for_a_lock(need):
 
 
 def test_gives_up_on_a_lock(need):
-    """After its bound, with the words that name the holder."""
+    """After its bound tools/need gives up, with the words that name the lock's holder."""
     began = time.monotonic()
     done, _ = need(f'echo "{LOCKED}"; exit 100', environ="PATIENCE=2")
     assert done.returncode == 1

@@ -25,7 +25,7 @@ def test_granted():
 
 
 def test_refused():
-    """The reason, the file, which half of :: it is about, and the error behind it."""
+    """The line has the reason, the file, the refused half of :: and the error behind it."""
     told , *_ = words.of_reply(UDP, reply(_wire.REASON_FLAG_ERROR, cause=errno.EACCES, v4_half=True,
                                      name="byport/53"))  # fmt: skip
     assert told == (
@@ -35,7 +35,7 @@ def test_refused():
 
 
 def test_what_is_to_be_typed():
-    """No grant, a busy port and an unlisted one end in the command or option that helps."""
+    """The lines for no grant, a busy port and an unlisted port end with what helps."""
     no_rule, *_ = words.of_reply(TCP, reply(_wire.REASON_NO_RULE, errno.EACCES))
     assert no_rule.endswith(f": sudo pybindctl grant {os.getuid()} 81/tcp")
     busy, *_ = words.of_reply(UDP, reply(_wire.REASON_KERNEL, errno.EADDRINUSE))
@@ -47,6 +47,6 @@ def test_what_is_to_be_typed():
 
 
 def test_another_error_of_the_kernel():
-    """An error that is no busy port is named by number and text."""
+    """Any other error of bind(2) is named by number and text."""
     told, *_ = words.of_reply(TCP, reply(_wire.REASON_KERNEL, errno.EADDRNOTAVAIL))
     assert told.endswith("itself failed, errno 99 (Cannot assign requested address)")

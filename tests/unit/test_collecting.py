@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends a run of all tests before the first: two files with one name, one that cannot be read."""
+"""Faults that end a run of all tests before the first test starts."""
 
 import collections
 import os
@@ -8,14 +8,14 @@ import subprocess
 
 
 def test_no_two_files_have_one_name():
-    """pytest puts each folder on sys.path: of two modules with one name only the first is found."""
+    """pytest puts each folder on sys.path, so it finds only the first of two equal names."""
     tests = pathlib.Path(__file__).resolve().parents[1]
     names = collections.Counter(p.name for p in tests.rglob("*.py") if "src" not in p.parts)
     assert {name for name, count in names.items() if count > 1} <= {"conftest.py", "__init__.py"}
 
 
 def test_each_file_can_be_collected(tmp_path):
-    """One that cannot ends a run of all tests before the first."""
+    """A file that cannot be imported would end the run."""
     tests = pathlib.Path(__file__).resolve().parents[1]
     command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only"]
     done = subprocess.run(

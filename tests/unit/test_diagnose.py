@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Causes that the machine of the tests does not have, by stand-ins."""
+"""Causes of a refusal that the tests' machine does not have: stand-ins play them."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from pybind.paths import HELPER
 
 @pytest.fixture
 def system(monkeypatch):
-    """Put a system in the place of this one: nothing there is wrong with the helper."""
+    """Replace this system by one on which nothing is wrong with the helper."""
     mount = types.SimpleNamespace(f_flag=0)
     found = types.SimpleNamespace(
         ST_NOSUID=os.ST_NOSUID, ST_NOEXEC=os.ST_NOEXEC, X_OK=os.X_OK, strerror=os.strerror,
@@ -26,7 +26,7 @@ def system(monkeypatch):
 
 
 def test_kernel_without_file_capabilities(monkeypatch, system):
-    """no_file_caps on the kernel's command line is named."""
+    """The message names no_file_caps on the kernel's command line."""
     monkeypatch.setattr(diagnose, "_read", lambda _: "BOOT_IMAGE=/vmlinuz quiet no_file_caps\n")
     cause, repair = diagnose.lost_capability()
     assert "no_file_caps" in cause

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The questions of an import: one for each cell, and inside a cell no permission ends."""
+"""An import asks once for each cell: a box that no permission covers only in part."""
 
 import socket
 
@@ -34,7 +34,7 @@ def a_rule(draw, single=False):
 
 
 def corners(box):
-    """Return the corners of a cell as addresses: where a permission could end inside."""
+    """Yield the corners of a cell as addresses."""
     for addr in (box.addr_min, box.addr_max):
         for port in (box.port_min, box.port_max):
             for udp in {"tcp": [False], "udp": [True]}.get(box.protocol, [False, True]):
@@ -42,7 +42,7 @@ def corners(box):
 
 
 def exactly(rule, address):
-    """Tell whether a rule is about an address as it is written."""
+    """Tell whether a rule covers an address, without reading a v4-mapped one as IPv4."""
     return (
         rule.protocol in (None, "udp" if address.udp else "tcp")
         and rule.port_min <= address.port <= rule.port_max
@@ -56,7 +56,7 @@ def exactly(rule, address):
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.lists(a_rule(), min_size=1, max_size=5), st.lists(a_rule(single=True), max_size=3))
 def test_cells(boxes, flags):
-    """All corners of a cell have the same permissions, and the cells are all of the boxes."""
+    """All corners of a cell have the same permissions; together the cells are the boxes."""
     found = cells.cells(WHO, boxes, flags)
     for cell in found:
         kinds = [address.addr.startswith(MAPPED) for address in corners(cell.box)]
@@ -68,14 +68,14 @@ def test_cells(boxes, flags):
     whole = [cell.box for cell in found]
     assert not subtract_all(boxes, whole)
     assert len(set(whole)) == len(whole)
-    for one in found:  # nothing is asked twice
+    for one in found:  # no two cells overlap
         assert sum(exactly(other.box, one.address) for other in found) == 1
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.lists(a_rule(), min_size=1, max_size=4))
 def test_joined(boxes):
-    """What is told is what was found, in no more pieces."""
+    """Joined cells cover what the cells covered, in no more pieces."""
     found = [cell.box for cell in cells.cells(WHO, boxes, [])]
     told = cells.joined(found)
     assert len(told) <= len(found)
@@ -84,7 +84,7 @@ def test_joined(boxes):
 
 
 def test_many():
-    """A file of very many lines is asked about in part, from its beginning to its end."""
+    """Of a file with very many lines, a sample from its beginning to its end is asked."""
     boxes = [
         Rule(
             int(socket.AF_INET), number.to_bytes(4, "big"), number.to_bytes(4, "big"), 80, 80, None

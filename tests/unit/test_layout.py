@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The layout shows the architecture: imports point one way, as docs/architecture.md says."""
+"""Imports point one way, as docs/architecture.md says."""
 
 import ast
 import collections
@@ -25,7 +25,7 @@ def load(path):
 page = load(ROOT / "tools/imports")
 ROWS = page.rows()
 NAMES = page.modules()
-# Folder -> those that it may import from beside itself; "" is pybind/ itself.
+# Folder -> the other folders that it may import from; "" is pybind/ itself.
 FOLDERS = {
     row[1].strip("./"): {word.strip("./") for word in re.findall("`([^`]+)/`", row[2])}
     for row in re.finditer(r"^\| `([^`]+/)` \|[^|]*\|([^|]*)\|$", page.PAGE.read_text(), re.M)
@@ -37,7 +37,7 @@ def folder(name):
 
 
 def all_imports(name):
-    """Yield the names of all modules that a module imports, ours and others, absolute ones."""
+    """Yield the names of all modules that a module imports by an absolute name."""
     for node in ast.walk(page.parse(name)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -47,7 +47,7 @@ def all_imports(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_imports(name):
-    """A module imports what its row allows; every allowed import is made."""
+    """A module imports exactly what its row names."""
     if name in page.NO_ROW:
         assert not page.imported(name) & page.NO_ROW
     else:
@@ -55,14 +55,14 @@ def test_imports(name):
 
 
 def test_page_names_what_is_there():
-    """docs/architecture.md has a row for each module and each folder, and none beside them."""
+    """docs/architecture.md has one row for each module and each folder, and no other row."""
     assert set(ROWS) == set(NAMES) - page.NO_ROW
     assert set(FOLDERS) == {folder(name) for name in NAMES}
     assert all(job or name.endswith("__init__") for name, (job, _) in ROWS.items())
 
 
 def test_rows_point_upwards():
-    """A row names only rows above it: no circle, and nothing low imports something high."""
+    """A row names only rows above it, so imports have no circle and never point upwards."""
     order = {name: at for at, name in enumerate(ROWS)}
     wrong = [
         (name, other)
@@ -81,13 +81,13 @@ def test_folders(name):
 
 
 def test_supervise_is_loaded_on_demand():
-    """No module of the other modes imports the supervised mode at its top."""
+    """No module outside supervise/ imports the supervised mode at its top."""
     top = [node for node in page.parse("cli").body if isinstance(node, ast.ImportFrom)]
     assert not any("supervise" in (node.module or "") for node in top)
 
 
 def test_who_speaks_to_a_terminal():
-    """Only the fronts of pybindctl import click, and pybind's own command line."""
+    """Only the fronts of pybindctl and pybind's own command line import click."""
     with_click = {name for name in NAMES if "click" in set(all_imports(name))}
     fronts = {name for name in with_click if folder(name) == "admin/commands"}
     assert fronts
@@ -95,7 +95,7 @@ def test_who_speaks_to_a_terminal():
 
 
 def test_permissions_ask_nobody():
-    """What the files mean is found out without the helper, and without any other process."""
+    """The modules of permissions/ start neither the helper nor any other process."""
     for name in NAMES:
         if name.startswith("permissions/"):
             assert not page.imported(name) & {"helper", "binding", "listed", "listening"}, name
@@ -103,7 +103,7 @@ def test_permissions_ask_nobody():
 
 
 def test_nobody_imports_a_command():
-    """A command is loaded by its name, when it is typed."""
+    """Only the command line loads a command, by name, when the command is typed."""
     importing = {
         (name, other)
         for name in NAMES
@@ -122,7 +122,7 @@ def test_folders_have_room():
 
 
 def test_wheel_has_every_folder():
-    """pyproject.toml lists packages by name: one that is missing there is missing after pip."""
+    """pyproject.toml lists packages by name: pip does not install one that is missing there."""
     text = (ROOT / "pyproject.toml").read_text()
     listed = set(re.findall(r'^    "(pybind[\w.]*)",$', text, re.MULTILINE)) - {"pybind.source"}
     assert listed == {f"pybind/{folder(name)}".strip("/").replace("/", ".") for name in NAMES}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the launch path takes in place of slow modules does what those do."""
+"""_lean does what the slow standard modules do that it replaces on the launch path."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pybind import _lean
 
-# Of the names that both have, those that the standard module writes in Python.
+# Names that both modules have, but that the standard module defines anew in Python.
 REWRITTEN = {
     os: {"environ"},
     stat: set(),
@@ -24,7 +24,7 @@ REWRITTEN = {
 
 @given(st.binary())
 def test_decoding(name):
-    """A file name of any bytes becomes the same text, and goes back."""
+    """Any file name becomes the same text as by os.fsdecode(), and the same bytes again."""
     assert _lean.fsdecode(name) == os.fsdecode(name)
     assert _lean.fsencode(_lean.fsdecode(name)) == name
 
@@ -33,13 +33,13 @@ def test_decoding(name):
     "path", [b"/", b"/etc/passwd", b"/etc/passwd/x", b"/nowhere", b"", b"a\0b", b"/etc/../etc"]
 )
 def test_exists(path):
-    """A file that is there, and every way in which it is not."""
+    """A file that exists is told from every kind of file that does not."""
     assert _lean.exists(path) == os.path.exists(path)
 
 
 @pytest.mark.parametrize("whole", REWRITTEN)
 def test_halves(whole):
-    """What both have is the same function or number."""
+    """A name that both modules have is the same function or number."""
     half = _lean.posix if whole is os else getattr(_lean, whole.__name__)
     common = [name for name in dir(half) if not name.startswith("_") and hasattr(whole, name)]
     assert {n for n in common if getattr(half, n) != getattr(whole, n)} <= REWRITTEN[whole]
@@ -47,6 +47,6 @@ def test_halves(whole):
 
 
 def test_signals():
-    """Numbers, where signal has an enum."""
+    """_lean has plain numbers that equal the enum of signal."""
     assert _lean.signal.SIGPIPE == signal.SIGPIPE
     assert _lean.signal.SIG_IGN == signal.SIG_IGN

@@ -6,11 +6,11 @@ import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-INNER = {"FORCE", "no-bpf"}  # which nobody types
+INNER = {"FORCE", "no-bpf"}  # targets that nobody types
 
 
 def test_help_has_a_line_for_each_target():
-    """What is phony in the Makefile is what can be made; each has its line, and no other has."""
+    """Each phony target of the Makefile has a line in `make help`, and nothing else has."""
     phony = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = set(phony[1].replace("\\", "").split()) - INNER
     shown = subprocess.run(["make", "-C", ROOT, "-s", "help"], capture_output=True, text=True)

@@ -47,7 +47,7 @@ def items(name, title, macro):
 
 
 def bold(line):
-    """Return the texts in bold of an item's line, as the items of messages have them."""
+    """Return the bold texts of a line; the items of messages are in bold."""
     words = re.findall(r'"[^"]*"|\S+', line)
     texts, macro = [], "Sy"
     for word in words:
@@ -59,7 +59,7 @@ def bold(line):
 
 
 def messages(folder):
-    """Return what the code below `folder` can print: text constants, a NUL for each value in one."""
+    """Return the text constants of the code below `folder`, with a NUL for each inserted value."""
     found = set()
     for path in sorted(folder.rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text())))
@@ -79,7 +79,7 @@ LIBRARY_MESSAGES = re.findall(r'"([^"\n]{6,})"', (ROOT / "helpers/preload/report
 
 @pytest.mark.parametrize("name", PAGES)
 def test_sections(name):
-    """Each page has what a reader looks for; a format of files has no exit status."""
+    """Each page has the sections that a reader looks for; only commands have EXIT STATUS."""
     for title in [*SECTIONS, *(["EXIT STATUS"] if name != "pybind.5" else [])]:
         assert section(name, title).strip(), title
 
@@ -97,7 +97,7 @@ def test_every_page_is_installed():
 
 
 def test_every_option_is_described():
-    """Each option of the command stands in pybind(1), and none that it lacks."""
+    """pybind(1) has each option of the command, and no other option."""
     options = {
         opt.lstrip("-")
         for param in commandline.command.get_params(CONTEXT)
@@ -118,7 +118,7 @@ def of_click(command):
 
 
 def leaves(prefix, command):
-    """Yield (name, command) for a command, or for what stands under a group."""
+    """Yield (name, command) for a command, or for each command of a group."""
     if isinstance(command, click.Group):
         for name in command.list_commands(click.Context(command)):
             yield from leaves(
@@ -129,7 +129,7 @@ def leaves(prefix, command):
 
 
 def test_every_option_of_pybindctl_is_in_its_synopsis():
-    """Each command has its synopsis, with its own options and no others."""
+    """The synopsis of each command has all its options, and no other option."""
     given = {}
     for block in section("pybindctl.8", "SYNOPSIS").split(".Nm\n")[1:]:
         line = re.match(r"\.Cm (.*)\n", block)
@@ -160,7 +160,7 @@ EXAMPLES = f"{paths.PREFIX}/share/doc/pybind/examples/"
 
 
 def test_files():
-    """FILES names what is installed and read, and nothing else."""
+    """FILES names each file that is installed or read, and no other file."""
     stated = {name: [line.strip('"') for line in items(name, "FILES", "Pa")] for name in PAGES}
     installed = [paths.HELPER, paths.LIBRARY, SHARE, EXAMPLES]
     assert stated["pybind.1"] == [paths.CONFIG_DIR + "/", *installed]
@@ -224,7 +224,7 @@ def test_every_fault_is_explained():
 
 @pytest.mark.parametrize("name", [MESSAGES_PAGE, "pybindctl.8"])
 def test_messages_are_the_codes(name):
-    """What DIAGNOSTICS has in bold stands in a message of the code."""
+    """Each bold text of DIAGNOSTICS is part of a message of the code."""
     texts = [text for line in items(name, "DIAGNOSTICS", "(?=.*Sy)") for text in bold(line)]
     assert len(texts) >= 7
     for text in texts:
@@ -239,9 +239,9 @@ def quoted():
 
 @pytest.mark.parametrize("line", [line for line in quoted() if line.startswith("pybind: ")])
 def test_quoted_output_is_the_codes(line):
-    """Each line that is quoted begins as one that the code prints, with values of its own."""
+    """Each quoted line begins like a line that the code prints, with values filled in."""
     text = line.removeprefix("pybind: ")
-    if text.startswith("bind of port"):  # the library's, put together in C
+    if text.startswith("bind of port"):  # the preload library writes this line, in C
         head, _, tail = text.partition(" (IPv4): ")
         assert head.startswith("bind of port ") and " (IPv4): " in LIBRARY_MESSAGES
         assert tail in _wire.REASON_TEXTS.values()
@@ -260,7 +260,7 @@ def test_quoted_output_is_the_codes(line):
 
 
 def test_quotes_are_found():
-    """The cases above are there: a change of the page's form does not empty them."""
+    """quoted() finds lines, so a change of the page's form cannot empty the test above."""
     assert len([line for line in quoted() if line.startswith("pybind: ")]) == 10
 
 
@@ -288,7 +288,7 @@ def test_protocol_page():
 
 
 def test_protocol_names():
-    """Every name and field of the protocol in the page is one of the header's."""
+    """The header has every name and field of the protocol that the page has."""
     header = (ROOT / "helpers/protocol.h").read_text()
     mdoc = page("pybind-helper.8")
     described = mdoc[mdoc.index(".Ss The request") : mdoc.index(".Ss What the caller")]
@@ -304,7 +304,7 @@ def test_protocol_names():
 
 
 def test_differences_from_authbind_are_listed():
-    """pybind(5) has the list that the differential test uses, word for word."""
+    """pybind(5) has each difference that the differential test allows, word for word."""
     from differences import DIFFERENCES
 
     text = plain(page("pybind.5"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launch path reads a command line as click does, or leaves it to click."""
+"""The launch path reads a command line as click does, or leaves the line to click."""
 
 import sys
 
@@ -49,7 +49,7 @@ def outcome(read, line):
 @settings(max_examples=1000, deadline=None)
 @given(LINES)
 def test_agrees_with_click(line):
-    """What the launch path reads itself, click reads to the same Request or refusal."""
+    """For each line that the launch path reads, click gives the same Request or refusal."""
     mine = outcome(options.read, line)
     if mine is not None:
         assert mine == outcome(commandline.parse, line)
@@ -68,18 +68,18 @@ def test_agrees_with_click(line):
     ],
 )
 def test_usual_lines_need_no_click(line):
-    """The lines that people write are read without it."""
+    """The lines that people write are read without click."""
     assert isinstance(options.read(line.split()), options.Request)
 
 
 @pytest.mark.parametrize("line", ["--help", "--version", "-vq true", "-p80 true", "--port", "--x"])
 def test_the_rest_is_click_s(line):
-    """Help, errors and short options in one word."""
+    """click reads help, errors and several short options in one word."""
     assert options.read(line.split()) is None
 
 
 def test_another_word_for_true_is_found_out():
-    """The comparison above can fail: a reader that drops an option does not agree."""
+    """The comparison above can fail: a reader that drops an option disagrees with click."""
     line = ["-v", "true"]
     assert options.read(line[1:]) != commandline.parse(line)
     assert "click" in sys.modules

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The README and the pages of docs/: short where that was promised, and no link leads nowhere."""
+"""The README is short, and every link of the README and of docs/ leads somewhere."""
 
 import pathlib
 import re
@@ -16,13 +16,13 @@ PAGES = [
 
 
 def names(pages):
-    """Return names of pages as the ids of tests."""
+    """Return the names of pages, for the ids of tests."""
     return [str(page.relative_to(ROOT)) for page in pages]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_links(page):
-    """Every relative link and picture of a page is there."""
+    """The target of every relative link and picture of a page exists."""
     text = page.read_text()
     targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
     for target in targets:
@@ -31,7 +31,7 @@ def test_links(page):
 
 
 def test_readme_is_short():
-    """At most 140 lines; what, for whom, and the two commands stand in the first 25."""
+    """The README has at most 140 lines; the first 25 say what, for whom, and how."""
     lines = README.splitlines()
     assert len(lines) <= 140
     first = "\n".join(lines[:25])
@@ -46,7 +46,7 @@ def test_readme_is_short():
 
 
 def test_every_page_is_listed():
-    """docs/README.md lists each page of docs/; each says in its first words for whom it is."""
+    """docs/README.md lists each page of docs/; the first words of a page name its readers."""
     listed = (ROOT / "docs/README.md").read_text()
     for page in (ROOT / "docs").glob("*.md"):
         if page.name != "README.md":

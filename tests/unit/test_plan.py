@@ -20,7 +20,7 @@ def request(*ports, depth=None, verbose=False):
 
 
 def test_environment_is_kept():
-    """Order, duplicates, non-UTF-8 and entries without '=' go on as they were."""
+    """Order, duplicates, non-UTF-8 bytes and entries without '=' are kept."""
     environ = (b"A=1", b"B=\xff", b"A=2", b"odd", b"=x", b"LC_CTYPE=")
     made = plan.preload(request(), TARGET, environ, LIBRARY)
     assert made.environ == (*environ, b"LD_PRELOAD=" + LIBRARY)
@@ -28,7 +28,7 @@ def test_environment_is_kept():
 
 
 def test_preload_comes_first_and_once():
-    """A foreign library stays behind ours; a nested pybind adds none."""
+    """Another preload library stays behind ours; a nested pybind adds no second one."""
     made = plan.preload(request(), TARGET, (b"LD_PRELOAD=/a.so /b.so",), LIBRARY)
     assert made.environ == (b"LD_PRELOAD=" + LIBRARY + b":/a.so:/b.so",)
     again = plan.preload(request(), TARGET, made.environ, LIBRARY)
@@ -59,7 +59,7 @@ def test_nested_narrows():
 
 
 def test_outer_limit():
-    """A port that the outer pybind does not serve is told before the start."""
+    """A port that the outer pybind does not serve is refused before the start."""
     outer = plan.preload(request("80", "443/tcp"), TARGET, (), LIBRARY).environ
     excluded = {
         text: plan.outer_limit_excludes(parse_listed(text), outer)
@@ -83,7 +83,7 @@ def test_outer_limit():
     ],
 )
 def test_why_a_bind_is_not_among_the_listed(text, excluded):
-    """Port, protocol and address are told apart; every nested list has to serve it."""
+    """The words say whether port, protocol or address differs; every nested list counts."""
     address = Address(socket.AF_INET, bytes([127, 0, 0, 1]), 0, 80, udp=False)
     assert plan.limits_exclude(text, address) == excluded
 
@@ -94,7 +94,7 @@ def given(*ports, argv=(b"prog",), **options):
 
 
 def test_sockets():
-    """systemd's three variables are set anew, and no other entry changes."""
+    """The three variables of sd_listen_fds(3) are set anew, and no other entry changes."""
     environ = (b"LISTEN_FDS=1", b"A=1", b"LISTEN_FDS=2", b"LISTEN_PIDFDID=3", b"odd", b"LISTEN_X=")
     made = plan.sockets(given("web=80", "443", listen=True), TARGET, environ, 77)
     assert made.environ == (b"A=1", b"odd", b"LISTEN_X=", b"LISTEN_FDS=2", b"LISTEN_PID=77",
@@ -104,7 +104,7 @@ def test_sockets():
 
 
 def test_descriptors_in_arguments():
-    """Only whole {fd} and {fd:NAME}, in arguments and not in the program's name."""
+    """Only whole {fd} and {fd:NAME} in arguments are replaced, never the program's name."""
     argv = (b"{fd}", b"{fd:web}", b"-{fd:a b}-", b"{fd", b"fd}", b"{ fd}", b"{fdx}", b"{}", b"\xff")
     filled = plan.fill_descriptors(given("web=80", "a b=443", listen=True, argv=argv))
     assert filled == (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""--port: what is understood, and what is refused with which words."""
+"""--port: which texts are understood, and the words of each refusal."""
 
 import ipaddress
 import socket
@@ -69,7 +69,7 @@ def test_scope():
     ],
 )
 def test_wrong(text, words):
-    """What cannot be read is refused with the part that is wrong."""
+    """The refusal names the part of the text that is wrong."""
     with pytest.raises(UsageError) as error:
         parse_listed(text)
     assert words in error.value.lines[0]
@@ -78,7 +78,7 @@ def test_wrong(text, words):
 
 @given(st.text(max_size=30))
 def test_any_text(text):
-    """Whatever is typed is either read or a UsageError, never another end."""
+    """Any text is either read or raises UsageError, and no other exception."""
     try:
         listed = parse_listed(text)
     except UsageError:
@@ -105,14 +105,14 @@ def test_round_trip(address, port, protocol):
     ],
 )
 def test_names(text, name, port):
-    """NAME= goes in front of every form, and the text stays what was typed."""
+    """NAME= may stand before every form, and the text is kept as it was typed."""
     listed = parse_named(text)
     assert (listed.name, listed.port, listed.text) == (name, port, text)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "a:b", "a\x1fb", "a\x7f", "\xe4", "\udcff", "a\n"])
 def test_names_that_systemd_would_not_take(name):
-    """The rules of sd_listen_fds(3); no name at all is none."""
+    """Names follow the rules of sd_listen_fds(3); an empty name is refused."""
     with pytest.raises(UsageError, match="a name"):
         parse_named(name + "=80")
 
@@ -131,7 +131,7 @@ def asked(*ports, ways=(), **options):
 
 
 def test_sockets_have_a_protocol():
-    """With sockets a port without a protocol is TCP; without them it stays both."""
+    """With --listen a port without a protocol is TCP; otherwise it is TCP and UDP."""
     found = asked("80", "53/udp", listen=True).listed
     assert [listed.protocol for listed in found] == ["tcp", "udp"]
     assert asked("80").listed[0].protocol is None
@@ -153,10 +153,10 @@ def test_sockets_have_a_protocol():
     ],
 )
 def test_overlaps(ports, overlap):
-    """Two sockets for one address are an error before any is opened."""
+    """Two sockets for one address are refused before a socket is opened."""
     if overlap:
         with pytest.raises(UsageError, match="overlap"):
             asked(*ports, listen=True)
     else:
         assert len(asked(*ports, listen=True).listed) == 2
-    assert len(asked(*ports).listed) == 2  # as limits they may overlap
+    assert len(asked(*ports).listed) == 2  # ports that are only limits may overlap

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/programs.md lists the marked tests, all of them and no other."""
+"""docs/programs.md lists exactly the tests that have the mark `program`."""
 
 import ast
 import pathlib
@@ -11,7 +11,7 @@ from programtable import GROUPS  # noqa: E402
 
 
 def marked():
-    """Return {(file, test): (name, docstring)} of every test with the mark, from the sources."""
+    """Return {(file, test): (name, docstring)} of every marked test, read from the sources."""
     found = {}
     for path in TESTS.rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

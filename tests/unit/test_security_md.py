@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SECURITY.md and docs/proof.md name tests: each of them must be there."""
+"""Each test that SECURITY.md and docs/proof.md name exists, and figures are current."""
 
 import importlib
 import pathlib
@@ -18,25 +18,25 @@ ALL_TESTS = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("t
 
 @pytest.mark.parametrize("path", PATHS)
 def test_path_is_there(path):
-    """Each file and folder."""
+    """Each file and folder that a page names exists."""
     assert (REPOSITORY / path).exists()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function_is_there(name):
-    """Each test."""
+    """Each test that a page names exists."""
     assert f"def {name}(" in ALL_TESTS
 
 
 def test_each_promise_names_a_test():
-    """P1 to P8 are each held by something."""
+    """Each promise, P1 to P8, names a test."""
     promises = re.split(r"\n- \*\*P\d\.\*\*", PROMISES.partition("## What is not promised")[0])[1:]
     assert len(promises) == 8
     assert all("*Held by*" in promise and "`tests/" in promise for promise in promises)
 
 
 PROOF = (REPOSITORY / "docs/proof.txt").read_text()
-# Mutants and coverage follow the source: their lists are newer than the record.
+# The lists of mutants and coverage exceptions follow the source and are newer than the record.
 FIGURES = (
     r"^rules +ok +([\d,]+) cases",
     r"^hostile +ok +(\d+) of \1 cases",
@@ -50,7 +50,7 @@ FIGURES = (
 
 @pytest.mark.parametrize("pattern", FIGURES)
 def test_figures_are_those_of_the_record(pattern):
-    """docs/proof.txt, a summary of make prove: no failure, and its figures stand here."""
+    """docs/proof.txt, a summary of make prove, has no failure; the pages show its figures."""
     assert PROOF.endswith(" passed, 0 failed\n")
     found = re.search(pattern, PROOF, re.MULTILINE)
     assert found
@@ -60,7 +60,7 @@ def test_figures_are_those_of_the_record(pattern):
 
 
 def test_mutants_and_exceptions_are_as_many_as_the_table_says(monkeypatch):
-    """The lists themselves: a run of make prove tries every entry."""
+    """The pages show the lengths of the lists, because make prove tries every entry."""
     for folder in ("mutation", "coverage"):
         monkeypatch.syspath_prepend(str(REPOSITORY / "tests/proof" / folder))
     mutants = importlib.import_module("mutants")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What in the supervisor must not end a tree of processes, by stand-ins."""
+"""Faults that must not make the supervisor end its tree of processes, by stand-ins."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ REFUSED = Reply(_wire.REASON_FLAG_DENIED, 13, 0, 0, 0, True, False, False, "bypo
 
 
 class Said:
-    """Lines that are kept."""
+    """Keeps the lines that -v would print."""
 
     def __init__(self, wanted):
         self.wanted = wanted
@@ -31,7 +31,7 @@ class Said:
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("fault", [OSError(2, "gone"), KeyError("x"), ValueError("x")])
 def test_words_that_fail(monkeypatch, wanted, fault):
-    """An explanation that fails is no reason to leave the bind without its answer."""
+    """The bind gets its answer although the explanation for -v fails."""
 
     def fail(*_):
         raise fault
@@ -51,7 +51,7 @@ def test_words_that_fail(monkeypatch, wanted, fault):
 
 
 def test_nothing_from_the_front_is_not_its_end():
-    """A channel without news is told from one that was closed."""
+    """A channel without a message is told from a channel that was closed."""
     ours, theirs = socket.socketpair()
     report = Report(ours, os.open("/", os.O_PATH))
     try:

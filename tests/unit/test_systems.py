@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What boots real systems: its catalogue, its record and page, and that nothing outlives it."""
+"""`make test-systems`: its catalogue, its record and page, and that no machine outlives it."""
 
 import ast
 import dataclasses
@@ -33,7 +33,7 @@ def test_each_check_has_words_of_its_own(name):
 
 
 def test_catalogue():
-    """Each job has its disk, runs on systems that there are, and is bounded."""
+    """Each job has a disk and a bound, and runs only on systems of the catalogue."""
     for job in catalogue.JOBS.values():
         assert job.disk in catalogue.DISKS
         assert set(job.systems) <= set(catalogue.SYSTEMS)
@@ -42,13 +42,13 @@ def test_catalogue():
 
 
 def test_page_is_the_records():
-    """The tables of docs/systems.md are what the recorded runs gave."""
+    """The tables of docs/systems.md show the recorded runs."""
     text = record.PAGE.read_text()
     assert record.page(text, record.load()) == text
 
 
 def test_every_failure_is_explained():
-    """No failure without its reason and repair, and no reason for what does not fail."""
+    """Each failure has its reason and repair, and each reason belongs to a failure."""
     kept = record.load()
     assert record.unexplained(kept) == []
     failed = {
@@ -62,7 +62,7 @@ def test_every_failure_is_explained():
 
 
 def test_tables():
-    """One row for a system, bold where something failed; a job's checks with the reasons."""
+    """A system has one row, bold where a check failed; a job's table lists the reasons."""
     passed, failed, skipped = (
         {"check": name, "outcome": outcome, "said": "Skipped: not here"}
         for name, outcome in (("a | b", "passed"), ("c", "failed"), ("d", "skipped"))
@@ -83,7 +83,7 @@ def test_tables():
 
 
 def test_name_of_an_image(monkeypatch):
-    """Another package, kernel or base is another image."""
+    """Another package, kernel or base gives another name of the image."""
     image = catalogue.JOBS["short"].image(catalogue.SYSTEMS["bookworm"])
     names = {image.name(), dataclasses.replace(image, packages="more").name()}
     names.add(dataclasses.replace(image, kernel="other").name())
@@ -93,7 +93,7 @@ def test_name_of_an_image(monkeypatch):
 
 
 def test_foreign_programs_are_known_by_their_header():
-    """The magic of arm64 fits its programs, and neither x86's nor those of 32 bits."""
+    """The magic of arm64 matches arm64 programs, but not x86 or 32-bit programs."""
     _, name, kind, _, magic, mask, interpreter, flags = foreign.entry("arm64", "/q").split(":")
     assert (name, kind, interpreter, flags) == ("aarch64", "M", "/q", "FP")
     magic, mask = (bytes(int(part, 16) for part in text.split("\\x")[1:]) for text in (magic, mask))
@@ -113,7 +113,7 @@ def test_foreign_programs_are_known_by_their_header():
 
 @pytest.fixture
 def board(tmp_path, monkeypatch):
-    """Return a setter: what stands in for qemu is a shell script with these lines."""
+    """Return a setter of the shell script that stands in for qemu."""
     (tmp_path / "image").mkdir()
 
     def stand_in(script):
@@ -129,7 +129,7 @@ def board(tmp_path, monkeypatch):
 
 
 JOB = {"files": ["short.py"], "timeout": 0, "environment": {}}
-# What the machine writes to a port or disk of the name $1: the file that qemu was told.
+# Prints the file that qemu was given for the port or disk $1.
 PORT = r"""
 port() { for word; do case $word in file,id=$PORT,path=*) echo "${word##*path=}" ;; esac; done; }
 console() { for word; do case $word in file:*) : >"${word#file:}" ;; esac; done; }
@@ -139,7 +139,7 @@ for PORT in output results; do : >"$(port "$@")"; done
 
 
 def test_nothing_outlives_its_time(board, tmp_path, monkeypatch):
-    """A machine that does not end is ended with all that it started, and it is said."""
+    """A machine that does not end is killed with its children, and the job says so."""
     pids = tmp_path / "pids"
     image, out = board(PORT + f"sleep 1000 & echo $! $$ >{pids}; wait\n")
     monkeypatch.setattr(machine, "GRACE_S", 2)
@@ -152,7 +152,7 @@ def test_nothing_outlives_its_time(board, tmp_path, monkeypatch):
 
 
 def test_results_come_back(board, tmp_path, capfd):
-    """What the job said is shown, and what it left is unpacked."""
+    """The job's output is shown, and its results are unpacked."""
     left = tmp_path / "left"
     left.mkdir()
     (left / "about.json").write_text(json.dumps({"kernel": "6.1", "release": "x", "python": "3"}))
@@ -167,7 +167,7 @@ def test_results_come_back(board, tmp_path, capfd):
 
 
 def test_end_without_results(board):
-    """A machine that ends without results has died, whatever its status."""
+    """A machine that ends without results counts as dead, whatever its exit status."""
     image, out = board(PORT)
     with pytest.raises(machine.Died, match="ended without results"):
         machine.run(image, "amd64", JOB, [], out)

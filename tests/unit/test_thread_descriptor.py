@@ -12,7 +12,7 @@ from pybind.supervise import kernel
 
 @pytest.fixture
 def thread():
-    """Return the id of a thread that is not its group's leader, and that waits."""
+    """Return the id of a waiting thread that is not its group's leader."""
     done = threading.Event()
     waiting = threading.Thread(target=done.wait)
     waiting.start()

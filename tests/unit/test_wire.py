@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""protocol.h and _wire.py are one definition."""
+"""protocol.h and _wire.py define the same wire format."""
 
 import pathlib
 import struct

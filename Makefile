@@ -279,7 +279,7 @@ test-programs: ## real programs; writes docs/programs.md anew (root)
 	tools/need programs
 	$(MAKE) all
 	PYTHONPATH=tests/lib tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p programtable \
-	  -m program --programs-table docs/programs.md tests/programs tests/supervise tests/listen
+	  -m program --programs-table docs/programs.md tests/programs tests/supervise tests/kernel tests/listen
 
 # BENCH='launch bind' and the like: some parts, or options of bench/__main__.py.
 bench: ## the figures of speed; BENCH='launch' for some (root)

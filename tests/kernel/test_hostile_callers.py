@@ -4,12 +4,12 @@
 import errno
 import functools
 import os
-import pathlib
 import subprocess
 
 import pytest
 import running
 import support
+import uring
 from callers import become, enter_network_namespace, enter_user_namespace
 from reference import Caller
 from running import OTHER, USER, run_in, worker
@@ -207,42 +207,23 @@ def test_case_83_inner_socket(daemon):
     assert said == [0, errno.EACCES]
 
 
-@pytest.fixture(scope="module")
-def uring():
-    """Compile tests/kernel/src/uring.c."""
-    source = pathlib.Path(__file__).with_name("src") / "uring.c"
-    return support.compile_c(source.read_text())
-
-
-def _uring(daemon, program, *words, caller=USER):
-    try:
-        said = int(run_in(daemon.cgroup, [program, *words], caller))
-    except AssertionError as error:
-        if "io_uring_setup" in str(error):
-            pytest.skip("this kernel has no system calls of io_uring for this user")
-        raise
-    if said == errno.EINVAL:
-        pytest.skip("this kernel has no system calls of io_uring that bind")
-    return said
-
-
-def test_case_83_io_uring(daemon, uring):
+def test_case_83_io_uring(daemon):
     """A bind through io_uring is judged like another."""
     _grant()
     daemon.sync()
-    assert _uring(daemon, uring, "plain", "80") == 0
-    assert _uring(daemon, uring, "plain", "81") == errno.EACCES
+    assert uring.bind(daemon, "plain", "80") == 0
+    assert uring.bind(daemon, "plain", "81") == errno.EACCES
 
 
 @pytest.mark.parametrize("how", ["personality", "sqpoll"])
-def test_case_83_io_uring_of_root(daemon, uring, how):
+def test_case_83_io_uring_of_root(daemon, how):
     """A ring that was made as root binds as root: by the credentials that it uses, as ever."""
     _grant("any,81")
     daemon.sync()
     root = Caller(0, 0)
-    assert _uring(daemon, uring, how, "80", support.UID, caller=root) == 0
-    assert _uring(daemon, uring, "plain", "80", support.UID, caller=root) == errno.EACCES
-    assert _uring(daemon, uring, "plain", "81", support.UID, caller=root) == 0
+    assert uring.bind(daemon, how, "80", support.UID, caller=root) == 0
+    assert uring.bind(daemon, "plain", "80", support.UID, caller=root) == errno.EACCES
+    assert uring.bind(daemon, "plain", "81", support.UID, caller=root) == 0
 
 
 def test_case_83_sandboxes(daemon):

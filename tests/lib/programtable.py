@@ -24,13 +24,15 @@ import pytest
 GROUPS = {
     "programs/test_servers.py": "Servers, served by the preload library",
     "supervise/test_any_program.py": "Programs that no library reaches, and others, supervised",
+    "kernel/test_without_wrapper.py": "Without any wrapper, while pybindd runs",
     "listen/test_given.py": "Programs that are given their sockets (`--listen`, `--inetd`)",
     "programs/test_behaviour.py": "Programs of our own with awkward habits, preload library",
 }
 HEAD = """# Programs
 
 For whoever asks whether their program is served: unmodified programs that an unprivileged user runs on port 80, and the
-test that shows it. Written by
+test that shows it. In the section about pybindd they run without pybind in front; there each is also refused port 81, which is
+not granted, with EACCES. Written by
 `make test-programs`, which installs them from the distribution and runs just these tests; `make test` runs them too. A test with several
 results runs in several variants: `tests/listen` each time under no_new_privs too.
 

@@ -5,38 +5,16 @@ import os
 import pathlib
 import signal
 import socket
-import subprocess
 
 import launching
 import pytest
+import serving
 import support
 from launching import under_pybind
 
 pytestmark = pytest.mark.usefixtures("grant80")
 
 BOTH = ("127.0.0.1", "::1")
-JAVA = ["/usr/bin/java", "-XX:-UsePerfData"]  # else it leaves a file in /tmp
-NGINX = """
-daemon off;
-worker_processes 2;
-pid {folder}/pid;
-error_log {folder}/error.log notice;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 80;
-        listen [::]:80 ipv6only=on;
-        {more}
-        location / {{ return 200 "{body}"; }}
-    }}
-}}
-"""
 WSGI = """
 import os
 def app(environ, start_response):
@@ -45,21 +23,9 @@ def app(environ, start_response):
 """
 
 
-@pytest.fixture(scope="module")
-def classes():
-    """Return the folder with the compiled Java programs."""
-    javac = launching.need("/usr/bin/javac", "default-jdk-headless")
-    folder = support.scratch_dir()
-    sources = [launching.SRC / name for name in ("HttpAnswer", "NioAnswer", "DatagramAnswer")]
-    files = [os.fspath(source) + ".java" for source in sources]
-    subprocess.run([javac, "-J-XX:TieredStopAtLevel=1", "-d", folder, *files], check=True)
-    return folder
-
-
-def java(classes, name):
+def java(name):
     """Return the argv that runs a compiled Java program under pybind."""
-    launching.need(JAVA[0], "default-jdk-headless")
-    return under_pybind(*JAVA, "-cp", classes, name)
+    return under_pybind(*serving.JAVA, "-cp", serving.java_classes(), name)
 
 
 def read_tcp(host, send=b""):
@@ -87,12 +53,9 @@ def expect_bodies(check):
 
 
 @pytest.mark.program("Java HttpServer", "/usr/bin/java")
-def test_java_http_server(classes):
+def test_java_http_server():
     """`java -jar app.jar` with the JDK's HttpServer answers over IPv4 and IPv6."""
-    jar = launching.need("/usr/bin/jar", "default-jdk-headless")
-    app = support.scratch_dir() / "app.jar"
-    subprocess.run([jar, "cfe", app, "HttpAnswer", "-C", classes, "."], check=True)
-    with support.server(under_pybind(*JAVA, "-jar", app), ready=support.answers_http):
+    with support.server(under_pybind(*serving.java_jar()), ready=support.answers_http):
         expect_bodies(lambda body: body == b"java http")
 
 
@@ -100,15 +63,15 @@ def test_java_http_server(classes):
 def test_java_source_file():
     """`java File.java`, compiled as it starts, answers too."""
     source = launching.copy_source("HttpAnswer.java", support.scratch_dir())
-    argv = under_pybind(*JAVA, source)
+    argv = under_pybind(*serving.JAVA, source)
     with support.server(argv, ready=support.answers_http):
         expect_bodies(lambda body: body == b"java http")
 
 
 @pytest.mark.program("Java ServerSocketChannel", "/usr/bin/java")
-def test_java_nio_channel(classes):
+def test_java_nio_channel():
     """A non-blocking ServerSocketChannel answers, and finds the options that it set."""
-    with support.server(java(classes, "NioAnswer"), ready=lambda: read_tcp("127.0.0.1")):
+    with support.server(java("NioAnswer"), ready=lambda: read_tcp("127.0.0.1")):
         for host in BOTH:
             before, after = read_tcp(host).decode().splitlines()
             assert after.split()[1:] == before.split()[1:]
@@ -117,9 +80,9 @@ def test_java_nio_channel(classes):
 
 
 @pytest.mark.program("Java DatagramSocket", "/usr/bin/java")
-def test_java_datagram_socket(classes):
+def test_java_datagram_socket():
     """A DatagramSocket answers over IPv4 and IPv6, and finds its buffer size."""
-    with support.server(java(classes, "DatagramAnswer"), ready=support.udp_echo):
+    with support.server(java("DatagramAnswer"), ready=support.udp_echo):
         for host in BOTH:
             assert support.udp_echo(b"ping", host) == b"ping true"
 
@@ -127,25 +90,18 @@ def test_java_datagram_socket(classes):
 @pytest.mark.program("nginx", "nginx-light")
 def test_nginx_reloads():
     """nginx with two workers serves both families, and after HUP what the new file says."""
-    nginx = launching.need("nginx", "nginx-light")
     support.flag("byport/81")
     folder = support.scratch_dir()
-    config = folder / "nginx.conf"
-
-    def configure(body, more=""):
-        config.write_text(NGINX.format(folder=folder, body=body, more=more))
 
     def fresh():
         return support.answers_http(port=81) and support.http_get("::1") == b"two"
 
-    configure("one")
-    argv = [nginx, "-p", folder, "-e", folder / "error.log", "-c", config]
-    argv = under_pybind(*argv, ports=("80", "81"))
+    argv = under_pybind(*serving.nginx(folder, "one"), ports=("80", "81"))
     with support.server(argv, ready=support.answers_http) as process:
         expect_bodies(lambda body: body == b"one")
         support.wait_for(lambda: len(children(process.pid)) == 2, "two workers")
         old = children(process.pid)
-        configure("two", more="listen 127.0.0.1:81;")
+        serving.nginx(folder, "two", more="listen 127.0.0.1:81;")
         os.kill(process.pid, signal.SIGHUP)
         support.wait_for(fresh, "the new configuration")
         support.wait_for(lambda: not old & children(process.pid), "the old workers to end")
@@ -184,10 +140,9 @@ def test_gunicorn_workers():
 @pytest.mark.program("Node.js cluster", "nodejs")
 def test_node_cluster():
     """Both workers of a Node cluster answer, through the socket of the primary."""
-    node = launching.need("/usr/bin/node", "nodejs")
-    source = launching.copy_source("cluster.js", support.scratch_dir())
     seen = set()
-    with support.server(under_pybind(node, source), ready=support.answers_http) as process:
+    argv = under_pybind(*serving.node_cluster())
+    with support.server(argv, ready=support.answers_http) as process:
         support.wait_for(
             lambda: seen.add(support.http_get()) or len(seen) == 2, "both workers to answer"
         )

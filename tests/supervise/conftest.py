@@ -2,6 +2,7 @@
 """No test of this mode may leave a process; programs are built once."""
 
 import pytest
+import serving
 import supervising
 import support
 
@@ -40,4 +41,4 @@ def dynamic_agent():
 @pytest.fixture(scope="session")
 def static_server():
     """Return src/server.c as a static program."""
-    return supervising.build("server.c", "-static")
+    return serving.server("-static")

@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs that no preload library reaches, on port 80: each answers."""
 
-import os
 import pathlib
 import platform
 import shutil
 import subprocess
 
 import pytest
+import serving
 import supervising
 import support
-from launching import need
 from supervising import under_pybind
 
 pytestmark = pytest.mark.usefixtures("grant80")
-
-NO_SUCH_WAY = 77  # server.c: this machine has no such system call
-INTEL = platform.machine() == "x86_64"
 
 
 def answer_of(argv, **options):
@@ -27,58 +23,19 @@ def answer_of(argv, **options):
     return body.decode()
 
 
-def skip_unless_machine_can(program, how):
-    """Skip where the kernel cannot run the program, or has no such system call."""
-    command = ["/usr/bin/unshare", "--net", program, how, "8080"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-    finally:
-        process.kill()
-        status = process.wait(support.PATIENCE_S)
-        process.stdout.close()
-    if status in (126, 127):
-        pytest.skip(f"this kernel does not run {program.name} (CONFIG_IA32_EMULATION)")
-    if status == NO_SUCH_WAY:
-        pytest.skip(f"this kernel has no system calls of the kind {how!r}")
-    assert line.startswith(how), f"without pybind: {line!r}, status {status}"
-
-
-@pytest.fixture(scope="session")
-def server32():
-    """Return src/server.c as a static 32-bit program."""
-    if not INTEL:
-        pytest.skip(f"i386 programs are for x86_64, this is {platform.machine()}")
-    compiler = "i686-linux-gnu-gcc"
-    return supervising.build("server.c", "-static", compiler=compiler, package="gcc-i686-linux-gnu")
-
-
 @pytest.fixture(scope="session")
 def dynamic_server():
     """Return src/server.c as a dynamic program."""
-    return supervising.build("server.c")
-
-
-@pytest.fixture(scope="session")
-def go_server():
-    """Return a Go net/http server without cgo."""
-    return supervising.build_go()
+    return serving.server()
 
 
 @pytest.mark.hostile(61)
 @pytest.mark.program("Go net/http", "golang-go")
-def test_go(go_server):
+def test_go():
     """A Go net/http server, built without cgo, answers over IPv4 and IPv6."""
-    with support.server(under_pybind(go_server), ready=support.answers_http) as process:
+    with support.server(under_pybind(serving.go_server()), ready=support.answers_http) as process:
         assert support.http_get() == support.http_get("::1") == b"go net/http"
         assert process.log.read_text() == ""
-
-
-@pytest.fixture(scope="session")
-def cgo_server():
-    """Return a Go server with cgo, position-independent, with nothing in it that can be left out."""
-    small = ["-buildmode=pie", "-trimpath", "-ldflags=-s -w -buildid="]
-    return supervising.build_go(supervising.SRC / "cgo.go", *small, cgo=True)
 
 
 def without_section_headers(program):
@@ -95,9 +52,9 @@ def copied(program):
 
 
 @pytest.mark.parametrize("less", ["as built", "strip", "no section headers"])
-def test_cgo_without_a_build_id(cgo_server, less):
+def test_cgo_without_a_build_id(less):
     """A dynamic Go program whose build id was left out is known all the same, and served."""
-    program = copied(cgo_server)
+    program = copied(serving.cgo_server())
     if less == "strip":
         subprocess.run(["/usr/bin/strip", program], check=True)
     elif less == "no section headers":
@@ -122,16 +79,8 @@ def test_dynamic_program_without_section_headers():
 @pytest.mark.parametrize("command", ["file-server", "respond"])
 def test_caddy(command):
     """Debian's caddy answers, as file server and with a fixed answer."""
-    caddy = need("caddy", "caddy")
-    folder = support.scratch_dir()
-    (folder / "hello").write_text("caddy")
-    words = {
-        "file-server": ["file-server", "--listen", ":80", "--root", folder],
-        "respond": ["respond", "--listen", ":80", "--body", "caddy"],
-    }[command]
-    environ = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    argv = under_pybind(caddy, *words)
-    with support.server(argv, ready=support.answers_http, env={**os.environ, **environ}):
+    words, environ = serving.caddy(command)
+    with support.server(under_pybind(*words), ready=support.answers_http, env=environ):
         for host in ("127.0.0.1", "::1"):
             assert support.http_get(host, path="/hello") == b"caddy"
 
@@ -139,17 +88,7 @@ def test_caddy(command):
 @pytest.mark.program("busybox httpd", "busybox-static")
 def test_busybox_httpd():
     """The web server of Debian's busybox-static answers with a file."""
-    busybox = need("busybox", "busybox-static")
-    interpreter = subprocess.run(
-        ["/usr/bin/readelf", "--program-headers", busybox],
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=support.PATIENCE_S,
-    )
-    assert b"INTERP" not in interpreter.stdout, "apt-get install busybox-static"
-    folder = support.scratch_dir()
-    (folder / "hello").write_text("busybox")
-    argv = under_pybind(busybox, "httpd", "-f", "-p", "80", "-h", folder)
+    argv = under_pybind(*serving.busybox_httpd())
     with support.server(argv, ready=support.answers_http):
         assert support.http_get(path="/hello") == b"busybox"
 
@@ -164,8 +103,7 @@ def test_static_glibc(static_server, how):
 @pytest.mark.program("server.c, static musl")
 def test_static_musl():
     """A static program of musl answers."""
-    program = supervising.build("server.c", "-static", compiler="musl-gcc", package="musl-tools")
-    assert answer_of(under_pybind(program)) == "bind 6 80"
+    assert answer_of(under_pybind(serving.server_musl())) == "bind 6 80"
 
 
 @pytest.mark.program("server.c, MPTCP")
@@ -210,9 +148,10 @@ def test_bindresvport(static_server, dynamic_server, mode):
 
 @pytest.mark.program("server.c, i386")
 @pytest.mark.parametrize("how", ["bind", "syscall", "socketcall"])
-def test_program_of_32_bits(server32, how):
+def test_program_of_32_bits(how):
     """An i386 program answers, by bind's own system call and by socketcall."""
-    skip_unless_machine_can(server32, how)
+    server32 = serving.server32()
+    serving.skip_unless_machine_can(server32, how)
     assert answer_of(under_pybind(server32, how)) == f"{how} 6 80"
 
 
@@ -220,9 +159,9 @@ def test_program_of_32_bits(server32, how):
 @pytest.mark.parametrize("how", ["int80", "int80-socketcall", "x32"])
 def test_other_system_calls_of_a_64_bit_program(static_server, how):
     """The i386 and x32 system calls of a 64-bit program are served too."""
-    if not INTEL:
+    if not serving.INTEL:
         pytest.skip(f"only x86_64 has such system calls, this is {platform.machine()}")
-    skip_unless_machine_can(static_server, how)
+    serving.skip_unless_machine_can(static_server, how)
     assert answer_of(under_pybind(static_server, how)) == f"{how} 6 80"
 
 
@@ -252,7 +191,7 @@ def test_shell_script_with_a_static_server(static_server, end):
 @pytest.mark.program("busybox sh script", "busybox-static")
 def test_script_of_a_static_interpreter(static_server):
     """A script whose interpreter is static is served without being told."""
-    busybox = need("busybox", "busybox-static")
+    busybox = serving.busybox()
     script = support.scratch_dir() / "script"
     script.write_text(f"#!{busybox} sh\nexec {static_server} bind\n")
     script.chmod(0o755)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Two workers; each answers with its PID. The primary binds for both.
+// cluster.js [PORT]: two workers; each answers with its PID. The primary binds for both.
 'use strict';
 const cluster = require('node:cluster');
 const http = require('node:http');
@@ -12,5 +12,5 @@ if (cluster.isPrimary) {
   http.createServer((request, response) => {
     response.setHeader('Connection', 'close');
     response.end(`node ${process.pid}`);
-  }).listen(80);
+  }).listen(process.argv[2] || 80);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// A server on port 80 with a C library in it, which its bind does not call.
+// A server on port 80, or its argument's, with a C library in it, which its bind does not call.
 package main
 
 // #include <stdlib.h>
@@ -9,11 +9,16 @@ import "C"
 import (
 	"log"
 	"net"
+	"os"
 )
 
 func main() {
 	C.free(nil)
-	listener, err := net.Listen("tcp", ":80")
+	port := "80"
+	if len(os.Args) > 1 {
+		port = os.Args[1]
+	}
+	listener, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		log.Fatal(err)
 	}

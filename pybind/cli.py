@@ -133,11 +133,11 @@ def _give_sockets(
 
 def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Become the --user for good; returns the environment that belongs to that user."""
-    from . import drop, user  # ctypes and the name service: for this option alone
+    from . import become  # ctypes and the name service: for this option alone
 
-    account = user.resolve(text)
-    drop.become(account)
-    return user.environ_of(account, environ)
+    account = become.resolve(text)
+    become.become(account)
+    return become.environ_of(account, environ)
 
 
 def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:

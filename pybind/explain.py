@@ -28,7 +28,7 @@ _CONFIG_REASONS = (
 _FLAG_REASONS = (_wire.REASON_FLAG_DENIED, _wire.REASON_FLAG_KIND, _wire.REASON_FLAG_ERROR)
 
 
-def what(address: Address) -> str:
+def address_text(address: Address) -> str:
     """Return `address` as users write it: 0.0.0.0:80/tcp, [::]:80/udp."""
     text = socket.inet_ntop(address.family, address.addr)
     if address.family == socket.AF_INET6:
@@ -46,8 +46,8 @@ def spec(address: Address) -> str:
         return f"{address.port}/{'udp' if address.udp else 'tcp'}"
     if address.addr.startswith(MAPPED):
         inner = address._replace(family=socket.AF_INET, addr=address.addr[12:], scope_id=0)
-        return what(inner)
-    return what(address._replace(scope_id=0))
+        return address_text(inner)
+    return address_text(address._replace(scope_id=0))
 
 
 def granted_by(reply: Reply | None) -> str:
@@ -120,24 +120,24 @@ def _ungranted(verdicts: list[Verdict], uid: int, *, by_hand: bool) -> list[str]
     head = f"{user(uid)} may not bind {text}: nothing in {CONFIG_DIR} grants {it}"
     if not ports:
         head += _half(verdicts[0].reply)
-    lines = [head, "ask an administrator for: sudo " + grant_command(addresses, uid=uid)]
+    lines = [head, "ask an administrator for: sudo " + command_to_grant(addresses, uid=uid)]
     installed = os.access(PYBINDCTL, os.X_OK)
     if by_hand or not installed:
         told = "or, without pybindctl: sudo " if installed else "by hand: sudo "
         if not installed:
             lines.pop()
-        lines += [told + hand_command(address, uid=uid) for address in addresses]
+        lines += [told + command_by_hand(address, uid=uid) for address in addresses]
     return lines
 
 
-def grant_command(addresses: list[Address], *, uid: int | None = None) -> str:
+def command_to_grant(addresses: list[Address], *, uid: int | None = None) -> str:
     """Return the pybindctl command that grants exactly these to exactly this user."""
     uid = os.getuid() if uid is None else uid
     specs = dict.fromkeys(shlex.quote(spec(address)) for address in addresses)
     return f"pybindctl grant {shlex.quote(repairs.account(uid))} {' '.join(specs)}"
 
 
-def hand_command(address: Address, *, uid: int | None = None) -> str:
+def command_by_hand(address: Address, *, uid: int | None = None) -> str:
     """Return the shell command that writes the rule for this port and this user."""
     uid = os.getuid() if uid is None else uid
     reserved = "!" if 512 <= address.port <= 1023 else ""
@@ -230,7 +230,7 @@ def _port(address: Address) -> str:
     """Return an address for a sentence; the port alone stands for every local address."""
     if address.family == socket.AF_INET and not any(address.addr):
         return f"port {spec(address)}"
-    return what(address)
+    return address_text(address)
 
 
 def user(uid: int) -> str:

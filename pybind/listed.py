@@ -67,7 +67,7 @@ def no_such_family(address: Address) -> Refused:
     """Return the refusal of an address that this host's kernel has no protocol for."""
     from . import explain
 
-    return Refused(f"{explain.what(address)}: this host has no such address family")
+    return Refused(f"{explain.address_text(address)}: this host has no such address family")
 
 
 def tell_granted(verdict: binding.Verdict, request: Request) -> None:
@@ -76,7 +76,7 @@ def tell_granted(verdict: binding.Verdict, request: Request) -> None:
         return
     from . import explain
 
-    text = f"{explain.what(verdict.address)}: granted ({explain.granted_by(verdict.reply)})"
+    text = f"{explain.address_text(verdict.address)}: granted ({explain.granted_by(verdict.reply)})"
     if request.check:
         output.answer(text)
     else:
@@ -87,7 +87,7 @@ def note_busy(verdict: binding.Verdict, request: Request) -> None:
     """Say of a granted port that somebody holds it, where --check only asks."""
     from . import explain
 
-    what = explain.what(verdict.address)
+    what = explain.address_text(verdict.address)
     output.note(f"{what} is granted but busy now", quiet=request.quiet)
 
 

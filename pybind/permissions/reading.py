@@ -112,9 +112,9 @@ def check_rules(name: str, data: bytes) -> None:
     if len(data) > FILE_SIZE_MAX:
         raise Invalid(f"{path}: is larger than 1 MiB; pybind refuses such a file")
     for line in parse(data):
-        if isinstance(line.what, Broken):
+        if isinstance(line.content, Broken):
             raise Invalid(
-                f"{path} line {line.number}: {line.what.text}; pybind refuses the whole file",
+                f"{path} line {line.number}: {line.content.text}; pybind refuses the whole file",
                 "repair: " + rule_line(path, line.number, line.raw),
             )
 

@@ -54,11 +54,11 @@ class Broken(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line. raw: without its newline. what: None for a comment or blank line."""
+    """One line. raw: without its newline. content: None for a comment or a blank line."""
 
     number: int
     raw: bytes
-    what: Rule | Broken | None
+    content: Rule | Broken | None
 
 
 class _FaultError(Exception):

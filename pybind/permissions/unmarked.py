@@ -67,4 +67,4 @@ def _covers(name: str, rule: Rule) -> bool:
         lines, _ = reading.read_rule_file(name, path_of(name))
     except OSError:
         return False
-    return meets([line.what for line in lines if isinstance(line.what, Rule)], rule)
+    return meets([line.content for line in lines if isinstance(line.content, Rule)], rule)

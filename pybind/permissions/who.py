@@ -13,9 +13,9 @@ import pwd
 import re
 from typing import NamedTuple
 
+from ..become import groups_of
 from ..model import ID_MAX
 from ..repairs import is_word_for_user, printable
-from ..user import groups_of
 from .errors import AdminError
 
 USER, GROUP, EVERYONE = "user", "group", "everyone"

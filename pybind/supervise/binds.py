@@ -21,9 +21,8 @@ from ..model import Address, Reply
 from ..plan import limits_exclude
 from . import kernel, words
 from .sandboxes import Sandboxes
-from .sockets import address_of, is_bound
 from .verbose import Lines
-from .wanted import decode, restricts_itself
+from .wanted import address_of, decode, is_bound, restricts_itself
 
 _HELPERS_MAX = 64  # at once; each takes four descriptors with what it is started by
 _WAITING_MAX = 256  # further notifications stay with the kernel

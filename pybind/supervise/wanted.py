@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Notification -> what the program wants bound.
+"""Notification -> Wanted, the bind that the program wants; and the socket that it is for.
 
-The program's memory is read once, and only what was read is judged and bound:
-another thread may rewrite it meanwhile (docs/hostile.md, case 57).
+The supervisor reads the program's memory once, and judges and binds that copy:
+another thread of the program may rewrite the memory (docs/hostile.md, case 57).
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from ..model import Address
 from .kernel import Notification
 
 _ARCH_I386 = 0x40000003  # AUDIT_ARCH_I386
@@ -68,3 +70,37 @@ def decode(note: Notification, read: Callable[[int, int], bytes]) -> Wanted | No
         scope = struct.unpack_from("=I", data, 24)[0] if len(data) >= _SOCKADDR_IN6_LEN else 0
         return Wanted(fd, family, data[8:24], scope, port)
     return None
+
+
+@contextlib.contextmanager
+def _borrowed(socket_fd: int) -> Iterator[socket.socket]:
+    """Use a descriptor as a socket; it stays open. OSError: it is none."""
+    sock = socket.socket(fileno=socket_fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
+def address_of(socket_fd: int, wanted: Wanted) -> Address:
+    """Return what is wanted with the socket's protocol; raises OSError."""
+    with _borrowed(socket_fd) as sock:
+        protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+    udp = protocol == socket.IPPROTO_UDP
+    return Address(wanted.family, wanted.addr, wanted.scope_id, wanted.port, udp)
+
+
+def is_bound(socket_fd: int, address: Address) -> bool:
+    """Tell whether the socket has that name, when its helper died unheard.
+
+    The socket may be of any family: an AF_UNIX one has a name without a port.
+    """
+    try:
+        with _borrowed(socket_fd) as sock:
+            if sock.family != address.family:
+                return False
+            host, port, *_ = sock.getsockname()
+        host = host.partition("%")[0]  # a link-local address has its interface behind it
+        return bool(port == address.port and socket.inet_pton(address.family, host) == address.addr)
+    except OSError:
+        return False

@@ -77,13 +77,13 @@ def test_lines_as_the_helper_reads_them(lines, addr, port, udp):
     question = _question(addr, port, udp)
     (reply,) = ask(Identity(UID, support.GID, (), None), [question])
     read = parse(path.read_bytes())
-    broken = [line for line in read if isinstance(line.what, Broken)]
+    broken = [line for line in read if isinstance(line.content, Broken)]
     if broken:
-        expected = (_wire.REASON_RULES_BROKEN, broken[0].number, broken[0].what.fault)
+        expected = (_wire.REASON_RULES_BROKEN, broken[0].number, broken[0].content.fault)
     else:
         point = Rule(int(question.family), question.addr, question.addr, port, port,
                      "udp" if udp else "tcp")  # fmt: skip
-        match = [line.number for line in read if line.what and intersect(line.what, point)]
+        match = [line.number for line in read if line.content and intersect(line.content, point)]
         expected = (_wire.REASON_GRANTED, match[0], 0) if match else (_wire.REASON_NO_RULE, 0, 0)
     assert (reply.reason, reply.line, reply.fault) == expected, lines
 

@@ -14,7 +14,7 @@ import support
 from supervising import started, under_pybind
 
 from pybind.model import Address
-from pybind.supervise import sockets
+from pybind.supervise import wanted
 
 PYTHON = "/usr/bin/python3"
 EVERY_UID = 12399  # of the test that signals all processes of its user
@@ -134,13 +134,13 @@ def test_is_bound_of_every_family():
     """A socket without a port, and one with an interface in its name, are no fault."""
     address = Address(socket.AF_INET, socket.inet_aton("127.90.0.1"), 0, 8080, udp=False)
     with socket.socket(socket.AF_UNIX) as sock:
-        assert not sockets.is_bound(sock.fileno(), address)
+        assert not wanted.is_bound(sock.fileno(), address)
         sock.bind("\0pybind-test")
-        assert not sockets.is_bound(sock.fileno(), address)
+        assert not wanted.is_bound(sock.fileno(), address)
     with socket.socket() as sock:
-        assert not sockets.is_bound(sock.fileno(), address)
+        assert not wanted.is_bound(sock.fileno(), address)
         sock.bind(("127.90.0.1", 8080))
-        assert sockets.is_bound(sock.fileno(), address)
+        assert wanted.is_bound(sock.fileno(), address)
     subprocess.run(["ip", "address", "add", "fe80::90/64", "dev", "lo"], check=True)
     try:
         index = socket.if_nametoindex("lo")
@@ -148,7 +148,7 @@ def test_is_bound_of_every_family():
                         8080, udp=False)  # fmt: skip
         with socket.socket(socket.AF_INET6) as sock:
             sock.bind(("fe80::90", 8080, 0, index))
-            assert sockets.is_bound(sock.fileno(), local)
+            assert wanted.is_bound(sock.fileno(), local)
     finally:
         subprocess.run(["ip", "address", "del", "fe80::90/64", "dev", "lo"], check=True)
 

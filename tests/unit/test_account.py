@@ -3,9 +3,9 @@
 
 import pytest
 
+from pybind.become import environ_of, resolve
 from pybind.errors import UsageError
 from pybind.model import Account
-from pybind.user import environ_of, resolve
 
 ACCOUNT = Account("eve", 7, 8, (8, 9), "/home/\udce4", "/bin/sh")
 

@@ -87,7 +87,7 @@ def port_text(address: Address, *, alike: bool) -> str:
     """Return 80/tcp for every address, where the answer is alike for both wildcards."""
     if alike and not any(address.addr):
         return f"{address.port}/{'udp' if address.udp else 'tcp'}"
-    return explain.what(address)
+    return explain.address_text(address)
 
 
 def why(decision: Decision, who: Identity) -> str:
@@ -155,7 +155,7 @@ def _spec(decision: Decision) -> str:
         return port_text(address, alike=True)
     if address.addr.startswith(MAPPED):
         address = Address(int(socket.AF_INET), address.addr[12:], 0, address.port, address.udp)
-    return explain.what(address._replace(scope_id=0))  # the files ignore scopes
+    return explain.address_text(address._replace(scope_id=0))  # the files ignore scopes
 
 
 def _to_take_away(reply: Reply, address: Address, who: Identity) -> list[str]:

@@ -65,7 +65,9 @@ def by_file(answers: Sequence[Answer]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for address, reply in answers:
         line = f" line {reply.line}" if reply.line else ""
-        found.setdefault(f"{CONFIG_DIR}/{reply.name}{line}", []).append(explain.what(address))
+        found.setdefault(f"{CONFIG_DIR}/{reply.name}{line}", []).append(
+            explain.address_text(address)
+        )
     return {
         where: ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
         for where, words in found.items()
@@ -108,7 +110,7 @@ def say_refused(who: Who, refused: Sequence[Answer], problem: Sequence[str]) -> 
     for address, reply in refused[:1] if condition.refusing else refused[:4]:
         why = _wire.REASON_TEXTS.get(reply.reason, f"reason {reply.reason}")
         where = f"{CONFIG_DIR}/{reply.name}: " if reply.name else ""
-        output.tell("error", f"{explain.what(address)} is still refused: {where}{why}")
+        output.tell("error", f"{explain.address_text(address)} is still refused: {where}{why}")
         if reply.v4_half:
             protocol = "udp" if address.udp else "tcp"
             spec = f"0.0.0.0:{address.port}/{protocol}"
@@ -132,7 +134,7 @@ def emit(
         changes=differences.as_json(changes),
         verified=[
             {
-                "address": explain.what(answer.address),
+                "address": explain.address_text(answer.address),
                 "granted": answer.granted,
                 "reason": _wire.REASON_TEXTS.get(answer.reply.reason),
                 "file": f"{CONFIG_DIR}/{answer.reply.name}" if answer.reply.name else None,

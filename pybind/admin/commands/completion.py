@@ -15,7 +15,7 @@ from ... import commandline
 from .. import output
 from ..completion.bash import bash
 from ..completion.fish import fish
-from ..completion.words import Command, Option
+from ..completion.words import Command, OptionWords
 from ..completion.zsh import zsh
 
 # What a value is, by the metavar that the help shows.
@@ -68,7 +68,7 @@ def _describe(words: tuple[str, ...], command: click.Command, ctx: click.Context
         if isinstance(param, click.Option):
             kind = "" if param.is_flag else _kind(param)
             names = (*param.opts, *param.secondary_opts)
-            options.append(Option(names, param.help or "", kind))
+            options.append(OptionWords(names, param.help or "", kind))
         else:
             arguments.append(_kind(param))
             repeats = param.nargs == -1

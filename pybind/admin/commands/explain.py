@@ -8,11 +8,11 @@ import os
 import click
 
 from ... import _wire, explain
+from ...become import groups_of
 from ...model import Reply, Step
 from ...permissions.errors import STATUS_NO
 from ...permissions.folders import path_of
 from ...permissions.who import Identity, identity_of
-from ...user import groups_of
 from .. import output
 from ..asking.decision import (
     Decision,
@@ -95,7 +95,7 @@ def _asked(decision: Decision, alike: bool) -> str:
     """Return 80/tcp, every address (0.0.0.0 and ::)."""
     if alike:
         return f"{port_text(decision.address, alike=True)}, every address (0.0.0.0 and ::)"
-    text = explain.what(decision.address)
+    text = explain.address_text(decision.address)
     if not any(decision.address.addr) and len(decision.address.addr) == 16:
         text += " (with 0.0.0.0: whoever binds :: takes the IPv4 port too)"
     return text

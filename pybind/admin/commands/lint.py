@@ -19,10 +19,10 @@ from ...permissions.names import Flag, Owner, parse_name
 from ...permissions.precedence import FlagIndex
 from .. import output
 from ..lint import flag_files, rule_files
-from ..lint.rule_files import BROKEN, Context, Finding
+from ..lint.rule_files import BROKEN, Complaint, Context
 
 
-def everything() -> tuple[list[Finding], int]:
+def everything() -> tuple[list[Complaint], int]:
     """Lint all files and folders; returns what was found and how many files there are."""
     found = [_folder(trouble) for trouble in folders.broken()]
     if found and diagnose.in_user_namespace():  # where all files seem to be nobody's
@@ -44,9 +44,9 @@ def everything() -> tuple[list[Finding], int]:
     return found, len(content.flags) + len(content.owners) + len(content.unknown)
 
 
-def these(paths: Iterable[str]) -> tuple[list[Finding], int]:
+def these(paths: Iterable[str]) -> tuple[list[Complaint], int]:
     """Lint single files: those of the permission directory, and rule files anywhere."""
-    found: list[Finding] = []
+    found: list[Complaint] = []
     context = Context(diagnose.first_unprivileged_port(), FlagIndex([]))
     surveyed = False
     count = 0
@@ -70,7 +70,7 @@ def _context(content: reading.Survey) -> Context:
     return Context(diagnose.first_unprivileged_port(), FlagIndex(flag for flag, _ in content.flags))
 
 
-def _of_name(folder: str, name: str, context: Context) -> Iterable[Finding]:
+def _of_name(folder: str, name: str, context: Context) -> Iterable[Complaint]:
     what = parse_name(folder, name)
     if isinstance(what, Owner):
         return rule_files.of_rule_file(what, context)
@@ -79,11 +79,11 @@ def _of_name(folder: str, name: str, context: Context) -> Iterable[Finding]:
     return [flag_files.of_unknown(what)]
 
 
-def _folder(trouble: Trouble) -> Finding:
-    return Finding(BROKEN, "folder", trouble.name, 0, trouble.text, trouble.repair)
+def _folder(trouble: Trouble) -> Complaint:
+    return Complaint(BROKEN, "folder", trouble.name, 0, trouble.text, trouble.repair)
 
 
-def _on_noexec() -> list[Finding]:
+def _on_noexec() -> list[Complaint]:
     return [flag_files.on_noexec(name) for name in FOLDERS[:2] if folders.noexec(name)]
 
 
@@ -131,7 +131,7 @@ def _summary(broken: int, warnings: int, files: int) -> str:
     return f"{', '.join(words)} in {where}"
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: Complaint) -> None:
     line = f" line {finding.line}" if finding.line else ""
     colour = output.BAD if finding.level == BROKEN else output.WARNING
     where = output.plain(finding.file) + line

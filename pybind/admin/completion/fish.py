@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .words import Command, Option
+    from .words import Command, OptionWords
 
 _FISH_VALUES = {
     "user": "(__fish_complete_users)",
@@ -36,7 +36,7 @@ def _fish_quote(text: str) -> str:
     return f"'{text}'"
 
 
-def _fish_option(option: Option) -> str:
+def _fish_option(option: OptionWords) -> str:
     words = [
         f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names
     ]

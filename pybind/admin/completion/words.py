@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Option(NamedTuple):
+class OptionWords(NamedTuple):
     """One option: its names, its help, and what its value is ("" for a flag)."""
 
     names: tuple[str, ...]
@@ -23,7 +23,7 @@ class Command(NamedTuple):
 
     words: tuple[str, ...]
     help: str
-    options: tuple[Option, ...]
+    options: tuple[OptionWords, ...]
     arguments: tuple[str, ...]
     repeats: bool
     below: tuple[str, ...]

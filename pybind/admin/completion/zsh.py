@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .words import Command, Option
+    from .words import Command, OptionWords
 
 _ZSH_ACTIONS = {
     "user": "_users",
@@ -64,7 +64,7 @@ def _zsh_action(kind: str) -> str:
     return _ZSH_ACTIONS[kind]
 
 
-def _zsh_option(option: Option) -> str:
+def _zsh_option(option: OptionWords) -> str:
     value = f":value:{_zsh_action(option.kind)}" if option.kind else ""
     names = "{" + ",".join(option.names) + "}" if len(option.names) > 1 else option.names[0]
     return f"'*'{names}'[{_zsh_text(option.help)}]{value}'"

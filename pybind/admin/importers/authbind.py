@@ -25,7 +25,7 @@ from ...permissions.rule import Rule
 from ...permissions.who import Identity, user_of
 from . import authbind_answers, authbind_lines
 from .authbind_lines import LIBRARY_PORT_MAX
-from .source import Claim, Left, Old, Source, empty
+from .source import Claim, Left, OldAnswer, Source, empty
 
 _FOLDERS = ("byport", "byaddr", "byuid")
 _PORT = re.compile("(!?)(?:.*[,:])?([0-9]+)")
@@ -52,7 +52,7 @@ class _Reader:
         self.meanings: authbind_answers.Meanings = {}
         self.source = empty(root, LIBRARY_PORT_MAX, self._ask)
 
-    def _ask(self, identity: Identity, addresses: list[Address]) -> list[Old]:
+    def _ask(self, identity: Identity, addresses: list[Address]) -> list[OldAnswer]:
         return authbind_answers.ask_as(self.root, self.meanings, identity, addresses)
 
     def list_strays(self) -> None:

@@ -14,7 +14,7 @@ from ...model import Address
 from ...permissions.rule import Rule, address_name
 from ...permissions.who import Identity
 from ..asking import child
-from .source import Old
+from .source import OldAnswer
 
 # The name of a byuid file -> what its lines grant, and why a line is not carried over or "".
 Meanings = dict[str, list[tuple[Rule, str]]]
@@ -23,32 +23,32 @@ _HALF = 512  # from here on authbind wants the '!'
 
 def ask_as(
     root: str, meanings: Meanings, identity: Identity, addresses: list[Address]
-) -> list[Old]:
+) -> list[OldAnswer]:
     """Return authbind's answers to a process of this identity. Raises Failed; needs root."""
 
-    def work() -> list[Old]:
+    def work() -> list[OldAnswer]:
         return [_answer(identity.uid, meanings, address) for address in addresses]
 
     # In the folder before the rights are given away: authbind's helper does it as root.
     patience_s = 30 + len(addresses) / 10
     fields = child.answer_as(identity, work, folder=root, patience_s=patience_s)
-    return [Old(*each) for each in fields]
+    return [OldAnswer(*each) for each in fields]
 
 
-def _answer(uid: int, meanings: Meanings, address: Address) -> Old:
+def _answer(uid: int, meanings: Meanings, address: Address) -> OldAnswer:
     mark = "!" if address.port >= _HALF else ""
     for name in _flag_names(mark, address):
         if os.access(name, os.X_OK):
-            return Old(True)
+            return OldAnswer(True)
         try:
             os.stat(name)
         except FileNotFoundError:
             continue
         except OSError:
             pass
-        return Old(False)
+        return OldAnswer(False)
     found = [why for rule, why in meanings.get(f"{mark}{uid}", []) if _covers(rule, address)]
-    return Old(bool(found), "" if "" in found else next(iter(found), ""))
+    return OldAnswer(bool(found), "" if "" in found else next(iter(found), ""))
 
 
 def _flag_names(mark: str, address: Address) -> list[str]:

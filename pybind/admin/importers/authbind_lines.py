@@ -33,7 +33,7 @@ class Meaning(NamedTuple):
     odd: str
 
 
-class Line(NamedTuple):
+class AuthbindLine(NamedTuple):
     """One line of the file: raw, without its newline; what authbind reads in its pieces."""
 
     number: int
@@ -49,7 +49,7 @@ class Carried(NamedTuple):
     kept: bool
 
 
-def read(data: bytes) -> list[Line]:
+def read(data: bytes) -> list[AuthbindLine]:
     """Return the lines of a file with their meanings for authbind."""
     raws = data.split(b"\n")
     whole = [raw + b"\n" for raw in raws[:-1]] + ([raws[-1]] if raws[-1] else [])
@@ -63,11 +63,11 @@ def read(data: bytes) -> list[Line]:
                 tail = f"authbind takes the line from byte {at * _PIECE + 1} on for a rule"
                 meaning = meaning._replace(odd=meaning.odd or tail)
             meanings += [meaning] if meaning else []
-        found.append(Line(number, line.rstrip(b"\n"), meanings))
+        found.append(AuthbindLine(number, line.rstrip(b"\n"), meanings))
     return found
 
 
-def carry(line: Line) -> Carried:
+def carry(line: AuthbindLine) -> Carried:
     """Return a line that means here what it meant there, or a comment with the reason."""
     ours = parse_line(line.raw)
     sound = [meaning.rule for meaning in line.meanings if not meaning.odd]

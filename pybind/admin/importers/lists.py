@@ -12,7 +12,7 @@ from ...permissions.rule import ANY, Rule
 from ...permissions.spec import parse_spec
 from ...permissions.who import EVERYONE, USER, Identity, Who, group, parse_who, user
 from .cells import covers
-from .source import Claim, Grant, Left, Old, Source, empty
+from .source import Claim, Grant, Left, OldAnswer, Source, empty
 
 _PORT_MAX = 65535
 
@@ -98,14 +98,14 @@ def _source(title: str) -> Source:
     """Return an empty Source that answers by the grants that it is given."""
     grants: list[Grant] = []
 
-    def ask(identity: Identity, addresses: list[Address]) -> list[Old]:
+    def ask(identity: Identity, addresses: list[Address]) -> list[OldAnswer]:
         gids = (identity.gid, *identity.groups)
         held = [
             grant.rule
             for grant in grants
             if grant.who.ident in ((identity.uid,) if grant.who.kind == USER else gids)
         ]
-        return [Old(any(covers(rule, address) for rule in held)) for address in addresses]
+        return [OldAnswer(any(covers(rule, address) for rule in held)) for address in addresses]
 
     return empty(title, _PORT_MAX, ask)._replace(grants=grants)
 

@@ -38,7 +38,7 @@ from ...permissions.who import (
 from ..asking import ask
 from .cells import Cell, cells, covers, joined
 from .plan import Plan
-from .source import Old, Source
+from .source import OldAnswer, Source
 
 _GRANTED = (_wire.REASON_GRANTED, _wire.REASON_NO_CAPABILITY)
 _IPV4 = int(socket.AF_INET)
@@ -97,7 +97,7 @@ class Questions:
         """Find the questions."""
         self._source = source
         self._lost = plan.lost
-        self._old: dict[Asked, Old] = {}
+        self._old: dict[Asked, OldAnswer] = {}
         self._before: dict[Asked, bool] = {}
         self._set_cells(_all_cells(source, plan.state))
 

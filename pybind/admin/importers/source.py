@@ -27,7 +27,7 @@ class Claim(NamedTuple):
     rule: Rule
 
 
-class Old(NamedTuple):
+class OldAnswer(NamedTuple):
     """The answer there was. why_not: why the permission behind it is not carried over, or ""."""
 
     granted: bool
@@ -66,7 +66,7 @@ class Source(NamedTuple):
     claims: list[Claim]
     decided: list[Rule]
     port_max: int
-    ask: Callable[[Identity, list[Address]], list[Old]]
+    ask: Callable[[Identity, list[Address]], list[OldAnswer]]
 
     @property
     def is_empty(self) -> bool:
@@ -74,6 +74,8 @@ class Source(NamedTuple):
         return not (self.flags or self.files or self.grants)
 
 
-def empty(title: str, port_max: int, ask: Callable[[Identity, list[Address]], list[Old]]) -> Source:
+def empty(
+    title: str, port_max: int, ask: Callable[[Identity, list[Address]], list[OldAnswer]]
+) -> Source:
     """Return a Source for a reader to fill."""
     return Source(title, {}, {}, {}, [], [], [], [], [], port_max, ask)

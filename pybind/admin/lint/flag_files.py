@@ -27,16 +27,16 @@ from ...permissions.names import LEFT_OVER, Flag, Unknown, parse_name
 from ...permissions.reading import FILE_SIZE_MAX
 from ...permissions.spec import spec_text
 from ...repairs import put_away, sudo
-from .rule_files import BROKEN, WARNING, Context, Finding
+from .rule_files import BROKEN, WARNING, Complaint, Context
 
 
-def of_flag(flag: Flag, access: Access | None, context: Context) -> Iterator[Finding]:
+def of_flag(flag: Flag, access: Access | None, context: Context) -> Iterator[Complaint]:
     """Yield what is wrong with a file in byport or byaddr."""
     path = path_of(flag.name)
     port, remove = flag.rule.port_min, sudo(("rm", path))
     if access is None:
         trouble = reading.flag_kind(flag)
-        yield Finding(BROKEN, "flag-kind", path, 0, trouble.text, trouble.repair)
+        yield Complaint(BROKEN, "flag-kind", path, 0, trouble.text, trouble.repair)
         return
     yield from _who_may(path, spec_text(flag.rule), access)
     if port >= context.first_unprivileged:
@@ -44,33 +44,33 @@ def of_flag(flag: Flag, access: Access | None, context: Context) -> Iterator[Fin
             f"port {port} is not privileged here: everybody may bind it without a grant "
             "(sysctl net.ipv4.ip_unprivileged_port_start)"
         )
-        yield Finding(WARNING, "not-privileged", path, 0, text, remove)
+        yield Complaint(WARNING, "not-privileged", path, 0, text, remove)
     shadow = context.flags.shadow(flag.rule, flag)
     if shadow.whole:
         names = " and ".join(path_of(other.name) for other in shadow.flags)
         text = f"is never reached: {names} decides before it"
-        yield Finding(WARNING, "shadowed", path, 0, text, remove)
+        yield Complaint(WARNING, "shadowed", path, 0, text, remove)
 
 
-def _who_may(path: str, spec: str, access: Access) -> Iterator[Finding]:
+def _who_may(path: str, spec: str, access: Access) -> Iterator[Complaint]:
     found = access.effective()
     holders = {key for key, perm in found.items() if perm & X}
     tags = {tag for tag, _ in holders}
     if OTHER in tags:
         text = "is executable for others: every user and service of this host may bind the port"
-        yield Finding(WARNING, "everyone", path, 0, text, sudo(("chmod", "o-x", path)))
+        yield Complaint(WARNING, "everyone", path, 0, text, sudo(("chmod", "o-x", path)))
     if access.uid != 0:
         text = f"belongs to uid {access.uid}, who can open it to anybody with chmod"
         commands: list[tuple[str, ...]] = [("chown", "root", path)]
         if USER_OBJ in tags:
             commands.append(("pybindctl", "grant", "--yes", str(access.uid), spec))
-        yield Finding(WARNING, "flag-owner", path, 0, text, sudo(*commands))
+        yield Complaint(WARNING, "flag-owner", path, 0, text, sudo(*commands))
     if not tags or (tags == {USER_OBJ} and access.uid == 0):
         text = (
             f"refuses the port to everybody, whatever other files grant ({access.text}); to "
             f"give it to somebody: sudo pybindctl grant USER {spec}"
         )
-        yield Finding(WARNING, "grants-nobody", path, 0, text, sudo(("rm", path)))
+        yield Complaint(WARNING, "grants-nobody", path, 0, text, sudo(("rm", path)))
     for tag, ident in sorted(holders):
         gid = access.gid if tag == GROUP_OBJ else ident
         if tag == NAMED_USER and not _known(pwd.getpwuid, ident):
@@ -81,7 +81,7 @@ def _who_may(path: str, spec: str, access: Access) -> Iterator[Finding]:
             continue
         text = f"is executable for somebody who does not exist: {text} on this host"
         code = "no-user" if tag == NAMED_USER else "no-group"
-        yield Finding(WARNING, code, path, 0, text, sudo(("pybindctl", "revoke", who, spec)))
+        yield Complaint(WARNING, code, path, 0, text, sudo(("pybindctl", "revoke", who, spec)))
 
 
 def _known(look_up: object, ident: int) -> bool:
@@ -92,15 +92,15 @@ def _known(look_up: object, ident: int) -> bool:
     return True
 
 
-def of_unknown(unknown: Unknown) -> Finding:
+def of_unknown(unknown: Unknown) -> Complaint:
     """Return what to do about a file that the helper never looks at."""
     path = path_of(unknown.name)
     folder, _, name = unknown.name.partition("/")
     if name.startswith(".") and name.endswith(LEFT_OVER):
-        return Finding(WARNING, "left-over", path, 0, unknown.why, sudo(("rm", path)))
+        return Complaint(WARNING, "left-over", path, 0, unknown.why, sudo(("rm", path)))
     meant = _number_of(folder, name) or _respelled(folder, name, unknown.why)
     if meant is None:
-        return Finding(WARNING, "unknown-name", path, 0, unknown.why, put_away(path))
+        return Complaint(WARNING, "unknown-name", path, 0, unknown.why, put_away(path))
     target = path_of(f"{folder}/{meant}")
     repair = sudo(("mv", path, target))
     if os.path.lexists(target):
@@ -110,7 +110,7 @@ def of_unknown(unknown: Unknown) -> Finding:
     text = unknown.why
     if folder in FOLDERS[2:]:
         text = f"{name} is a name: files carry numbers, and {folder}/{meant} is what counts"
-    return Finding(WARNING, "name", path, 0, text, repair)
+    return Complaint(WARNING, "name", path, 0, text, repair)
 
 
 def _number_of(folder: str, name: str) -> str | None:
@@ -147,20 +147,20 @@ def _append(path: str, target: str) -> str:
     return f"echo >>{shlex.quote(target)} && {add}" if unended else add
 
 
-def on_noexec(folder: str) -> Finding:
+def on_noexec(folder: str) -> Complaint:
     """Return that all flag files of a folder refuse."""
     trouble = folders.on_noexec(folder)
-    return Finding(BROKEN, "noexec", trouble.name, 0, trouble.text, trouble.repair)
+    return Complaint(BROKEN, "noexec", trouble.name, 0, trouble.text, trouble.repair)
 
 
-def of_folders() -> Iterator[Finding]:
+def of_folders() -> Iterator[Complaint]:
     """Yield folders that not everybody can search, and what lies beside the folders."""
     for _, path, access in folders.closed():
         found = access.effective()
         some = any(perm & X for (tag, _), perm in found.items() if tag not in (USER_OBJ, MASK))
         repair = folders.to_open(path, access)
         text = f"not every user can search it ({access.text}); who cannot is refused"
-        yield Finding(WARNING if some else BROKEN, "folder-search", path, 0, text, repair)
+        yield Complaint(WARNING if some else BROKEN, "folder-search", path, 0, text, repair)
     try:
         names = sorted(os.listdir(os.fsencode(CONFIG_DIR)))
     except OSError:
@@ -175,4 +175,4 @@ def of_folders() -> Iterator[Finding]:
             text = "is authbind's name for byuser"
             repair = sudo(("pybindctl", "import", "authbind", "--apply", CONFIG_DIR))
             repair += f" && {put_away(path)}"
-        yield Finding(WARNING, "unknown-name", path, 0, text, repair)
+        yield Complaint(WARNING, "unknown-name", path, 0, text, repair)

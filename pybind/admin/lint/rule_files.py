@@ -29,7 +29,7 @@ BROKEN, WARNING = "broken", "warning"
 _IPV4, _ANY4 = int(socket.AF_INET), bytes(4)
 
 
-class Finding(NamedTuple):
+class Complaint(NamedTuple):
     """One thing to repair. level: BROKEN, where the helper refuses because of it, or WARNING.
 
     code: a word for programs. file: a path. line: 0 for none. text: what and
@@ -51,7 +51,7 @@ class Context(NamedTuple):
     flags: FlagIndex
 
 
-def of_rule_file(owner: Owner, context: Context) -> Iterator[Finding]:
+def of_rule_file(owner: Owner, context: Context) -> Iterator[Complaint]:
     """Yield what is wrong with a file in byuser or bygroup; nothing where it is gone."""
     path = path_of(owner.name)
     try:
@@ -64,17 +64,17 @@ def of_rule_file(owner: Owner, context: Context) -> Iterator[Finding]:
         return
     except OSError as error:
         text = f"could not be looked at: {error.strerror}"
-        yield Finding(WARNING, "not-linted", path, 0, text, sudo(("pybindctl", "lint")))
+        yield Complaint(WARNING, "not-linted", path, 0, text, sudo(("pybindctl", "lint")))
         return
     if not _exists(owner.folder, owner.ident):
         what = "user" if owner.folder == "byuser" else "group"
         text = f"there is no {what} {owner.ident} on this host; a later one would inherit this"
-        yield Finding(WARNING, f"no-{what}", path, 0, text, sudo(("rm", path)))
+        yield Complaint(WARNING, f"no-{what}", path, 0, text, sudo(("rm", path)))
     if not troubles:
         yield from _of_lines(path, lines, owner, context)
 
 
-def of_contents(path: str, context: Context) -> Iterator[Finding]:
+def of_contents(path: str, context: Context) -> Iterator[Complaint]:
     """Yield what is wrong inside a rule file that lies anywhere. Raises OSError.
 
     Its owner and mode do not count; its name does where the folder is called
@@ -94,13 +94,13 @@ def of_contents(path: str, context: Context) -> Iterator[Finding]:
         yield from _of_lines(path, lines, owner, context._replace(flags=FlagIndex([])))
 
 
-def broken(trouble: Trouble) -> Finding:
+def broken(trouble: Trouble) -> Complaint:
     """Return a Trouble as a finding."""
     code, text = "file", trouble.text
     if trouble.line:
         code, text = "line", f"{trouble.text}; a broken line refuses the whole file"
     path = path_of(trouble.name)
-    return Finding(BROKEN, code, path, trouble.line, text, trouble.repair)
+    return Complaint(BROKEN, code, path, trouble.line, text, trouble.repair)
 
 
 @functools.lru_cache(None)
@@ -114,8 +114,8 @@ def _exists(folder: str, ident: int) -> bool:
 
 def _of_lines(
     path: str, lines: list[Line], owner: Owner | None, context: Context
-) -> Iterator[Finding]:
-    rules = [line.what for line in lines if isinstance(line.what, Rule)]
+) -> Iterator[Complaint]:
+    rules = [line.content for line in lines if isinstance(line.content, Rule)]
     for number, raw, rule in lines:
         if not isinstance(rule, Rule):
             continue
@@ -128,26 +128,26 @@ def _of_lines(
             code, text, repair = _never(rule, owner, number, path)
             if code == "mark":
                 repair += f" && {take_out}"
-            yield Finding(WARNING, code, path, number, text, repair or take_out)
+            yield Complaint(WARNING, code, path, number, text, repair or take_out)
         elif min(part.port_min for part in parts) >= context.first_unprivileged:
             text = (
                 f"ports from {context.first_unprivileged} on are not privileged here: everybody "
                 "may bind them without a grant (sysctl net.ipv4.ip_unprivileged_port_start)"
             )
-            yield Finding(WARNING, "not-privileged", path, number, text, take_out)
+            yield Complaint(WARNING, "not-privileged", path, number, text, take_out)
         else:
             shadows = [context.flags.shadow(part) for part in parts]
             if all(shadow.whole for shadow in shadows):
                 first = shadows[0].flags[0].name
                 text = f"is never reached: {CONFIG_DIR}/{first} decides before it, for everybody"
-                yield Finding(WARNING, "shadowed", path, number, text, take_out)
+                yield Complaint(WARNING, "shadowed", path, number, text, take_out)
             elif owner and _lacks_half(rule, owner, rules, context):
                 text = (
                     "can never grant: whoever binds :: takes the IPv4 port too, and so "
                     "0.0.0.0 has to be granted as well"
                 )
                 repair = _grant(owner, rule._replace(family=_IPV4, addr_min=_ANY4, addr_max=_ANY4))
-                yield Finding(WARNING, "half", path, number, text, repair)
+                yield Complaint(WARNING, "half", path, number, text, repair)
 
 
 def _lacks_half(rule: Rule, owner: Owner, rules: list[Rule], context: Context) -> bool:
@@ -168,7 +168,7 @@ def _rules_of(names: Iterable[str]) -> Iterator[Rule]:
     for name in names:
         with contextlib.suppress(OSError):
             lines, _ = reading.read_rule_file(name, path_of(name))
-            yield from (line.what for line in lines if isinstance(line.what, Rule))
+            yield from (line.content for line in lines if isinstance(line.content, Rule))
 
 
 def _grant(owner: Owner, rule: Rule) -> str:

@@ -34,9 +34,11 @@ def lost(changes: Iterable[Change]) -> list[Rule]:
     found: list[Rule] = []
     for change in changes:
         if isinstance(change.old, bytes):
-            gone = [line.what for line in parse(change.old)]
+            gone = [line.content for line in parse(change.old)]
             kept = (
-                [line.what for line in parse(change.new)] if isinstance(change.new, bytes) else []
+                [line.content for line in parse(change.new)]
+                if isinstance(change.new, bytes)
+                else []
             )
             found += [rule for rule in gone if isinstance(rule, Rule) and rule not in kept]
         else:

@@ -107,7 +107,7 @@ class State:
         """Return what the rule file covers that its name is for, line by line."""
         if name not in self._parsed:
             lines = parse(self.contents(name))
-            rules = [line.what for line in lines if isinstance(line.what, Rule)]
+            rules = [line.content for line in lines if isinstance(line.content, Rule)]
             reserved = "/!" in name
             self._parsed[name] = [part for rule in rules for part in in_force(rule, reserved)]
         return self._parsed[name]
@@ -141,9 +141,9 @@ class State:
         lines: list[bytes] = []
         changed = False
         for line in parse(self.contents(name)):
-            gone = cuts(line.what) if isinstance(line.what, Rule) else []
-            if gone and isinstance(line.what, Rule):
-                lines.extend(_cut_line(line.raw, subtract_all([line.what], gone)))
+            gone = cuts(line.content) if isinstance(line.content, Rule) else []
+            if gone and isinstance(line.content, Rule):
+                lines.extend(_cut_line(line.raw, subtract_all([line.content], gone)))
                 changed = True
             else:
                 lines.append(line.raw)

@@ -76,7 +76,7 @@ def run(request: Request, notes: str) -> int:
         environ = _become(request.user, environ)
     found = None
     if request.argv:
-        found = target.classify(target.find(request.argv[0], environ))
+        found = _find(request, environ)
     if request.gives_sockets:
         from . import listening
 
@@ -112,6 +112,25 @@ def run(request: Request, notes: str) -> int:
 
     limits = plan.limits(request, environ)
     return start.run(plan.plain(request, found, environ), notes, limits, request.verbose)
+
+
+def _find(request: Request, environ: tuple[bytes, ...]) -> Target:
+    """Return the program; raises what is wrong with it, and with --check what the ports lack too."""
+    try:
+        return target.classify(target.find(request.argv[0], environ))
+    except PybindError as error:
+        if not request.check:
+            raise
+        try:
+            if request.gives_sockets:
+                from . import listening
+
+                listening.open_all(request, environ)
+            else:
+                _needs_helper(request, environ)
+        except PybindError as refused:
+            raise Refused(*refused.lines, *error.lines) from None
+        raise
 
 
 def _give_sockets(

@@ -50,7 +50,9 @@ class _Port(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic 
         return value if isinstance(value, Listed) else parse_named(str(value))
 
 
-class _Count(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+class Count(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A number from 1 to COUNT_MAX: an int, or what is wrong in words."""
+
     name = "count"
 
     def convert(
@@ -66,7 +68,7 @@ def _parameter(option: Option) -> click.Option:
     kinds = {
         FLAG: {"is_flag": True},
         PORTS: {"type": _Port(), "multiple": True},
-        COUNT: {"type": _Count()},
+        COUNT: {"type": Count()},
         CHOICE: {"type": click.Choice(option.choices)},
         TEXT: {},
     }

@@ -51,7 +51,7 @@ class _Lazy(click.Group):
         return command
 
 
-@click.command(cls=_Lazy, context_settings={"help_option_names": ["--help"]})
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def _group() -> None:
     """Grant privileged ports to users, and see, explain and repair the grants.
@@ -82,7 +82,8 @@ def _run(arguments: list[str]) -> int:
     try:
         result = _group.main(arguments, prog_name="pybindctl", standalone_mode=False)
     except click.UsageError as error:
-        _say(error.format_message(), "see: pybindctl --help")
+        named = error.ctx.command_path if error.ctx else "pybindctl"
+        _say(error.format_message(), f"see: {named} --help")
         return STATUS_USAGE
     except click.exceptions.Abort:
         _say("not done")

@@ -11,7 +11,7 @@ import subprocess
 import generate
 import pytest
 import support
-from ctl import PYBINDCTL, as_json, done, pybindctl
+from ctl import PYBINDCTL, as_json, done, failed, pybindctl
 from support import CONFIG, UID, flag, rules
 
 from pybind import _wire
@@ -346,3 +346,14 @@ def test_many_files_on_a_terminal():
     assert "reading" not in rest
     assert len(rest.splitlines()) == 1201
     assert len(json.loads(pybindctl("list", "--json").stdout)["delegations"]) == 1200
+
+
+def test_port_by_name():
+    """--port takes a number or the name of a service, and says what is wrong with others."""
+    done("grant", "--yes", "nobody", "80", "443")
+    by_number = done("list", "--port", "80")
+    assert done("list", "--port", "http") == by_number
+    assert " 443 " not in by_number
+    for wrong, word in [("0", "port 0"), ("65536", "1 to 65535"), ("80/tcp", "every address"),
+                        ("80,443", "one port"), ("no-such", "no service")]:  # fmt: skip
+        failed(2, "list", "--port", wrong, words=[word])

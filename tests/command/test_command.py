@@ -74,6 +74,19 @@ def test_check():
     assert pybind("--check").returncode == 125
 
 
+@pytest.mark.parametrize("options", [[], ["--listen"]], ids=" ".join)
+def test_check_without_the_program(grant80, options):
+    """A program that is not there hides no answer about the ports."""
+    granted = pybind("--check", *options, "--port", "80", "no-such-program")
+    assert granted.returncode == 127
+    assert "80/tcp: granted (/etc/pybind/byport/80)" in granted.stdout
+    assert "'no-such-program': not found" in granted.stderr
+    refused = pybind("--check", *options, "--port", "443", "no-such-program")
+    assert refused.returncode == 125
+    assert "sudo pybindctl grant nobody 443/tcp" in refused.stderr
+    assert "'no-such-program': not found" in refused.stderr
+
+
 def test_port_limits(grant80):
     """With --port only listed ports are served; without --port every granted port is."""
     flag("byport/443")

@@ -23,12 +23,14 @@ from ..asking.decision import (
 @click.command("check")
 @output.question
 def check_command(spec: str, user: str | None, as_json: bool) -> int:
-    """Tell whether a user may bind a port: exit status 0 granted, 1 refused.
+    """Tell whether a user may bind a port.
 
     The port is written as for pybind --port. Without an address it means every
     local address: 0.0.0.0 decides, and :: (which needs both) is shown where its
     answer is another. Without a protocol it means TCP. Nothing is bound; a busy
     port is not seen.
+
+    Exit status: 0 granted, 1 refused.
     """
     who = identity_of(user)
     decisions = decide(parse_asked(spec, "check"), who)

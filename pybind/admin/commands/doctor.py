@@ -114,9 +114,9 @@ def _print(finding: Finding) -> None:
 @click.command("setup")
 @click.option("--yes", is_flag=True, help="Trust a helper that another user could have replaced.")
 def setup_command(yes: bool) -> int:
-    """Repair the helper (owner, mode, capability) and the permission folders.
+    """Repair the helper and the permission folders.
 
-    For after a copy, a restored backup, or an upgrade that took the capability
+    Owner, mode and the helper's capability. For after a copy, a restored backup, or an upgrade that took the capability
     off. Does nothing where nothing is to be done. Needs root.
 
     From a wheel (pip) it first builds and installs all of it, outside the

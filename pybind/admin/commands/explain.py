@@ -29,8 +29,9 @@ from ..asking.decision import (
 @click.command("explain")
 @output.question
 def explain_command(spec: str, user: str | None, as_json: bool) -> int:
-    """Show which files were looked at, what was found, and what would change the answer.
+    """Show whether a user may bind a port, and which file decides.
 
+    With the files that were looked at, and the command that changes the answer.
     The port is written as for pybind --port. Without an address it means every
     local address: 0.0.0.0 decides, and :: (which needs both) is shown apart
     where its answer is another. Without a protocol it means TCP.

@@ -58,7 +58,7 @@ class _Report(NamedTuple):
 
 @click.group("import")
 def import_command() -> None:
-    """Take over the grants of authbind, of a PORT:USER list, or of mac_portacl.
+    """Take over grants of authbind, a PORT:USER list or mac_portacl.
 
     Without --apply only the plan is shown, and which answers it would change.
     Exit status: 0 every answer is as before or has a listed reason; 1 not so.
@@ -76,7 +76,10 @@ def _options(function: Callable[..., int]) -> Callable[..., int]:
 @_options
 @click.argument("folder", default="/etc/authbind", metavar="[DIR]")
 def _authbind(folder: str, apply: bool, as_json: bool) -> int:
-    """Take over authbind's byport, byaddr and byuid from DIR (/etc/authbind)."""
+    """Take over authbind's files from DIR (/etc/authbind).
+
+    Those are the ones in byport, byaddr and byuid.
+    """
     return _run(lambda: authbind.read(folder), apply, as_json)
 
 
@@ -92,7 +95,10 @@ def _daemonusr(file: str, apply: bool, as_json: bool) -> int:
 @_options
 @click.argument("rules", metavar="RULES")
 def _portacl(rules: str, apply: bool, as_json: bool) -> int:
-    """Take over rules of FreeBSD's mac_portacl, such as uid:80:tcp:80,gid:1001:udp:53."""
+    """Take over rules of FreeBSD's mac_portacl.
+
+    RULES are such as uid:80:tcp:80,gid:1001:udp:53.
+    """
     return _run(lambda: lists.portacl(rules), apply, as_json)
 
 

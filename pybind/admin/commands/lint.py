@@ -92,7 +92,7 @@ def _on_noexec() -> list[Complaint]:
 @click.option("--strict", is_flag=True, help="Exit status 1 where there are only warnings.")
 @output.json_option
 def lint_command(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
-    """Show every broken or dangerous file, with the command that repairs it.
+    """Show every broken or dangerous file, with its repair.
 
     Broken is what makes the helper refuse; a warning is what grants more than
     it seems to, or nothing at all. With FILE only these are looked at: files in

@@ -7,21 +7,23 @@ import gc
 
 import click
 
+from ...errors import UsageError
 from ...permissions.delegations import Delegation, delegations
 from ...permissions.folders import path_of
 from ...permissions.precedence import FlagIndex
 from ...permissions.rule import Rule, addresses_text, ports_text
 from ...permissions.who import GROUP, USER, Who, identity_of
+from ...ports import parse_listed
 from .. import output
 from ..asking import verification
 
 
 @click.command("list")
 @click.option("--user", metavar="USER", help="Only what this account or uid is granted.")
-@click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Only this port.")
+@click.option("--port", metavar="PORT", help="Only this port (number or service name).")
 @output.json_option
-def list_command(user: str | None, port: int | None, as_json: bool) -> int:
-    """Show every delegation: who, address, port, protocol, from which file and line.
+def list_command(user: str | None, port: str | None, as_json: bool) -> int:
+    """Show every grant, with the file and line that it is from.
 
     A flag file in byport or byaddr decides before rule files do, for everybody:
     where one stands before a rule, the line after the row says so. What refuses
@@ -33,7 +35,8 @@ def list_command(user: str | None, port: int | None, as_json: bool) -> int:
     gc.disable()  # a million rows, and no cycles among them
     found = verification.host()
     who = identity_of(user) if user is not None else None
-    listing = delegations(who, port, output.progress)
+    number = _number(port) if port is not None else None
+    listing = delegations(who, number, output.progress)
     rows = sorted(listing.delegations, key=_order)
     found = verification.of_listing(listing, found)
     if as_json:
@@ -46,6 +49,13 @@ def list_command(user: str | None, port: int | None, as_json: bool) -> int:
     if not output.print_table(head, (_as_row(row, listing.flags) for row in rows)):
         output.say("nothing is granted")
     return verification.tell(found)
+
+
+def _number(text: str) -> int:
+    listed = parse_listed(text)
+    if listed.addr is not None or listed.protocol is not None:
+        raise UsageError(f"bad port {text!r}: list shows every address and protocol of a port")
+    return listed.port
 
 
 def _order(row: Delegation) -> tuple[int, int]:

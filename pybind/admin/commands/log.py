@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from ...commandline import Count
 from ...permissions.errors import STATUS_NO, AdminError, NeedsRoot
 from ...permissions.who import user as user_named
 from ...permissions.who import user_of
@@ -35,14 +36,14 @@ _LINE = re.compile(
 
 @click.command("log")
 @click.option("--user", metavar="USER", help="Show this account or uid alone.")
-@click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(1), metavar="N",
+@click.option("-n", "--lines", default=50, show_default=True, type=Count(), metavar="N",
               help="How many of the newest lines to begin with.")  # fmt: skip
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
 @output.json_option
 def log_command(user: str | None, lines: int, follow: bool, as_json: bool) -> int:
-    """Show what pybindd had the kernel grant and refuse (needs root).
+    """Show what pybindd had the kernel grant and refuse.
 
-    Each line has the time, the verdict, the user, the port and the address, the
+    Needs root. Each line has the time, the verdict, the user, the port and the address, the
     permission file that decided, and the program. It comes from the trusted side:
     a user cannot write into it, and only the rate of a user's own lines is limited.
 

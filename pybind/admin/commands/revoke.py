@@ -32,10 +32,10 @@ _ALL = Rule(ANY, b"", b"", 1, 65535, None)
 @click.command("revoke")
 @output.who_and_specs(required=False)
 def revoke_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) -> int:  # noqa: ARG001 # as for grant
-    """Take ports away from a user, a @group or everyone: exactly those, nothing beside them.
+    """Take ports away from a user, a @group or everyone.
 
-    WHO and SPEC are as in grant; without SPEC, or with all, everything goes that
-    is granted to WHO. Only what is granted to WHO alone goes: where a group or
+    Exactly those go. WHO and SPEC are as in grant; without SPEC, or with all,
+    everything goes that is granted to WHO. Only what is granted to WHO alone goes: where a group or
     everyone still has it, that file is named. A server that holds the port goes
     on with it, and is named.
     """

@@ -40,7 +40,7 @@ class Granted(NamedTuple):
 @click.command("status")
 @output.json_option
 def status_command(as_json: bool) -> int:
-    """Show every granted port: who holds it, and whom it is granted to.
+    """Show every granted port, who holds it, and who is granted it.
 
     For TCP and UDP, IPv4 and IPv6; a range is one line, with the ports in it
     that are held below it. Processes are shown where the caller may see them:

@@ -92,8 +92,10 @@ AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
 ifeq ($(shell id -u),0)
 OWNER       := $(shell stat -c '%u:%g' $(dir $(abspath $(BUILD))) 2>/dev/null)
 ifneq ($(filter-out 0:%,$(OWNER)),)
-AS_OWNER    := setpriv --reuid=$(firstword $(subst :, ,$(OWNER))) --regid=$(lastword $(subst :, ,$(OWNER))) \
-               --clear-groups --inh-caps=-all --
+OWNER_ID    := $(firstword $(subst :, ,$(OWNER)))
+OWNER_HOME  := $(shell getent passwd $(OWNER_ID) | cut -d: -f6)
+AS_OWNER    := setpriv --reuid=$(OWNER_ID) --regid=$(lastword $(subst :, ,$(OWNER))) --clear-groups --inh-caps=-all \
+               -- $(if $(word 2,$(OWNER_HOME)),,$(OWNER_HOME:%=env HOME=%))
 AS_OWNER    := $(shell $(AS_OWNER) test -w $(dir $(abspath $(BUILD))) 2>/dev/null && echo '$(AS_OWNER)')
 endif
 endif
@@ -298,7 +300,7 @@ rpm: ## the RPM package, into build/rpm
 
 # Installs, upgrades and removes the Debian package in fresh systems of two Debian releases.
 test-deb: ## the life of the Debian package in fresh systems of two releases (root)
-	tools/need deb
+	tools/need test-deb
 	tools/test-deb$(GIVE_BACK)
 
 # Real systems in virtual machines, one after the other: docs/systems.md. RECORD=1 writes its

@@ -58,6 +58,7 @@ class Count(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
+        """Return the number, or fail as click has it."""
         text = str(value)
         if not is_count(text):
             self.fail(f"{text!r} is not a number from 1 to {COUNT_MAX}", param, ctx)

@@ -82,8 +82,8 @@ def _run(arguments: list[str]) -> int:
     try:
         result = _group.main(arguments, prog_name="pybindctl", standalone_mode=False)
     except click.UsageError as error:
-        named = error.ctx.command_path if error.ctx else "pybindctl"
-        _say(error.format_message(), f"see: {named} --help")
+        command = error.ctx.command_path if error.ctx else "pybindctl"
+        _say(error.format_message(), f"see: {command} --help")
         return STATUS_USAGE
     except click.exceptions.Abort:
         _say("not done")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line of authbind(1) for pybind: another front end to cli's stages.
+"""The command line of authbind(1), as another front end to the stages of cli.py.
 
-Options, defaults and exit statuses are those of authbind 2.1.3; what differs
-otherwise stands in man/authbind.1. Judged by pybind's permission files.
+Options, defaults and exit statuses are those of authbind 2.1.3. The helper judges
+by pybind's permission files. man/authbind.1 has the other differences.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .errors import UsageError
 from .model import AUTO, Request
 from .paths import LIBRARY
 
-STATUS_FAILED = 255  # authbind's exit(-1), for everything that keeps it from the program
+STATUS_FAILED = 255  # authbind's exit(-1), for every failure before the program starts
 _DEPTH_MAX = 100
 _USAGE = (
     "usage: authbind [--deep | --depth LEVELS] PROGRAM [ARGUMENT]...",
@@ -28,10 +28,10 @@ def main(arguments: list[str], notes: str) -> int:
 
 
 def parse(words: list[str]) -> Request | None:
-    """Return the command line as a Request, or None where help is asked for.
+    """Return the command line as a Request, or None for --help. Raises UsageError.
 
-    The first word that does not begin with "-" is the program. A lone "-" ends
-    the options; "--" is dropped, as every option that authbind does not know.
+    The first word that does not begin with "-" is the program. A lone "-" ends the
+    options. Like authbind, drops options that authbind does not know, "--" among them.
     """
     depth: int | None = 1
     rest = list(words)
@@ -56,7 +56,7 @@ def parse(words: list[str]) -> Request | None:
 
 
 def _levels(word: str) -> int:
-    """Return what strtoul(3) makes of `word`, 1 to 100 levels."""
+    """Return the number of levels, 1 to 100, read like strtoul(3). Raises UsageError."""
     digits = word.lstrip(" \t\n\v\f\r")
     digits = digits[1:] if digits.startswith("+") else digits
     number = digits.lstrip("0")
@@ -71,11 +71,11 @@ def _start(arguments: list[str], notes: str) -> int:
         print(*_USAGE, sep="\n")
         return 0
     environ = launch.read_environ()
-    found = target.classify(target.find(request.argv[0], environ))
+    program = target.classify(target.find(request.argv[0], environ))
     if os.geteuid() == 0:
-        # Root needs no library, but what it starts may give up root (su, setpriv,
-        # chpst) and keep the environment: authbind serves that.
-        launch.execute(plan.preload(request, found, environ, os.fsencode(LIBRARY)), notes)
-    if found.obstacle:
+        # Root itself needs no library. But root's program may give up root (su, setpriv,
+        # chpst) and keep the environment: authbind serves such a program.
+        launch.execute(plan.preload(request, program, environ, os.fsencode(LIBRARY)), notes)
+    if program.obstacle:
         request = request._replace(depth=None)  # a supervisor serves all that the program starts
     return cli.run(request, notes)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proves listed ports before the program starts: bind for real, close again.
+"""Proves listed ports before the program starts: binds each for real, and closes it.
 
-Not kept open: a held socket keeps the port busy after the server is gone, a
-held UDP socket swallows datagrams.
+The socket does not stay open. An open socket would keep the port busy after the
+server has ended, and an open UDP socket would swallow datagrams.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ ANY6 = bytes(16)
 
 
 class Verdict:
-    """What became of one address: granted or refused, by whom, why.
+    """The answer about one address: granted or refused, by the kernel or the helper.
 
-    plain: the kernel allows it without the helper. reply: the helper's answer,
-    or None where it was not asked. error: errno of the bind, 0 when it worked.
+    error: errno of the bind, 0 when it worked.
+    reply: the helper's reply, or None if the kernel alone decided.
     """
 
     def __init__(self, address: Address, error: int, reply: Reply | None) -> None:
@@ -36,7 +36,7 @@ class Verdict:
 
     @property
     def granted(self) -> bool:
-        """Tell whether a bind may be made (it may still meet a busy port)."""
+        """Tell whether the address may be bound; the port may still be busy."""
         return self.error == 0 or (
             self.error == errno.EADDRINUSE
             and (self.reply is None or self.reply.reason == _wire.REASON_KERNEL)
@@ -44,15 +44,15 @@ class Verdict:
 
     @property
     def busy(self) -> bool:
-        """Tell whether the port is granted but somebody holds it."""
+        """Tell whether the port is granted but another socket holds it."""
         return self.granted and self.error == errno.EADDRINUSE
 
 
 def addresses(listed: Listed) -> list[Address]:
-    """Return the addresses to prove: the required one first, then the optional.
+    """Return the addresses to prove for one --port; only the first one is required.
 
-    Every local address means 0.0.0.0 (required) and :: (a host may have no
-    IPv6, and :: needs both halves granted).
+    A port without an address means 0.0.0.0, and :: as well. :: is optional: a host may
+    have no IPv6, and a grant for :: needs one for 0.0.0.0 too.
     """
     udp = listed.protocol == "udp"
     if listed.addr is None:
@@ -74,9 +74,9 @@ def prove(address: Address) -> Verdict | None:
 
 
 def ask(address: Address) -> Verdict | None:
-    """Like prove(), but where the kernel refuses only the check request is made.
+    """Like prove(), but the helper is only asked, and binds nothing.
 
-    A check grants, or refuses, without meeting the port: busy ports stay unseen.
+    So the verdict does not tell whether a port that needs the helper is busy.
     """
     return _try(address, check_only=True)
 
@@ -86,8 +86,8 @@ def _try(address: Address, check_only: bool) -> Verdict | None:
     if sock is None:
         return None
     try:
-        # An overlapping restart of the same user's server must pass. Not for UDP:
-        # there it would let this socket take the server's datagrams.
+        # When a user restarts a server, the old one may still listen: the proof must
+        # pass. With UDP, SO_REUSEPORT would give this socket the old server's datagrams.
         if not address.udp:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         return settle(sock, address, check_only=check_only)
@@ -96,10 +96,10 @@ def _try(address: Address, check_only: bool) -> Verdict | None:
 
 
 def settle(sock: socket.socket, address: Address, *, check_only: bool) -> Verdict:
-    """Bind `sock` (borrowed) to `address`, by the helper where the kernel refuses.
+    """Bind `sock` (borrowed) to `address`, by the helper if the kernel refuses.
 
-    check_only: the helper is only asked, and where the kernel allows it the
-    socket is bound all the same. Raises HelperUnusable.
+    check_only: the helper is only asked. A bind that the kernel allows is still made.
+    Raises HelperUnusable.
     """
     error = _plain_bind(sock, address)
     if error != errno.EACCES:
@@ -111,8 +111,8 @@ def settle(sock: socket.socket, address: Address, *, check_only: bool) -> Verdic
 def new_socket(address: Address, *, dual: bool) -> socket.socket | None:
     """Return a socket for `address` (owned by the caller, close-on-exec), not yet bound.
 
-    dual: one for :: takes IPv4 too, whatever net.ipv6.bindv6only says. Returns
-    None where the host has no such address family.
+    dual: a socket for :: takes IPv4 too, whatever net.ipv6.bindv6only says. Returns
+    None where the host has no such address family. Raises OSError.
     """
     kind = socket.SOCK_DGRAM if address.udp else socket.SOCK_STREAM
     try:
@@ -121,7 +121,8 @@ def new_socket(address: Address, *, dual: bool) -> socket.socket | None:
         if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
             return None
         raise
-    # Over connections in TIME_WAIT. Not for UDP: there it lets two sockets share a port.
+    # Connections in TIME_WAIT must not keep the port. With UDP, SO_REUSEADDR would let
+    # two sockets share it.
     if not address.udp:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if address.family == socket.AF_INET6:

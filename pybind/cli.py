@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command: knows the order of things, and is the only error boundary.
+"""The command: calls the stages in order, and turns every error into text and status.
 
 argv -> Request -> the user's rights alone -> proof of the listed ports -> Target -> Plan -> exec
 """
@@ -28,7 +28,7 @@ def main(arguments: list[str], notes: str) -> int:
         try:
             request = options.read(arguments) or _ask_click(arguments)
         except UsageError as error:
-            from . import hints  # only where there is something to say
+            from . import hints  # only when the command line is wrong
 
             raise UsageError(*error.lines, *hints.for_words(arguments)) from None
         return request if isinstance(request, int) else run(request, notes)
@@ -37,10 +37,10 @@ def main(arguments: list[str], notes: str) -> int:
 
 
 def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = None) -> int:
-    """Call `start` and say what it raises; returns the exit status.
+    """Call `start` and print the error that it raises; returns the exit status.
 
-    name: the command that was typed. failure: the status of every error, in
-    place of the error's own.
+    name: the command that was typed. failure: the status of every error; None for the
+    error's own.
     """
     try:
         return start()
@@ -68,54 +68,62 @@ def _ask_click(arguments: list[str]) -> Request | int:
 
 
 def run(request: Request, notes: str) -> int:
-    """Prove, choose the way and start; returns only what --check or a front does."""
+    """Prove the ports, choose how the program is served, and start it.
+
+    Returns the exit status of --check, or of the front of a supervised program;
+    otherwise the program takes the place of this process. Raises PybindError.
+    """
     if request.listen:
         launch.check_free(plan.LISTEN_FDS_START, len(request.listed), notes)
-    environ = launch.read_environ()  # first: once the ids have changed it is root's file
+    environ = launch.read_environ()  # first: after --user, the file would still be root's
     if request.user is not None:
         environ = _become(request.user, environ)
-    found = None
+    program = None
     if request.argv:
-        found = _find(request, environ)
+        program = _find(request, environ)
     if request.gives_sockets:
         from . import listening
 
         opened = listening.open_all(request, environ)
-        if request.check or found is None:
+        if request.check or program is None:
             return 0
-        _give_sockets(request, found, environ, opened, notes)
-    if found and request.mode == SUPERVISE:
-        _check_supervised(request, found)  # its reasons are nearer than the proof's
+        _give_sockets(request, program, environ, opened, notes)
+    if program and request.mode == SUPERVISE:
+        _check_supervised(request, program)  # before the proof: its reasons say more
     needed = _needs_helper(request, environ)
-    judged = found is not None and _kernel_judges(request, found, needed)
+    judged = program is not None and _kernel_judges(request, program, needed)
     if judged:
         # The library costs nothing until a bind is refused, and serves while pybindd is
-        # restarted; a supervisor would cost two processes.
-        needed = found is not None and found.obstacle is None
+        # restarted. A supervisor would cost two processes.
+        needed = program is not None and program.obstacle is None
     as_root = not needed and _is_root_with_ports(request)
-    way = _choose_way(request, found, needed=needed or as_root) if found else None
-    if request.check or found is None:
+    way = _choose_way(request, program, needed=needed or as_root) if program else None
+    if request.check or program is None:
         return 0
     if as_root:
-        _note_root(request, found)
+        _note_root(request, program)
     if way is None:
         how = "started plainly" + ("; pybindd has the kernel judge its binds" if judged else "")
-        _explain_way(request, found, how)
-        launch.execute(plan.plain(request, found, environ), notes)
+        _explain_way(request, program, how)
+        launch.execute(plan.plain(request, program, environ), notes)
     if way == PRELOAD:
-        _explain_way(request, found, _preloaded(judged=judged, as_root=as_root))
-        launch.execute(plan.preload(request, found, environ, fsencode(LIBRARY)), notes)
-    why = found.obstacle or "as --mode says"
-    _explain_way(request, found, f"served by a supervisor ({why}); sudo and ping cannot work in it")
+        _explain_way(request, program, _preloaded(judged=judged, as_root=as_root))
+        launch.execute(plan.preload(request, program, environ, fsencode(LIBRARY)), notes)
+    why = program.obstacle or "as --mode says"
+    text = f"served by a supervisor ({why}); sudo and ping cannot work in it"
+    _explain_way(request, program, text)
     add_site_packages()
-    from .supervise import start  # what it imports costs more than all the rest
+    from .supervise import start  # its imports take longer than everything before
 
     limits = plan.limits(request, environ)
-    return start.run(plan.plain(request, found, environ), notes, limits, request.verbose)
+    return start.run(plan.plain(request, program, environ), notes, limits, request.verbose)
 
 
 def _find(request: Request, environ: tuple[bytes, ...]) -> Target:
-    """Return the program; raises what is wrong with it, and with --check what the ports lack too."""
+    """Return the program. Raises PybindError; with --check also about its ports.
+
+    --check reports refused ports even where the program cannot be executed.
+    """
     try:
         return target.classify(target.find(request.argv[0], environ))
     except PybindError as error:
@@ -135,17 +143,17 @@ def _find(request: Request, environ: tuple[bytes, ...]) -> Target:
 
 def _give_sockets(
     request: Request,
-    found: Target,
+    program: Target,
     environ: tuple[bytes, ...],
     sockets: list[socket.socket],
     notes: str,
 ) -> NoReturn:
-    """Start the program with its sockets, and nothing else of pybind's."""
+    """Start the program with its sockets: no library, no supervisor."""
     first = plan.first_descriptor(request)
     last = first + len(sockets) - 1
     where = f"descriptor {first}" if first == last else f"descriptors {first} to {last}"
-    _explain_way(request, found, f"given listening sockets ({where})")
-    made = plan.sockets(request, found, environ, posix.getpid())
+    _explain_way(request, program, f"given listening sockets ({where})")
+    made = plan.sockets(request, program, environ, posix.getpid())
     numbers = {number: sock.fileno() for number, sock in enumerate(sockets, first)}
     launch.execute(made, notes, numbers)
 
@@ -160,7 +168,10 @@ def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
-    """Tell whether anything is to be served that only the helper could bind; raises Refused."""
+    """Tell whether only the helper can bind some port of the request.
+
+    Raises Refused, HelperUnusable.
+    """
     nested = plan.is_nested(environ, fsencode(LIBRARY))
     if request.listed:
         from . import listed
@@ -168,7 +179,8 @@ def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
         return listed.ports_need_helper(request, environ) or nested
     if diagnose.binds_alone() or diagnose.first_unprivileged_port() == 0:
         return nested
-    # No port is named: at least the helper must be whole. Port 0 is never granted.
+    # No port is named, so no port can be proved. A check of port 0, which is never
+    # granted, still shows whether the helper has its capability.
     able = helper.check(Address(socket.AF_INET, bytes(4), 0, 0, False)).capable
     if not able or diagnose.foreign_network():
         from . import explain
@@ -177,19 +189,19 @@ def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
     return True
 
 
-def _kernel_judges(request: Request, found: Target, needed: bool) -> bool:
-    """Tell whether pybindd lets the kernel grant what this program may bind.
+def _kernel_judges(request: Request, program: Target, needed: bool) -> bool:
+    """Tell whether pybindd lets the kernel itself grant this program's binds.
 
-    Listed ports were bound without the helper, although the kernel calls them
-    privileged. Without a list only pybindd itself can tell, and the question is
-    worth its time only where a supervisor would be the other way.
+    For listed ports the proof has shown it: they were bound without the helper,
+    although they are privileged. Without listed ports pybindd is asked. The question
+    takes time, so it is asked only where a supervisor would be needed otherwise.
     """
     if diagnose.binds_alone():
         return False
     if request.listed:
         first = diagnose.first_unprivileged_port()
         return not needed and any(listed.port < first for listed in request.listed)
-    if not needed or not found.obstacle or request.mode != AUTO:
+    if not needed or not program.obstacle or request.mode != AUTO:
         return False
     from . import pybindd
 
@@ -197,61 +209,64 @@ def _kernel_judges(request: Request, found: Target, needed: bool) -> bool:
 
 
 def _is_root_with_ports(request: Request) -> bool:
-    """Tell whether root's program might become another user and bind a privileged port then.
+    """Tell whether root's program might become another user and then bind a privileged port.
 
-    The library serves that (su, setpriv, servers that drop root's rights by themselves).
+    The library serves such a program: su, setpriv, servers that give up root themselves.
     """
     first = diagnose.first_unprivileged_port()
     ports = [listed.port for listed in request.listed] or [0]
     return posix.geteuid() == 0 and min(ports) < first and diagnose.binds_alone()
 
 
-def _choose_way(request: Request, found: Target, *, needed: bool) -> str | None:
-    """Return how the program is served, or None for not at all; raises Refused."""
+def _choose_way(request: Request, program: Target, *, needed: bool) -> str | None:
+    """Return PRELOAD or SUPERVISE, or None for a program that is started plainly.
+
+    Raises Refused.
+    """
     if request.mode == SUPERVISE:
         return SUPERVISE
-    if not needed or found.binds_alone:
+    if not needed or program.binds_alone:
         return None
-    if not found.obstacle:
+    if not program.obstacle:
         return PRELOAD
     if request.mode == AUTO and posix.geteuid() == 0:
-        return None  # root's own binds need nothing
+        return None  # root needs no grant
     if request.mode == AUTO:
-        _check_supervised(request, found)
+        _check_supervised(request, program)
         return SUPERVISE
-    name = fsdecode(found.path)
-    if found.unsupervisable:
+    name = fsdecode(program.path)
+    if program.unsupervisable:
         raise Refused(
-            f"cannot serve {name!r}, {found.kind}: {found.obstacle}",
+            f"cannot serve {name!r}, {program.kind}: {program.obstacle}",
             "the loader leaves the preload library out, and its bind would fail with "
             "'Permission denied'",
         )
     _note(
         request,
-        f"{name!r} is not served itself ({found.obstacle}), what it executes is",
+        f"{name!r} is not served itself ({program.obstacle}), what it executes is",
         "to serve its own binds too: --mode supervise (or auto)",
     )
     return PRELOAD
 
 
-def _check_supervised(request: Request, found: Target) -> None:
+def _check_supervised(request: Request, program: Target) -> None:
     add_site_packages()
     from .supervise import preflight
 
-    preflight.check(request, found)
+    preflight.check(request, program)
 
 
 def _preloaded(*, judged: bool, as_root: bool) -> str:
-    """Return in words why the library is loaded."""
+    """Return the reason for the preload library, in words."""
     if judged:
         return "pybindd has the kernel judge its binds; the preload library is there for a restart"
     return "served by the preload library" + (", for what becomes another user" if as_root else "")
 
 
-def _note_root(request: Request, found: Target) -> None:
+def _note_root(request: Request, program: Target) -> None:
     _note(
         request,
-        f"{fsdecode(found.path)} is started as root, who needs no grant",
+        f"{fsdecode(program.path)} is started as root, who needs no grant",
         "to start it as a user who has one: pybind --user USER ...",
     )
 
@@ -261,13 +276,13 @@ def _note(request: Request, *lines: str) -> None:
         _say("note: " + lines[0], *lines[1:])
 
 
-def _explain_way(request: Request, found: Target, way: str) -> None:
-    log.start(found.path, [listed.text for listed in request.listed], way)
+def _explain_way(request: Request, program: Target, way: str) -> None:
+    log.start(program.path, [listed.text for listed in request.listed], way)
     if request.verbose:
-        _say(f"{fsdecode(found.path)}: {found.kind}, {way}")
+        _say(f"{fsdecode(program.path)}: {program.kind}, {way}")
 
 
 def _say(*lines: str, name: str = "pybind") -> None:
-    from . import output  # only where there is something to say
+    from . import output  # only when there is a line to print
 
     output.say(*lines, name=name)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""click's side of options.py: help, errors, and every way to write an option.
+"""The command line by click: --help, errors, and every spelling of an option.
 
-Loaded only when options.read() does not understand the command line.
+Only used when options.read() does not understand the command line, because click
+takes longer to import than pybind takes to start a program.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ administrator granted. First the administrator, then the user alice:
     sudo pybindctl grant alice 80
     pybind --port 80 -- java -jar app.jar
 
-Without --port every port that the files grant is served. With it only the
-listed ones are, and each is proved before PROGRAM starts.
+Without --port, PROGRAM can bind every port that the files grant. With --port it can
+bind only the listed ports, and pybind tries each of them before PROGRAM starts.
 
 Exit status: PROGRAM's own; 125 pybind refused, 126 PROGRAM cannot be executed,
 127 there is no such PROGRAM.
@@ -100,7 +101,7 @@ command = click.version_option(__version__, message="%(prog)s %(version)s")(
 
 
 def parse(arguments: list[str]) -> Request | int:
-    """Return the Request, or the exit status after --help and --version.
+    """Return the Request, or the exit status after --help or --version.
 
     Raises UsageError.
     """

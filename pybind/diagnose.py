@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a helper cannot gain its capability: looked for where the kernel decides it.
+"""Finds out why the helper did not gain its capability, or did not start.
 
-The order is that of capabilities(7), "Transformation of capabilities during
-execve()": what applies to every program of this process comes first.
+The order follows capabilities(7), "Transformation of capabilities during execve()".
+Causes that concern every program of this process come first, those of the helper's
+file last.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _NS_GET_USERNS = 0xB701  # linux/nsfs.h
 
 
 def lost_capability() -> tuple[str, ...]:
-    """Return lines: what keeps CAP_NET_BIND_SERVICE from the helper, and the repair."""
+    """Return lines: why the helper lacks CAP_NET_BIND_SERVICE, and the repair."""
     status = own_status()
     if status.get("NoNewPrivs") == "1":
         return (
@@ -47,7 +48,7 @@ def lost_capability() -> tuple[str, ...]:
 
 def _about_the_file() -> tuple[str, ...]:
     suspect = replaceable(HELPER)
-    if suspect:  # before anything else: a capability would be given to whatever lies there
+    if suspect:  # first: the other repairs would give a replaced file the capability
         return (
             f"{suspect}: another user could have replaced the helper, and it must gain nothing",
             "to install it anew: sudo " + REINSTALL,
@@ -76,12 +77,12 @@ def _about_the_file() -> tuple[str, ...]:
 
 
 def replaceable(path: str) -> str:
-    """Return what lets another user than root replace a file: it, or its folder; else "".
+    """Return owner and mode of the file or folder that lets others replace `path`; or "".
 
-    Not the folders above: Debian once gave /usr/local to the group staff, which
-    counts as root there (doctor warns of it).
+    Only `path` and its folder are looked at. On older Debian the group staff may write
+    /usr/local, and counts as root there; pybindctl doctor warns of that.
     """
-    from .trust import others_can_replace  # imports os: only where there is a refusal
+    from .trust import others_can_replace  # imports os: only after a refusal
 
     for part in (path, path.rpartition("/")[0]):
         try:
@@ -95,7 +96,7 @@ def replaceable(path: str) -> str:
 
 
 def cannot_start(error: int) -> tuple[str, ...]:
-    """Return lines: why execve(2) of the helper failed with an errno, and the repair."""
+    """Return lines: why execve(2) of the helper failed with this errno, and the repair."""
     text = f"cannot start {HELPER}: {posix.strerror(error)}"
     if error == ENOENT:
         return text, "repair: sudo " + REINSTALL
@@ -134,11 +135,11 @@ def own_status() -> dict[str, str]:
 
 
 def foreign_network() -> bool:
-    """Tell whether the capabilities of this user namespace do not count for this network.
+    """Tell whether this process is in a user namespace that does not own its network.
 
-    The kernel names the owner of a network namespace only to those who are in the
-    owner or above it (ioctl_ns(2)). A rootless container with a network of its own is the
-    owner, and serves.
+    Then no capability of this process counts for its network. The kernel names the
+    owner of a network namespace only to processes in the owner or above it
+    (ioctl_ns(2)). A rootless container with its own network is in the owner.
     """
     try:
         network = posix.open("/proc/self/ns/net", posix.O_RDONLY)
@@ -154,7 +155,7 @@ def foreign_network() -> bool:
 
 
 def in_user_namespace() -> bool:
-    """Tell whether this process is in a user namespace that is not the first one."""
+    """Tell whether this process is in another user namespace than the initial one."""
     return _read("/proc/self/uid_map").split() != ["0", "0", "4294967295"]
 
 
@@ -184,7 +185,7 @@ def binds_alone() -> bool:
 
 
 def first_unprivileged_port() -> int:
-    """Return the sysctl of this network namespace (ip(7)); 1024 where there is none."""
+    """Return ip_unprivileged_port_start of this network namespace (ip(7)); else 1024."""
     try:
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "rb") as file:
             return int(file.read())
@@ -201,8 +202,11 @@ def _read(path: str) -> str:
 
 
 def mount_point(path: str) -> str:
-    """Return where the file system of `path` is mounted (proc_pid_mountinfo(5))."""
-    from posixpath import realpath  # imports os: only where there is a refusal
+    """Return where the file system of `path` is mounted (proc_pid_mountinfo(5)).
+
+    Raises OSError.
+    """
+    from posixpath import realpath  # imports os: only after a refusal
 
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         points = [_unescaped(line.split()[4]) for line in file]
@@ -212,19 +216,21 @@ def mount_point(path: str) -> str:
 
 
 def remount(path: str, option: str) -> str:
-    """Return the command that gives the mount of `path` an option back: suid, exec or rw.
+    """Return the command (after sudo) that sets suid, exec or rw for the mount of `path`.
 
-    bind: the option of this mount alone (mount(8)). Without it the options of the file system are
-    sent along, which overlay refuses ("No changes allowed in reconfigure", since util-linux 2.39),
-    as in a container. Where the file system itself is read-only, there is no other way; overlay
-    then takes it from mount(2), as mount(8) used it before.
+    With `bind`, mount(8) changes this mount only. Without `bind`, it also sends the
+    options of the file system. Since util-linux 2.39 overlay, as in containers, refuses
+    those ("No changes allowed in reconfigure"). A file system that is itself read-only
+    needs the command without `bind`; LIBMOUNT_FORCE_MOUNT2 makes mount(8) use mount(2)
+    as before, which overlay accepts.
     """
-    from shlex import quote  # only where there is a refusal
+    from shlex import quote  # only after a refusal
 
     mount = mount_point(path)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.split() for line in file]
-    # The mount on top is the last. At the end stand its type, its source, the file system's options.
+    # The last line of a mount point is the mount on top. The last words of a line are
+    # the type, the source, and the options of the file system.
     kind, _, options = next(w[-3:] for w in reversed(lines) if _unescaped(w[4]) == mount)
     if option != "rw" or "ro" not in options.split(","):
         return f"mount -o remount,bind,{option} {quote(mount)}"
@@ -233,6 +239,6 @@ def remount(path: str, option: str) -> str:
 
 
 def _unescaped(field: str) -> str:
-    """Return a path of mountinfo, which has a backslash and three octal digits for a blank."""
+    """Return a path of mountinfo, where a blank is a backslash and three octal digits."""
     first, *rest = field.split("\\")
     return first + "".join(chr(int(text[:3], 8)) + text[3:] for text in rest)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends pybind before the program starts (leaf).
+"""The errors that end pybind before the program starts (leaf).
 
-One message is one to three lines: what was refused, why, and the command that
-repairs it. cli.main() is the only place that prints them.
+A message has one to three lines: what was refused, why, and the command that
+repairs it. Only cli.guard() prints these messages.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ STATUS_NOT_FOUND = 127
 
 
 class PybindError(Exception):
-    """A clear end: status is pybind's exit status, lines are what to print."""
+    """An error with its message. status: pybind's exit status. lines: the message."""
 
     status = STATUS_REFUSED
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns a helper's reply into words: what was refused, why, what repairs it.
+"""Turns the helper's reply into words: what was refused, why, and the repair.
 
-The only place with the wording of refusals. It explains and never decides:
-every fact about the rules comes from the reply. A command stands at the end of its
-line, as a person types it: "...: sudo COMMAND".
+This module explains and never decides: every fact about the rules is the reply's. A
+command stands at the end of its line, as a person types it: "...: sudo COMMAND".
 """
 
 from __future__ import annotations
@@ -38,9 +37,10 @@ def address_text(address: Address) -> str:
 
 
 def spec(address: Address) -> str:
-    """Return what grants `address`, as pybindctl takes it: 80/tcp, 127.0.0.1:80/udp.
+    """Return the SPEC of pybindctl that grants `address`: 80/tcp, 127.0.0.1:80/udp.
 
-    A grant for :: has to be one for both families, and files know no scope.
+    For :: the SPEC has no address: a bind of :: needs a grant for 0.0.0.0 too. The
+    permission files know no scope.
     """
     if not any(address.addr):
         return f"{address.port}/{'udp' if address.udp else 'tcp'}"
@@ -51,7 +51,7 @@ def spec(address: Address) -> str:
 
 
 def granted_by(reply: Reply | None) -> str:
-    """Return what granted: a file and line, or the kernel."""
+    """Return the file and line that granted, or that the kernel did. None: the kernel."""
     if reply is None:
         return "the kernel allows it without a grant"
     line = f" line {reply.line}" if reply.line else ""
@@ -59,10 +59,10 @@ def granted_by(reply: Reply | None) -> str:
 
 
 def refusals(verdicts: list[Verdict], *, by_hand: bool = False) -> list[str]:
-    """Return the lines for all addresses that are refused to the caller, or are busy.
+    """Return the lines about addresses that are refused to the caller, or busy.
 
-    What nothing grants is granted by one command. by_hand: the same without
-    pybindctl too.
+    One command grants all addresses that lack a grant. by_hand: add the commands that
+    do the same without pybindctl.
     """
     ungranted = [verdict for verdict in verdicts if _lacks_grant(verdict)]
     lines = _ungranted(ungranted, os.getuid(), by_hand=by_hand)
@@ -73,9 +73,9 @@ def refusals(verdicts: list[Verdict], *, by_hand: bool = False) -> list[str]:
 
 
 def refusal(verdict: Verdict, *, uid: int | None = None) -> list[str]:
-    """Return the lines for an address that is not granted, or is busy.
+    """Return the lines about one address that is refused, or busy.
 
-    uid: who was asked about, where it is not the caller.
+    uid: the user that the helper was asked about; None for the caller.
     """
     address, reply = verdict.address, verdict.reply
     uid = os.getuid() if uid is None else uid
@@ -83,7 +83,8 @@ def refusal(verdict: Verdict, *, uid: int | None = None) -> list[str]:
         return _ungranted([verdict], uid, by_hand=False)
     if reply is None or reply.reason == _wire.REASON_KERNEL:
         return _kernel(address, verdict.error, uid)
-    # In a user namespace root's files are nobody's, whose network ever it has.
+    # In a user namespace root's files seem to belong to nobody, so the helper refuses
+    # them even where the namespace owns its network.
     unmapped = reply.reason in _CONFIG_REASONS and diagnose.in_user_namespace()
     if unmapped or diagnose.foreign_network():
         head, *rest = diagnose.user_namespace()
@@ -99,7 +100,7 @@ def refusal(verdict: Verdict, *, uid: int | None = None) -> list[str]:
 
 
 def _lacks_grant(verdict: Verdict) -> bool:
-    """Tell whether nothing grants it, and a grant would help."""
+    """Tell whether the address is refused for lack of a grant, and a grant would help."""
     reply = verdict.reply
     return (
         reply is not None
@@ -131,14 +132,20 @@ def _ungranted(verdicts: list[Verdict], uid: int, *, by_hand: bool) -> list[str]
 
 
 def command_to_grant(addresses: list[Address], *, uid: int | None = None) -> str:
-    """Return the pybindctl command that grants exactly these to exactly this user."""
+    """Return the command (after sudo) that grants these addresses to a user.
+
+    uid: None for the caller.
+    """
     uid = os.getuid() if uid is None else uid
     specs = dict.fromkeys(shlex.quote(spec(address)) for address in addresses)
     return f"pybindctl grant {shlex.quote(repairs.account(uid))} {' '.join(specs)}"
 
 
 def command_by_hand(address: Address, *, uid: int | None = None) -> str:
-    """Return the shell command that writes the rule for this port and this user."""
+    """Return the shell command (after sudo) that adds the rule for an address and a user.
+
+    uid: None for the caller.
+    """
     uid = os.getuid() if uid is None else uid
     reserved = "!" if 512 <= address.port <= 1023 else ""
     where, _, port = spec(address).rpartition(":")
@@ -151,19 +158,19 @@ def command_by_hand(address: Address, *, uid: int | None = None) -> str:
         ended = True
     except OSError:
         ended = False
-    # On a line of its own, also where the file's last line has no end.
+    # The last line of the file may have no newline: the rule needs its own line.
     text = f"echo {rule}" if ended else f'printf "\\n{rule}\\n"'
     return f"sh -c 'umask 022; {text} >>{file}'"
 
 
 def commands(lines: list[str]) -> list[str]:
-    """Return what the lines say to type, without sudo."""
+    """Return the commands in these lines, without sudo."""
     found = (re.search(r": sudo (.*)", line) for line in lines)
     return [match[1] for match in found if match]
 
 
 def _by_rules(reply: Reply, uid: int) -> tuple[str, ...]:
-    """Return the reason with the file, and the half that it is about, and what repairs it."""
+    """Return lines about a refusal by the permission files: file, reason, repair."""
     half = _half(reply)
     reason, path = reply.reason, f"{CONFIG_DIR}/{reply.name}"
     text = _wire.REASON_TEXTS.get(reason, f"reason {reason}")
@@ -187,7 +194,7 @@ def _half(reply: Reply | None) -> str:
 def _kernel(address: Address, error: int, uid: int) -> list[str]:
     port = _port(address)
     if error == errno.EADDRINUSE:
-        from . import holders  # here: only where a port is busy
+        from . import holders  # only when a port is busy
 
         uids = holders.users(address)
         by = "held by " + ", ".join(map(user, uids)) if uids else "in use"
@@ -198,7 +205,7 @@ def _kernel(address: Address, error: int, uid: int) -> list[str]:
     if error == errno.EACCES and diagnose.foreign_network():
         head, *rest = diagnose.user_namespace()
         return [f"{_may_not(address, uid)}: {head}", *rest]
-    if error == errno.EACCES:  # of a helper that has its capability
+    if error == errno.EACCES:  # although the helper has its capability
         return [
             f"{port} is granted to {user(uid)}, and bind(2) is denied: by a security module, or "
             "by a sandbox that this process is in (Landlock)",
@@ -215,7 +222,7 @@ def _kernel(address: Address, error: int, uid: int) -> list[str]:
 
 
 def unusable_helper() -> list[str]:
-    """Return the lines for a helper without its capability, no port being listed."""
+    """Return the lines about a helper without its capability, when no port is listed."""
     return [
         f"no privileged port can be served: {HELPER} cannot gain CAP_NET_BIND_SERVICE",
         *diagnose.lost_capability(),
@@ -227,7 +234,7 @@ def _may_not(address: Address, uid: int) -> str:
 
 
 def _port(address: Address) -> str:
-    """Return an address for a sentence; the port alone stands for every local address."""
+    """Return an address for a sentence: "port 80/tcp" for 0.0.0.0, else 127.0.0.1:80/tcp."""
     if address.family == socket.AF_INET and not any(address.addr):
         return f"port {spec(address)}"
     return address_text(address)
@@ -240,7 +247,7 @@ def user(uid: int) -> str:
 
 
 def _name(uid: int) -> str:
-    """Return the account's name; empty where there is none, or none that can be printed."""
+    """Return the account's name; "" without an account, or if the name is not printable."""
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:

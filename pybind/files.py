@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with a permission file or folder that refuses, and the repair.
+"""Says what is wrong with a permission file or folder that refuses, and the repair.
 
-The helper named the file. It is looked at again only to tell its owner, its mode and
-what of it is in the way; nothing is decided here. Every function returns lines; a
-command in them is the end of a line, after ": ", and begins with sudo.
+The helper has decided, and named the file. This module looks at the file again, only
+to tell owner and mode. Each function returns lines; a command stands at the end of its
+line, after ": ", and begins with sudo.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rule_file(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
 
 
 def _edit(path: str, reply: Reply) -> str:
-    """Return the command that leaves as much of the grant as can be left."""
+    """Return the command that repairs the broken line and keeps its grant if possible."""
     try:
         with open(path, "rb") as file:
             line = file.read().split(b"\n")[reply.line - 1]
@@ -68,9 +68,9 @@ def _edit(path: str, reply: Reply) -> str:
 
 
 def folder(reply: Reply, uid: int) -> tuple[str, ...]:
-    """Return lines about the permission folder, or one below or above it, that refuses all.
+    """Return lines about a folder that makes the helper refuse everything.
 
-    The first line says what is wrong with which folder.
+    The folder is CONFIG_DIR, or one above or below it. The first line names the folder.
     """
     text = _wire.REASON_TEXTS[reply.reason]
     if reply.reason == _wire.REASON_CONFIG_MISSING:
@@ -94,7 +94,10 @@ def folder(reply: Reply, uid: int) -> tuple[str, ...]:
 
 
 def unsearchable(path: str, uid: int) -> tuple[str, ...]:
-    """Return lines about the first folder above `path` that `uid` cannot search; or none."""
+    """Return lines about the first folder on the way to `path` that `uid` cannot search.
+
+    Empty when the user can search all of them.
+    """
     parts = os.path.dirname(path).split("/")
     if os.path.isdir(path):
         parts = path.split("/")
@@ -112,7 +115,7 @@ def unsearchable(path: str, uid: int) -> tuple[str, ...]:
 def _searchable(path: str, status: os.stat_result, uid: int) -> bool:
     if uid == os.getuid() and uid != 0:
         return os.access(path, os.X_OK)
-    # Somebody else is asked about: their groups are not known, and all users are to search it.
+    # Of another user the groups are not known; and every user should be able to search.
     return bool(status.st_mode & stat.S_IXOTH)
 
 
@@ -127,7 +130,7 @@ def _reveal(path: str, status: os.stat_result) -> tuple[str, ...]:
 
 
 def _unsafe(path: str) -> str:
-    """Return the first component that the helper could have meant."""
+    """Return the first folder on the way to `path` that the helper calls unsafe."""
     parts = path.split("/")
     for end in range(1, len(parts) + 1):
         prefix = "/".join(parts[:end]) or "/"
@@ -148,7 +151,7 @@ def _is(path: str, test: object) -> bool:
 
 
 def describe(path: str) -> str:
-    """Return owner and mode of a file, as the reason for a refusal is read from them."""
+    """Return owner, group and mode of a file, for a sentence; the error where it has none."""
     try:
         status = os.lstat(path)
     except OSError as error:

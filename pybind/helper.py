@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks pybind-helper: one process, one request, one reply.
 
-The wire format is _wire.py's. Nothing here judges: what comes back is what
-the helper said.
+helpers/protocol.h has the wire format. This module only passes the answer on.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from .paths import HELPER, REINSTALL
 
 _HEAD_FORMAT = "=IHH"  # magic, version, reason: the bytes that no version changes
 _HEAD_SIZE = struct.calcsize(_HEAD_FORMAT)
-_SPARE_FD = 10  # above what the helper is given (0 and 3), so that dup2 cannot collide
+_SPARE_FD = 10  # above the helper's descriptors 0 to 3, so that no dup2(2) overwrites another
 _STEP_SIZE = struct.calcsize(_wire.STEP_FORMAT)
 _REPLY_SIZE = struct.calcsize(_wire.REPLY_FORMAT)
 _CHECK_SIZE = _REPLY_SIZE + 4 + _wire.TRACE_MAX * _STEP_SIZE
@@ -35,10 +34,10 @@ def check(address: Address) -> Reply:
 
 
 def bind(address: Address, sock: socket.socket) -> Reply:
-    """Have `sock` (borrowed) bound to `address`.
+    """Have the helper bind `sock` (borrowed) to `address`.
 
-    The reply's error is 0 or the errno for bind(). Raises HelperUnusable; then
-    the socket may be bound or not: ask getsockname.
+    The reply's error is 0 or the errno for bind(). Raises HelperUnusable; then only
+    getsockname(2) tells whether the socket is bound.
     """
     return _ask(_encode(_wire.OP_BIND, address, 0), sock.fileno())
 
@@ -60,19 +59,22 @@ def _encode(op: int, address: Address, protocol: int) -> bytes:
 
 
 def start_bind(address: Address, socket_fd: int) -> tuple[int, socket.socket]:
-    """Start a bind of `socket_fd` (borrowed) and do not wait for it.
+    """Start a helper that binds `socket_fd` (borrowed); does not wait for the helper.
 
-    Returns the helper's pid, for the caller to wait for, and the socket (owned
-    by the caller) from which finish() reads. Raises HelperUnusable.
+    Returns the helper's pid, which the caller has to wait for, and the socket (owned by
+    the caller) that finish() reads. Raises HelperUnusable.
     """
     return _start(_encode(_wire.OP_BIND, address, 0), socket_fd)
 
 
 def finish(ours: socket.socket) -> Reply:
-    """Read the reply of a helper; blocks while it lives. Raises HelperUnusable."""
+    """Read the helper's reply from a socket (borrowed); blocks while the helper lives.
+
+    Raises HelperUnusable.
+    """
     try:
         data = ours.recv(_CHECK_SIZE + 1)
-    except ConnectionError:  # it ended without having read the request
+    except ConnectionError:  # the helper ended and had not read the request
         data = b""
     return _decode(data)
 
@@ -98,22 +100,22 @@ def _ask(request: bytes, socket_fd: int | None) -> Reply:
     pending = signal.sigpending()
     pid, ours = _start(request, socket_fd)
     try:
-        # Until the helper's end closes: its own alarm(2) bounds that.
+        # This cannot block for ever: the helper's own alarm(2) ends the helper.
         return finish(ours)
     finally:
         ours.close()
         try:  # noqa: SIM105 # contextlib is not for the launch path
             posix.waitpid(pid, 0)
-        except ChildProcessError:  # SIGCHLD was ignored by our caller
+        except ChildProcessError:  # our caller ignores SIGCHLD, so the kernel has reaped it
             pass
-        # A caller may block SIGCHLD; one of ours, pending, would cross the execve(2).
+        # Where the caller blocks SIGCHLD, the helper's would stay pending over execve(2).
         if signal.SIGCHLD in signal.sigpending() - pending:
             signal.sigtimedwait([signal.SIGCHLD], 0)
 
 
 def _spawn(reply_fd: int, socket_fd: int | None) -> int:
-    # A libc opens /dev/null in the place of a missing 0, 1 or 2 of a program with
-    # capabilities, before main(): there may be none, or one that hangs.
+    # Descriptors 1 and 2 are not left closed: libc would open /dev/null for them before
+    # main() of a program with capabilities, and /dev/null may be missing or hang.
     wanted: list[tuple[int, tuple[int, ...]]] = [(reply_fd, (_wire.REPLY_FD, 1, 2))]
     if socket_fd is not None:
         wanted.append((socket_fd, (_wire.SOCKET_FD,)))
@@ -124,7 +126,7 @@ def _spawn(reply_fd: int, socket_fd: int | None) -> int:
             actions += [(posix.POSIX_SPAWN_DUP2, spare[-1], place) for place in places]
         return posix.posix_spawn(HELPER, ["pybind-helper"], {}, file_actions=actions)
     except OSError as error:
-        from . import diagnose  # only where there is something to say
+        from . import diagnose  # only after a failure
 
         raise HelperUnusable(*diagnose.cannot_start(error.errno)) from error
     finally:
@@ -140,7 +142,7 @@ def _move_up(fd: int) -> int:
 
 
 def _no_descriptor() -> HelperUnusable:
-    limit = posix.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
+    limit = posix.sysconf("SC_OPEN_MAX")  # RLIMIT_NOFILE; importing takes a descriptor
     return HelperUnusable(
         f"no descriptor is left to start the helper with; the limit is {limit}",
         f"allow more: ulimit -n {max(64, 2 * limit)}",

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What words that cannot be understood were probably meant to be (leaf)."""
+"""Guesses what a wrong command line was meant to be (leaf)."""
 
 from __future__ import annotations
 
 
 def for_words(arguments: list[str]) -> list[str]:
-    """Return lines about a command line that came as one word: that of a #! line.
+    """Return the line about options in one word, as a #! line passes them; or no line.
 
-    The kernel passes all that stands behind the interpreter on as one argument
-    (execve(2)).
+    The kernel passes everything behind the interpreter as one argument (execve(2)).
     """
     first = arguments[0] if arguments else ""
     if not first.startswith("-") or " " not in first:
@@ -19,7 +18,7 @@ def for_words(arguments: list[str]) -> list[str]:
 
 
 def for_ports(word: str) -> list[str]:
-    """Return the line about several ports in one --port; empty where there is one."""
+    """Return the line about several ports in one --port; or no line."""
     ports = word.split(",")
     ends = word.split("-")
     if len(ports) > 1 and all(map(_is_name, ports)):
@@ -34,7 +33,7 @@ def for_ports(word: str) -> list[str]:
 
 
 def for_program(name: str) -> list[str]:
-    """Return the line about a program that is a port; empty where it is none."""
+    """Return the line about a port in the place of the program; or no line."""
     port = name.partition("/")[0].rpartition(":")[2]
     if port.isascii() and port.isdigit():
         return [f"did you mean: pybind --port {name} -- PROGRAM"]

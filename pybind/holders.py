@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds which ports: /proc/net/{tcp,tcp6,udp,udp6} and /proc/PID/fd (proc(5)).
+"""Who holds which ports: reads /proc/net/{tcp,tcp6,udp,udp6} and /proc/PID/fd (proc(5)).
 
-Only what the calling process may see, in its own network namespace.
+Shows only the caller's network namespace, and only what the caller may see.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _LISTENING = "0A"
 
 
 class Process(NamedTuple):
-    """One that has the socket open."""
+    """A process that has a socket open. name: from /proc/PID/comm."""
 
     pid: int
     name: str
 
 
 class Socket(NamedTuple):
-    """A socket that keeps others from its port: a TCP one that listens, any UDP one.
+    """A socket that holds its port: a listening TCP socket, or any UDP socket.
 
-    addr: 4 or 16 bytes in network byte order.
+    addr: 4 or 16 bytes in network byte order. port: host byte order. uid: the owner.
     """
 
     protocol: str
@@ -39,7 +39,7 @@ class Socket(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return its address as users write it."""
+        """Return the socket's address and port as users write them."""
         family = socket.AF_INET if len(self.addr) == 4 else socket.AF_INET6
         word = socket.inet_ntop(family, self.addr)
         return f"[{word}]:{self.port}" if ":" in word else f"{word}:{self.port}"
@@ -64,16 +64,16 @@ def _read() -> Iterator[Socket]:
 
 
 def _address(words: str) -> bytes:
-    """Return what hexadecimal words in host byte order mean."""
+    """Return the address that hexadecimal words of 32 bits in host byte order spell."""
     pieces = (words[at : at + 8] for at in range(0, len(words), 8))
     return b"".join(int(piece, 16).to_bytes(4, sys.byteorder) for piece in pieces)
 
 
 def in_the_way(sock: Socket, low: bytes, high: bytes) -> bool:
-    """Tell whether the socket may keep others from its port on an address from low to high.
+    """Tell whether the socket may hold its port on some address from low to high.
 
-    low, high: 4 or 16 bytes in network byte order, empty for every address. The
-    table does not show IPV6_V6ONLY (ipv6(7)): :: counts as taking IPv4 too.
+    low, high: 4 or 16 bytes in network byte order, or empty for every address. A socket
+    on :: counts for IPv4 too, because /proc/net does not show IPV6_V6ONLY (ipv6(7)).
     """
     addr = _unmapped(sock.addr)
     if not low or bytes(16) in (addr, high):
@@ -88,7 +88,7 @@ def _unmapped(addr: bytes) -> bytes:
 
 
 def users(address: Address) -> list[int]:
-    """Return the uids whose sockets are in the way of an address and port."""
+    """Return the uids whose sockets hold this address and port."""
     protocol, addr = "udp" if address.udp else "tcp", _unmapped(address.addr)
     return sorted(
         {
@@ -101,20 +101,23 @@ def users(address: Address) -> list[int]:
 
 
 def only_the_caller(address: Address) -> bool:
-    """Tell whether only sockets of the calling user are in the way."""
+    """Tell whether all sockets that hold this address and port are the caller's."""
     return users(address) == [posix.getuid()]
 
 
 def processes(inodes: Iterable[int]) -> dict[int, list[Process]]:
-    """Return who has these sockets open, as far as the caller may look (root: everybody)."""
+    """Return inode -> the processes that have this socket open.
+
+    Only root sees other users' processes.
+    """
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    found: dict[int, list[Process]] = {}
+    by_inode: dict[int, list[Process]] = {}
     for pid in sorted(int(name) for name in posix.listdir("/proc") if name.isdecimal()):
         if not wanted:
             break
         for link in _links(pid) & wanted.keys():
-            found.setdefault(wanted[link], []).append(Process(pid, _name(pid)))
-    return found
+            by_inode.setdefault(wanted[link], []).append(Process(pid, _name(pid)))
+    return by_inode
 
 
 def _links(pid: int) -> set[str]:
@@ -123,7 +126,7 @@ def _links(pid: int) -> set[str]:
         for name in posix.listdir(folder):
             links.add(posix.readlink(f"{folder}/{name}"))
     except OSError:
-        pass  # another user's, or ended meanwhile
+        pass  # another user's process, or one that has ended
     return links
 
 

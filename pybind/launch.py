@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Leaves the world as the caller of bin/pybind made it, and execs the program.
+"""Restores what the start of CPython changed, and executes the program.
 
-helpers/starter.c notes what CPython's start-up loses; its header has the form
-of the notes.
+helpers/starter.c notes the caller's descriptors and signals before Python starts. The
+header of that file describes the form of the notes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _SHELL = b"/bin/sh"
 def read_environ() -> tuple[bytes, ...]:
     """Return the environment that pybind was started with, as NAME=VALUE bytes.
 
-    From proc(5), not posix.environ: CPython sets LC_CTYPE in the C locale, and a
-    mapping cannot hold duplicates or entries without '='.
+    Reads /proc/self/environ (proc(5)), not posix.environ: CPython sets LC_CTYPE in the C
+    locale, and a mapping cannot hold duplicates or entries without '='.
     """
     with open("/proc/self/environ", "rb") as file:
         entries = file.read()
@@ -32,12 +32,13 @@ def read_environ() -> tuple[bytes, ...]:
 
 
 def check_free(first: int, count: int, notes: str) -> None:
-    """Raise Refused where the caller's descriptors are in the place of sockets to hand on.
+    """Raise Refused if the caller has open descriptors where sockets must go.
 
-    A lock, the channel of a parent, sockets of another activation: what is
-    there was meant for the program. Ours close at execve(2), the caller's do not.
+    first, count: the numbers that the sockets will have. The caller means such a
+    descriptor for the program: a lock, a pipe to its parent, sockets of another
+    activation. A descriptor of pybind itself closes at execve(2).
     """
-    kept = notes.split(":")[1:]  # restore() puts them back to 0 to 2
+    kept = notes.split(":")[1:]  # restore() moves these back to 0 to 2
     for fd in range(first, first + count):
         try:
             closes = fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
@@ -52,11 +53,11 @@ def check_free(first: int, count: int, notes: str) -> None:
 
 
 def execute(plan: Plan, notes: str, sockets: dict[int, int] | None = None) -> NoReturn:
-    """Become the program; returns never. notes: the starter's.
+    """Execute the program in this process; never returns.
 
-    sockets: the number that the program is to find, and the descriptor here.
-    Raises ProgramNotFound, ProgramNotExecutable, Refused. A file that execve(2) calls no
-    executable format is given to /bin/sh, as execvp(3) does.
+    notes: the starter's. sockets: number in the program -> descriptor here (borrowed).
+    Like execvp(3), runs a file with /bin/sh if execve(2) fails with ENOEXEC. Raises
+    ProgramNotFound, ProgramNotExecutable, Refused.
     """
     restore(notes)
     if sockets:
@@ -73,7 +74,7 @@ def execute(plan: Plan, notes: str, sockets: dict[int, int] | None = None) -> No
 
 
 def restore(notes: str) -> None:
-    """Give back descriptors 0 to 2 and the dispositions that the starter noted."""
+    """Restore descriptors 0 to 2 and the signal dispositions that the starter noted."""
     states, *kept = notes.split(":")
     for sig, state in ((signal.SIGPIPE, states[3]), (signal.SIGXFSZ, states[4])):
         signal.signal(sig, signal.SIG_IGN if state == "i" else signal.SIG_DFL)
@@ -86,8 +87,8 @@ def restore(notes: str) -> None:
 
 
 def _place(sockets: dict[int, int]) -> None:
-    """Duplicate each socket to its number; everything else of ours closes at execve(2)."""
-    above = max(sockets) + 1  # so that none is overwritten by another's duplicate
+    """Duplicate each socket to its number in the program. Raises Refused."""
+    above = max(sockets) + 1  # first out of the way: no duplicate may overwrite a socket
     try:
         moved = {
             number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for number, fd in sockets.items()
@@ -95,7 +96,7 @@ def _place(sockets: dict[int, int]) -> None:
         for number, fd in moved.items():
             posix.dup2(fd, number)
     except OSError as error:
-        limit = posix.sysconf("SC_OPEN_MAX")  # the soft RLIMIT_NOFILE; no descriptor for an import
+        limit = posix.sysconf("SC_OPEN_MAX")  # RLIMIT_NOFILE; importing takes a descriptor
         raise Refused(
             f"cannot hand {len(sockets)} sockets on: {error.strerror}; the limit of open "
             f"descriptors is {limit}",
@@ -111,15 +112,15 @@ def _raise_for(path: bytes, error: OSError) -> NoReturn:
 
 
 class _Entries:
-    """An environment with duplicates, in the only form that posix.execve takes.
+    """An environment with duplicate names, in a form that posix.execve accepts.
 
-    It asks what has a length and items for keys() and values() and pairs them up.
+    posix.execve wants a mapping: it calls keys() and values(), and pairs the two lists.
     """
 
     def __init__(self, environ: tuple[bytes, ...]) -> None:
         self._pairs = []
         for entry in environ:
-            # The first byte may be '=', as in the shell variables of some ports.
+            # A name may begin with '=': some shells export such variables.
             name, _, value = entry[1:].partition(b"=")
             self._pairs.append((entry[:1] + name, value))
 
@@ -130,7 +131,7 @@ class _Entries:
         return dict(self._pairs)[name]
 
     def keys(self) -> list[bytes]:
-        """Return the names, duplicates kept."""
+        """Return the names, with duplicates."""
         return [name for name, _ in self._pairs]
 
     def values(self) -> list[bytes]:
@@ -141,7 +142,7 @@ class _Entries:
 def _execve(path: bytes, argv: tuple[bytes, ...], environ: tuple[bytes, ...]) -> NoReturn:
     if all(entry.find(b"=", 1) > 0 for entry in environ):
         posix.execve(path, list(argv), _Entries(environ))  # type: ignore[arg-type] # no Mapping
-    # An entry that is no NAME=VALUE: posix.execve would refuse it, execve(2) does not.
+    # posix.execve refuses an entry without '='; execve(2) passes it on.
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)

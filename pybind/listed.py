@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Settles before the start whether the listed ports can be had: proof and words together."""
+"""Proves the listed ports before the program starts, and prints the result."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from .model import Address, Request
 
 
 def ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
-    """Prove, or with --check ask about, what is listed; raises Refused.
+    """Prove each listed port; with --check, only ask about it.
 
-    Returns whether anything is left that only the helper could bind.
+    Returns whether only the helper can bind some of them. Raises Refused,
+    HelperUnusable.
     """
     check_outer_limit(request, environ)
     needed = False
@@ -29,32 +30,32 @@ def ports_need_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
             elif verdict.granted and request.check:
                 note_busy(verdict, request)
             elif index > 0 and refused and refused[-1].address.port == address.port:
-                continue  # it was said of the other half
+                continue  # the refusal of the other half is in `refused`
             elif verdict.granted or index == 0:
                 refused.append(verdict)
             else:
-                note_refused(verdict, request)  # the program can do without this half
+                note_refused(verdict, request)  # the program can run without this half
     raise_refused(refused, request)
     return needed
 
 
 def raise_refused(refused: list[binding.Verdict], request: Request) -> None:
-    """Raise Refused with the words for all that is refused or busy; nothing where nothing is."""
+    """Raise Refused with the lines about these verdicts, if there are any."""
     if refused:
-        from . import explain  # here and below: only where there is something to say
+        from . import explain  # here and below: only when there is a line to print
 
         raise Refused(*explain.refusals(refused, by_hand=request.verbose))
 
 
 def note_refused(verdict: binding.Verdict, request: Request) -> None:
-    """Say of the optional half of a port that it is refused."""
+    """Print that the optional half of a port is refused."""
     from . import explain
 
     output.note(*explain.refusal(verdict), quiet=request.quiet)
 
 
 def check_outer_limit(request: Request, environ: tuple[bytes, ...]) -> None:
-    """Raise Refused for a port that a pybind around this one does not serve."""
+    """Raise Refused for a port that the pybind around this one does not serve."""
     for listed in request.listed:
         if plan.outer_limit_excludes(listed, environ):
             raise Refused(
@@ -64,14 +65,14 @@ def check_outer_limit(request: Request, environ: tuple[bytes, ...]) -> None:
 
 
 def no_such_family(address: Address) -> Refused:
-    """Return the refusal of an address that this host's kernel has no protocol for."""
+    """Return the refusal of an address whose family this kernel does not have."""
     from . import explain
 
     return Refused(f"{explain.address_text(address)}: this host has no such address family")
 
 
 def tell_granted(verdict: binding.Verdict, request: Request) -> None:
-    """Say what granted, where --check or --verbose asked for it."""
+    """With --check or --verbose, print what granted the address."""
     if not request.check and not request.verbose:
         return
     from . import explain
@@ -84,15 +85,15 @@ def tell_granted(verdict: binding.Verdict, request: Request) -> None:
 
 
 def note_busy(verdict: binding.Verdict, request: Request) -> None:
-    """Say of a granted port that somebody holds it, where --check only asks."""
+    """Print that a granted port is busy; --check does not fail for a busy port."""
     from . import explain
 
-    what = explain.address_text(verdict.address)
-    output.note(f"{what} is granted but busy now", quiet=request.quiet)
+    text = explain.address_text(verdict.address)
+    output.note(f"{text} is granted but busy now", quiet=request.quiet)
 
 
 def in_the_way(verdict: binding.Verdict, request: Request) -> bool:
-    """Tell whether somebody else's socket keeps the program from the port."""
+    """Tell whether another socket keeps the program from the port."""
     address = verdict.address
     if not verdict.busy and not request.check:
         return False

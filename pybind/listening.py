@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """--listen, --inetd: opens the listed ports, for a program that takes sockets.
 
-Nothing is left to be served once the program runs: no library, no filter, and
-whatever sandbox it goes into, its sockets are bound.
+The sockets are bound before the program starts. So the program needs no library and
+no filter, and may enter any sandbox.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ BACKLOG = 4096  # the kernel caps it at net.core.somaxconn (listen(2)), by defau
 def open_all(request: Request, environ: tuple[bytes, ...]) -> list[socket.socket]:
     """Return a bound, listening socket (owned by the caller) for each listed port, in order.
 
-    With --check nothing is bound for good, and the list is empty. Raises
-    Refused, HelperUnusable; then nobody has been able to connect to any of them.
+    With --check the list is empty, and no socket stays open. Raises Refused,
+    HelperUnusable. No socket listens before all are bound, so that after a refusal
+    nobody has connected to a port.
     """
     listed.check_outer_limit(request, environ)
     opened, refused = [], []
@@ -39,25 +40,26 @@ def open_all(request: Request, environ: tuple[bytes, ...]) -> list[socket.socket
             continue
         try:
             sock.listen(request.backlog or BACKLOG)
-        except OSError as error:  # somebody else bound it before, too, and listens since
+        except OSError as error:  # another socket, bound with SO_REUSEADDR too, listens first
             verdict = binding.Verdict(address, error.errno or errno.EIO, None)
             listed.raise_refused([verdict], request)
     return [sock for sock, _ in opened]
 
 
 def _addresses(port: Listed) -> list[Address]:
-    """Return what to try in turn: without an address one socket for both families first."""
-    found = binding.addresses(port)
-    return found if port.addr is not None else found[::-1]
+    """Return the addresses to try in turn: for a port without an address, :: first."""
+    addresses = binding.addresses(port)
+    return addresses if port.addr is not None else addresses[::-1]
 
 
 def _bind(
     port: Listed, request: Request
 ) -> tuple[socket.socket | None, binding.Verdict, binding.Verdict | None]:
-    """Return the socket, what became of its address, and of the one that it does without.
+    """Return the socket, the verdict about its address, and the verdict about a refused ::.
 
-    The socket is None where that was refused. Raises Refused for an address that this
-    host has no protocol for.
+    The socket (owned by the caller) is None when its address is refused. A refused ::
+    is no error when 0.0.0.0 is granted: the third value then tells why. Raises Refused
+    when this host lacks the address family.
     """
     *earlier, last = _addresses(port)
     without = None
@@ -71,15 +73,15 @@ def _bind(
         sock.close()
         if address == last:
             return None, verdict, None
-        if verdict.error != errno.EADDRNOTAVAIL:  # else there is no IPv6, and none was asked for
+        if verdict.error != errno.EADDRNOTAVAIL:  # that is a host without IPv6: nothing to tell
             without = verdict
     raise listed.no_such_family(last)
 
 
 def _tell(verdict: binding.Verdict, without: binding.Verdict | None, request: Request) -> None:
-    """Say what was granted, what is busy, and what the socket does without."""
+    """Print the result for one port. without: the verdict about a refused ::, or None."""
     if without is not None:
-        from . import explain  # only where there is something to say
+        from . import explain  # only when there is a line to print
 
         lines = (*explain.refusal(without), "the socket is for IPv4 alone")
         output.note(*lines, quiet=request.quiet)

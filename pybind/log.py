@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Notes starts and refusals in syslog, facility auth (leaf).
 
-A convenience for administrators, no audit trail: it is written by the user's
-side. Nothing depends on it, and a system without syslog is fine.
+This log helps administrators, but it is no audit trail: the user's own process writes
+it. Nothing depends on the log, and pybind also runs without syslog.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def refused(reason: str) -> None:
 
 
 def _write(priority: int, text: str) -> None:
-    # Whatever the user named must stay one line, and printable.
+    # The user chooses names in the text: they must not forge a second line.
     line = "".join(c if c.isprintable() else "?" for c in text)[:_LINE_MAX]
     syslog.openlog("pybind", syslog.LOG_PID, syslog.LOG_AUTH)
     try:
         syslog.syslog(priority, f"uid {posix.getuid()} {line}")
     finally:
-        syslog.closelog()  # the program must not inherit what it does not expect
+        syslog.closelog()  # the program must not inherit the descriptor of the log

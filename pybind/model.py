@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the stages hand on to each other: argv -> Request -> Target -> Plan (leaf).
+"""The records that one stage passes to the next: argv -> Request -> Target -> Plan (leaf).
 
-Immutable named tuples: no stage changes what an earlier one found.
+They are named tuples, so that no stage can change the result of an earlier one.
 """
 
 from __future__ import annotations
 
 from ._lean import NamedTuple
 
-MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: takes the IPv4 port
-ID_MAX = 0xFFFFFFFE  # of users and groups: to setresuid(2) the next number means "leave it"
+MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: a socket there takes the IPv4 port
+ID_MAX = 0xFFFFFFFE  # of uids and gids: the next number means "no change" to setresuid(2)
 AUTO, PRELOAD, SUPERVISE = "auto", "preload", "supervise"  # --mode
 
 
@@ -31,11 +31,14 @@ class Address(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One --port: what the program may bind, and what is proved before it starts.
+    """One --port: proved before the program starts, and then bindable by the program.
 
-    text: as the user typed it. addr: 4 or 16 bytes in network byte order, or
-    None for every local address. scope_id: as in Address. protocol: "tcp",
-    "udp", or None for both. name: what --listen calls its socket, or None.
+    text: the words that the user typed.
+    port: 1 to 65535, host byte order.
+    addr: 4 or 16 bytes in network byte order, or None for every local address.
+    scope_id: as in Address.
+    protocol: "tcp", "udp", or None for both.
+    name: the name of the socket with --listen, or None.
     """
 
     text: str
@@ -47,12 +50,16 @@ class Listed(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The command line, understood.
+    """The command line of pybind.
 
-    depth: None for no limit. argv: the program's. user: USER[:GROUP] as typed,
-    or None. listen, inetd: the program is given its sockets, from descriptor 3
-    on, or one as descriptor 0; then each listed has a protocol. backlog: of
-    listen(2), or None.
+    argv: the program's.
+    listed: the ports of --port; with listen or inetd each has a protocol.
+    depth: how many programs in a chain of execve(2) are served; None for no limit.
+    mode: AUTO, PRELOAD or SUPERVISE.
+    user: USER[:GROUP] as typed, or None.
+    listen: the program gets its sockets from descriptor 3 on.
+    inetd: the program gets its one socket as descriptor 0.
+    backlog: for listen(2), or None for the default.
     """
 
     argv: tuple[bytes, ...]
@@ -74,10 +81,10 @@ class Request(NamedTuple):
 
 
 class Account(NamedTuple):
-    """Whom --user names: numbers for the kernel, words for the environment.
+    """The account that --user names.
 
-    gid: the primary group. groups: the supplementary ones. home, shell: as in
-    passwd(5), or defaults where there is no entry.
+    gid: the primary group. groups: all groups for setgroups(2). home, shell: as in
+    passwd(5), or defaults for an account without an entry.
     """
 
     name: str
@@ -89,13 +96,13 @@ class Account(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What will really be executed.
+    """The program, and how it can be served.
 
-    path: of the file that execve(2) is given. kind: what it is, in words.
-    obstacle: why the preload library cannot serve it, or None.
-    unsupervisable: why the supervised mode cannot serve it, or None.
-    binds_alone: the kernel gives it the right to bind privileged ports at
-    execve(2).
+    path: the file for execve(2).
+    kind: the kind of program, in words.
+    obstacle: why the preload library cannot serve the program, or None.
+    unsupervisable: why the supervised mode cannot serve the program, or None.
+    binds_alone: execve(2) itself gives the program the right to privileged ports.
     """
 
     path: bytes
@@ -106,7 +113,7 @@ class Target(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is left to do: execve(path, argv, environ); environ as NAME=VALUE bytes."""
+    """The arguments of execve(2); environ: NAME=VALUE bytes."""
 
     path: bytes
     argv: tuple[bytes, ...]
@@ -114,7 +121,11 @@ class Plan(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One permission file that the helper looked at (name: below the directory)."""
+    """One permission file that the helper asked.
+
+    result: STEP_* of _wire. v4_half: a step in judging 0.0.0.0 for a bind of ::.
+    line: the rule line that granted, or is broken; else 0. name: below CONFIG_DIR.
+    """
 
     result: int
     v4_half: bool
@@ -123,7 +134,12 @@ class Step(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """The helper's answer; numbers as in _wire.py, error and cause are errnos."""
+    """The helper's reply; helpers/protocol.h describes the members.
+
+    reason, fault: REASON_* and FAULT_* of _wire. error: 0, or the errno for bind().
+    cause: the errno behind the reason, or 0. name: the deciding file below CONFIG_DIR.
+    truncated: steps are missing at the end.
+    """
 
     reason: int
     error: int

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command's options, declared once, and argv -> Request without a library.
+"""The options of pybind, and a fast reader of its command line: argv -> Request.
 
-commandline.py builds click's parser, with help, errors and completion, from the
-same declarations; a test holds the two together. Importing click takes longer
-than all of the launch, so it is left to what read() does not understand.
+commandline.py makes click's parser from the same declarations, with help, errors and
+completion; a test compares the two. Importing click takes longer than a whole launch,
+so click only reads command lines that read() does not understand.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 FLAG, PORTS, COUNT, CHOICE, TEXT = "flag", "ports", "count", "choice", "text"
-COUNT_MAX = 2**31 - 1  # what listen(2) takes
+COUNT_MAX = 2**31 - 1  # listen(2) takes an int
 
 
 class Option(NamedTuple):
-    """One option. field: of Request, or of the checks in request_of()."""
+    """One option. field: the member of Request; "deep" is a name of request_of() only."""
 
     names: tuple[str, ...]
     field: str
@@ -94,7 +94,7 @@ _BY_NAME = {name: option for option in OPTIONS for name in option.names}
 
 
 def read(arguments: list[str]) -> Request | None:
-    """Return the command line as a Request, or None when it is click's to judge.
+    """Return the command line as a Request, or None if click has to read it.
 
     Raises UsageError.
     """
@@ -108,7 +108,7 @@ def read(arguments: list[str]) -> Request | None:
         option = _BY_NAME.get(name)
         at += 1
         if option is None or (equals and (option.kind == FLAG or not name.startswith("--"))):
-            return None  # unknown, or short options in one word
+            return None  # an unknown option, or short options in one word
         if option.kind != FLAG and not equals:
             if at == len(arguments):
                 return None
@@ -122,7 +122,7 @@ def read(arguments: list[str]) -> Request | None:
 
 
 def _plain(option: Option, texts: list[str]) -> bool:
-    """Tell whether click would take these texts as _convert() does."""
+    """Tell whether click would convert these texts as _convert() does."""
     if option.kind == COUNT:
         return all(map(is_count, texts))
     return option.kind != CHOICE or set(texts) <= set(option.choices)
@@ -136,7 +136,7 @@ def is_count(text: str) -> bool:
 
 def _convert(option: Option, texts: list[str]) -> object:
     if option.kind == PORTS:
-        from .ports import parse_named  # here and below: only for what names a port
+        from .ports import parse_named  # here and below: only for options about ports
 
         return tuple(parse_named(text) for text in texts)
     if option.kind == COUNT:
@@ -145,9 +145,9 @@ def _convert(option: Option, texts: list[str]) -> object:
 
 
 def request_of(values: dict[str, object], argv: tuple[str, ...]) -> Request:
-    """Return the Request of option values by field; absent ones have their default.
+    """Return the Request. values: field -> the option's value; None or absent: not given.
 
-    Raises UsageError for what cannot stand together.
+    Raises UsageError for options that exclude each other, or without a program.
     """
     program = tuple(fsencode(word) for word in argv)
     given: dict[str, Any] = {field: value for field, value in values.items() if value is not None}
@@ -166,5 +166,5 @@ def request_of(values: dict[str, object], argv: tuple[str, ...]) -> Request:
 
         ways = {"--mode": "mode" in given, "--depth": "depth" in given, "--deep": deep}
         request = check_sockets(request, [way for way, is_given in ways.items() if is_given])
-    plan.fill_descriptors(request)  # for what it refuses
+    plan.fill_descriptors(request)  # only to raise its UsageError now
     return request

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prints what pybind has to say before the program starts (leaf).
+"""Prints pybind's lines before the program starts (leaf).
 
-Straight to the descriptor: what lies in a buffer of Python's, because a disk is
-full or a reader is gone, would fail once more at the end and make the status 120.
+Writes to the descriptor, not to Python's streams. Python writes a stream's buffer
+again when it ends: on a full disk or without a reader, pybind's status would be 120.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from ._lean import posix
 
 
 def say(*lines: str, name: str = "pybind") -> None:
-    """Write lines to standard error, each with the name of the command.
+    """Write lines to standard error, each after the name of the command.
 
-    That nobody can read them is no reason not to start the program.
+    A failed write is ignored: the program starts even if nobody can read the lines.
     """
     try:
         for line in lines:
@@ -23,13 +23,13 @@ def say(*lines: str, name: str = "pybind") -> None:
 
 
 def note(*lines: str, quiet: bool) -> None:
-    """Say what is no error, unless --quiet."""
+    """Write lines that are no error, unless --quiet."""
     if not quiet:
         say("note: " + lines[0], *lines[1:])
 
 
 def answer(line: str) -> None:
-    """Write what --check found out to standard output; raises OSError."""
+    """Write an answer of --check to standard output; raises OSError."""
     _write(1, f"{line}\n")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Request and Target -> Plan: the environment that execve(2) is given (pure).
+"""Request and Target -> Plan: the arguments and the environment for execve(2) (pure).
 
-The caller's environment goes on as the bytes it was: order, duplicates and
-non-UTF-8 kept. Only LD_PRELOAD and PYBIND_* are pybind's.
+The program gets the caller's environment byte for byte, with order and duplicates.
+pybind changes only LD_PRELOAD, PYBIND_* and LISTEN_*.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import re
 
 _OURS = (b"PYBIND_PORTS=", b"PYBIND_DEPTH=", b"PYBIND_VERBOSE=")
-_PORTS_LEN_MAX = 8191  # helpers/preload/limits.c keeps that much
+_PORTS_LEN_MAX = 8191  # bytes that helpers/preload/limits.c has room for
 LISTEN_FDS_START = 3  # sd_listen_fds(3)
-# LISTEN_PIDFDID, of newer systemd, would make the program doubt our LISTEN_PID.
+# Newer systemd sets LISTEN_PIDFDID; left over, it would contradict our LISTEN_PID.
 _LISTEN = (b"LISTEN_FDS=", b"LISTEN_PID=", b"LISTEN_FDNAMES=", b"LISTEN_PIDFDID=")
-_UNNAMED = "unknown"  # what systemd calls a descriptor without a name
+_UNNAMED = "unknown"  # systemd's name for a descriptor without a name
 
 
 def plain(request: Request, target: Target, environ: tuple[bytes, ...]) -> Plan:
@@ -28,10 +28,10 @@ def plain(request: Request, target: Target, environ: tuple[bytes, ...]) -> Plan:
 
 
 def sockets(request: Request, target: Target, environ: tuple[bytes, ...], pid: int) -> Plan:
-    """Plan to start the program with sockets, as systemd does it (sd_listen_fds(3)).
+    """Plan to start the program with sockets, like systemd (sd_listen_fds(3)).
 
-    pid: which the program will have. With --inetd its standard input tells it
-    all. Raises UsageError, as fill_descriptors() does.
+    pid: the pid that the program will have. With --inetd the program gets no LISTEN_*.
+    Raises UsageError, as fill_descriptors() does.
     """
     rest = [entry for entry in environ if not entry.startswith(_LISTEN)]
     if request.listen:
@@ -50,13 +50,13 @@ def first_descriptor(request: Request) -> int:
 
 
 def fill_descriptors(request: Request) -> tuple[bytes, ...]:
-    """Return the program's argv with the numbers of the sockets for {fd} and {fd:NAME}.
+    """Return the program's argv with the socket's number in place of {fd} and {fd:NAME}.
 
-    Raises UsageError where they do not name one socket.
+    Raises UsageError for one that does not name exactly one socket.
     """
     if not any(b"{fd" in word for word in request.argv[1:]):
         return request.argv
-    import re  # takes longer than all of the launch
+    import re  # importing it takes longer than a whole launch
 
     place = re.compile(rb"\{fd(?::([^{}]*))?\}")
     sockets = [
@@ -71,15 +71,15 @@ def fill_descriptors(request: Request) -> tuple[bytes, ...]:
                 "the program is given none",
                 "a program that needs the word itself gets it from a script around it",
             )
-        found = [fd for fd, its_name in sockets if name in (None, its_name)]
-        if not found:
+        fds = [fd for fd, its_name in sockets if name in (None, its_name)]
+        if not fds:
             raise UsageError(f"{word}: no --port has that name (--port NAME=PORT)")
-        if len(found) > 1:
+        if len(fds) > 1:
             raise UsageError(
-                f"{word} could be any of {len(found)} sockets",
+                f"{word} could be any of {len(fds)} sockets",
                 "name them, each differently: --port NAME=PORT and {fd:NAME}",
             )
-        return b"%d" % found[0]
+        return b"%d" % fds[0]
 
     return (*request.argv[:1], *(place.sub(number, word) for word in request.argv[1:]))
 
@@ -87,7 +87,7 @@ def fill_descriptors(request: Request) -> tuple[bytes, ...]:
 def preload(request: Request, target: Target, environ: tuple[bytes, ...], library: bytes) -> Plan:
     """Plan to start the program with the preload library.
 
-    Raises UsageError when more ports are listed than the library can keep.
+    Raises UsageError when more ports are listed than the library has room for.
     """
     ours = []
     text = limits(request, environ)
@@ -104,7 +104,7 @@ def preload(request: Request, target: Target, environ: tuple[bytes, ...], librar
 
 
 def limits(request: Request, environ: tuple[bytes, ...]) -> bytes | None:
-    """Return what is served, as PYBIND_PORTS has it; None for everything granted."""
+    """Return the value of PYBIND_PORTS; None if every granted port is served."""
     outer = _value(environ, b"PYBIND_PORTS=")
     lists = [] if outer is None else [outer]
     if request.listed:
@@ -113,10 +113,10 @@ def limits(request: Request, environ: tuple[bytes, ...]) -> bytes | None:
 
 
 def limits_exclude(text: bytes | None, address: Address) -> str | None:
-    """Return why `address` is not among what is served: "port", "protocol" or "address".
+    """Return why `address` is not served: "port", "protocol" or "address"; None if it is.
 
-    None where it is served. text: as limits() returns it. In a program that the
-    library serves, limits.c does the same.
+    The word says what differs from the nearest listed port. text: as limits() returns
+    it. Where the library serves the program, limits.c does the same.
     """
     protocol = "udp" if address.udp else "tcp"
     want = encode_limit(Listed("", address.port, address.addr, 0, protocol))
@@ -131,7 +131,7 @@ def limits_exclude(text: bytes | None, address: Address) -> str | None:
 
 
 def encode_limit(listed: Listed) -> bytes:
-    """Return one entry of PYBIND_PORTS, as helpers/preload/limits.c reads it."""
+    """Return one entry of PYBIND_PORTS; helpers/preload/limits.c describes its form."""
     protocol = {None: "b", "tcp": "t", "udp": "u"}[listed.protocol]
     addr = listed.addr
     if addr is None:
@@ -144,7 +144,7 @@ def encode_limit(listed: Listed) -> bytes:
 
 
 def is_nested(environ: tuple[bytes, ...], library: bytes) -> bool:
-    """Tell whether a pybind is around this one: then its library answers our own binds."""
+    """Tell whether a pybind is around this one: its library serves the binds of this one."""
     present = _value(environ, b"LD_PRELOAD=") or b""
     return library in present.replace(b" ", b":").split(b":")
 
@@ -152,7 +152,7 @@ def is_nested(environ: tuple[bytes, ...], library: bytes) -> bool:
 def outer_limit_excludes(listed: Listed, environ: tuple[bytes, ...]) -> bool:
     """Tell whether a pybind around this one serves less than `listed`.
 
-    The library in the program would refuse what the proof here has granted.
+    The proof here would pass, but the library in the program would refuse the bind.
     """
     outer = _value(environ, b"PYBIND_PORTS=")
     want = encode_limit(listed)
@@ -176,7 +176,7 @@ def _value(environ: tuple[bytes, ...], name: bytes) -> bytes | None:
 
 
 def _with_preload(environ: tuple[bytes, ...], library: bytes) -> tuple[bytes, ...]:
-    """Put the library first in LD_PRELOAD, once, and keep what stands there."""
+    """Put the library first in LD_PRELOAD, and keep the other libraries there."""
     name = b"LD_PRELOAD="
     present = _value(environ, name) or b""
     others = [word for word in present.replace(b" ", b":").split(b":") if word and word != library]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads port specifications, [NAME=][ADDR:]PORT[/PROTO] -> Listed, and what goes together.
+"""Reads the values of --port, [NAME=][ADDR:]PORT[/PROTO] -> Listed.
 
-Pure but for two look-ups of names: services(5) and interface names.
+It also checks which options about ports exclude each other. Pure but for two look-ups
+of names: services(5) and interface names.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ _NAME_LEN_MAX = 255  # FDNAME_MAX of systemd
 
 
 def parse_named(text: str) -> Listed:
-    """Return what one --port means, with the name of its socket in front or without.
+    """Return the Listed of [NAME=][ADDR:]PORT[/PROTO]. Raises UsageError.
 
-    Raises UsageError. The rules for names are those of sd_listen_fds(3): ASCII,
-    no control characters, no colon.
+    sd_listen_fds(3) has the rules for names: ASCII, no control characters, no colon.
     """
     name, equals, rest = text.partition("=")
     if not equals or text.startswith("["):  # an interface may have '=' in its name
@@ -34,10 +34,10 @@ def parse_named(text: str) -> Listed:
 
 
 def check_sockets(request: Request, ways: list[str]) -> Request:
-    """Return the request with a protocol for each socket that the program is to be given.
+    """Return the request; with --listen or --inetd, each listed port has a protocol then.
 
-    ways: the given options that say how binds are served. Raises UsageError for
-    what does not go together.
+    ways: those of --mode, --depth and --deep that are given. Raises UsageError for
+    options that exclude each other, and for ports that overlap.
     """
     if not request.gives_sockets:
         _check_without_sockets(request)
@@ -102,9 +102,9 @@ def _overlap(one: Listed, other: Listed) -> bool:
 
 
 def parse_listed(text: str) -> Listed:
-    """Return what one --port means.
+    """Return the Listed of [ADDR:]PORT[/PROTO].
 
-    Raises UsageError, with the part that is wrong.
+    Raises UsageError, which names the wrong part.
     """
     host, word, protocol = _split(text)
     if protocol is not None and protocol not in PROTOCOLS:
@@ -136,7 +136,7 @@ def _parse_port(text: str, word: str, protocol: str | None) -> int:
         if port > 65535:
             raise UsageError(f"bad port {text!r}: ports are 1 to 65535")
         return port
-    from . import hints  # here and below: not for a number
+    from . import hints  # only when the port is no number
 
     several = hints.for_ports(word)
     if several:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a running pybindd says of itself, and waiting until a change is in force.
+"""Asks a running pybindd for its status, and waits until a change is in force.
 
-Two ways to ask, both in /run, where only root can put anything:
+There are two ways to ask, both in /run, where only root can create files:
 
-- PYBINDD_STATUS, a file of JSON that everybody can read. pybindd writes it anew
-  with each table and removes it when it ends; after a kill it stays behind, so
-  the process that it names has to be looked for.
-- PYBINDD_SOCKET, a stream socket that only root can connect to. One line is
-  sent, `sync` or `status`; the answer is one JSON object, then the end.
+- PYBINDD_STATUS, a JSON file that everybody can read. pybindd writes the file with
+  each new table, and removes it at its end. After a kill the file stays: a reader has
+  to check that the process in `pid` and `started` still runs.
+- PYBINDD_SOCKET, a stream socket that only root can connect to. The client sends one
+  line, `sync` or `status`. The answer is one JSON object, then end of file.
 
 The fields of both answers:
 
@@ -16,26 +16,26 @@ The fields of both answers:
     since              when it began to serve, ISO 8601 with offset
     cgroup             the control group that it is attached to
     netns_cookie       of the network namespace whose sockets it serves (SO_NETNS_COOKIE)
-    in_force           true while the kernel judges by the table, and that is up to date
-    why_not            null, or why not: then nothing is granted by the kernel
+    in_force           true while the kernel judges by a table that is up to date
+    why_not            null, or why in_force is false: then the kernel grants nothing
     refuses_all        null, or why the files refuse everything (a folder that is not root's)
-    left_all           null, or why everything is left to pybind-helper
-    table              how many tables there have been: grows with each change
-    changed            when the table that counts was put in force, ISO 8601
+    left_all           null, or why pybind-helper decides every bind
+    table              the number of tables so far; grows with each change
+    changed            when the table in force was put in force, ISO 8601
     flag_files, rule_files, lines    what the table holds
     left               [{"name": "byport/80", "why": "has 2 hard links"}, ...]: at most 100
                        files that the table does not judge; the helper does
-    left_count         how many there are
-    unlogged           records that the log's limits kept back
+    left_count         how many such files there are
+    unlogged           records that the log's limits dropped
 
-`sync` answers when everything that was written before it was sent is in force,
-or with in_force false and why_not. The log is syslog's (facility authpriv, tag
-pybindd), one line for each grant and refusal:
+`sync` waits for all files that were written before it. pybindd answers it when they are
+in force, or with in_force false and why_not. pybindd logs to syslog (facility authpriv,
+tag pybindd), one line for each grant and refusal:
 
     granted uid=1000 tcp 0.0.0.0:80 by=byport/80 pid=4711 comm="java"
     refused uid=1000 udp [::1]:53 by=byuser/1000 pid=4711 comm="named" why="..."
 
-`by` is - where no file decided. A process in a user namespace of its own has
+`by` is - when no file decided. A process in another user namespace than pybindd's has
 `userns=other` behind its uid.
 """
 
@@ -50,19 +50,19 @@ from typing import Any
 from .paths import PYBINDD_SOCKET, PYBINDD_STATUS
 
 PATIENCE_S = 10.0
-BUSY = "files change without a pause"  # why_not, for a moment
+BUSY = "files change without a pause"  # a why_not that soon passes
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h; Linux 5.14
-_START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name
+_START_TIME = 19  # field 22 of /proc/PID/stat, as an index in the fields after the name
 
 
 class NotAnswering(Exception):
-    """pybindd runs and did not answer; args[0] says what was tried and what came of it."""
+    """pybindd runs but did not answer. args[0]: the socket and the error, for people."""
 
 
 def status() -> dict[str, Any] | None:
-    """Return what the running pybindd says of itself; None where none runs.
+    """Return the status of the running pybindd, or None when none runs.
 
-    Needs no privilege. Raises OSError where the file cannot be read.
+    Needs no privilege. Raises OSError when the file cannot be read.
     """
     try:
         with open(PYBINDD_STATUS, "rb") as file:
@@ -73,10 +73,10 @@ def status() -> dict[str, Any] | None:
 
 
 def judges_this_process() -> bool:
-    """Tell whether the kernel judges every bind of this process by the whole of the files.
+    """Tell whether the kernel judges every bind of this process by all permission files.
 
-    That is: pybindd has all files in force, leaves none to the helper, and serves the
-    network namespace and the control group of this process. In doubt the answer is no.
+    True only if pybindd has all files in force, leaves none to the helper, and serves
+    the network namespace and the control group of this process. In doubt False.
     """
     try:
         said = status()
@@ -97,7 +97,7 @@ def netns_cookie() -> int:
 
 
 def _is_below(group: str) -> bool:
-    """Tell whether this process is in a control group, named by its folder, or below it."""
+    """Tell whether this process is in the control group or below it. group: its folder."""
     with open("/proc/self/cgroup", encoding="utf-8") as file:
         own = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
@@ -109,7 +109,7 @@ def _is_below(group: str) -> bool:
 
 
 def start_time(pid: int) -> int | None:
-    """Return a process's start time in clock ticks since boot; None where there is none."""
+    """Return the start time of a process in clock ticks since boot; None without it."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[_START_TIME])
@@ -118,10 +118,10 @@ def start_time(pid: int) -> int | None:
 
 
 def sync(patience_s: float = PATIENCE_S) -> dict[str, Any] | None:
-    """Wait until everything that was written so far is in force; root only.
+    """Wait until all permission files as they are now are in force; root only.
 
-    Returns the answer, whose in_force the caller has to look at; None where no
-    pybindd runs. Raises NotAnswering.
+    Returns pybindd's answer, or None when no pybindd runs. The caller has to check
+    in_force of the answer. Raises NotAnswering.
     """
     return _ask(b"sync\n", patience_s)
 
@@ -139,8 +139,8 @@ def _ask(line: bytes, patience_s: float) -> dict[str, Any] | None:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         except OSError as error:
-            what = os.strerror(error.errno) if error.errno else str(error)
-            raise NotAnswering(f"{PYBINDD_SOCKET}: {what}") from None
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise NotAnswering(f"{PYBINDD_SOCKET}: {reason}") from None
         except ValueError:
             raise NotAnswering(f"{PYBINDD_SOCKET}: the answer is no JSON") from None
     return answer

@@ -19,21 +19,21 @@ _LINE_LEN_MAX = 255  # of a rule (pybind(5))
 
 
 def sudo(*commands: tuple[str, ...]) -> str:
-    """Return commands as one line: sudo for each, the next only where the one before worked."""
+    """Return the commands as one line, each with sudo, joined by &&."""
     return " && ".join("sudo " + shlex.join(command) for command in commands)
 
 
 def is_word_for_user(name: str) -> bool:
-    """Tell whether a name can be typed as WHO, and means this account there.
+    """Tell whether a user's name, typed as WHO, means this user.
 
-    An account may be called everyone, 1234 or @wheel, which mean others to pybindctl.
+    It does not for accounts that are called everyone, 1234 or @wheel.
     """
     odd = not name or name == "everyone" or name.isdecimal() or name[0] in "@-"
     return not odd and is_typeable(name)
 
 
 def account(uid: int) -> str:
-    """Return a user as WHO is typed: the name, or the number."""
+    """Return the WHO that means this user: the name, or the number."""
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -42,7 +42,10 @@ def account(uid: int) -> str:
 
 
 def flag_spec(name: str) -> str:
-    """Return all that a flag file decides, as SPEC: byaddr/!::1,631,tcp is [::1]:631/tcp."""
+    """Return the SPEC of everything that a flag file decides.
+
+    name: below CONFIG_DIR, such as byaddr/!::1,631,tcp, whose SPEC is [::1]:631/tcp.
+    """
     folder, _, rest = name.replace("/!", "/").partition("/")
     *words, last = rest.split(",")
     protocol = ""
@@ -55,17 +58,17 @@ def flag_spec(name: str) -> str:
 
 
 def put_aside(path: str) -> str:
-    """Return the command that gives a file another name beside its own."""
+    """Return the command that renames a file to FILE.old."""
     return sudo(("mv", path, path + ".old"))
 
 
 def is_typeable(name: str) -> bool:
-    """Tell whether a name can be shown, and typed as it is shown (surrogates are not)."""
+    """Tell whether a person can type a name as it is printed; not with surrogates."""
     return name.isprintable() and "\\" not in name
 
 
 def printable(name: str) -> str:
-    """Return a name of a file or account as one that cannot speak to the terminal."""
+    """Return a name with escapes, so that it cannot send commands to the terminal."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
     )
@@ -74,7 +77,8 @@ def printable(name: str) -> str:
 def put_away(path: str) -> str:
     """Return the command that moves a file to root's home, whatever its name.
 
-    path: as names.scan() writes names, with escapes for what is not UTF-8.
+    path: as names.scan() spells it, with escapes for bytes that are not UTF-8. Returns
+    "" when the file is gone. Raises OSError.
     """
     home = os.path.join(pwd.getpwuid(0).pw_dir, "")
     if is_typeable(path):
@@ -88,7 +92,7 @@ def put_away(path: str) -> str:
 
 
 def comment_out(path: str, number: int, raw: bytes) -> str:
-    """Return the command that makes a comment of a line."""
+    """Return the command that turns a line into a comment. raw: without its newline."""
     return sudo(("env", "LC_ALL=C", "sed", "-i", _as_comment(number, raw), path))
 
 
@@ -103,9 +107,9 @@ def _bad_bytes(text: bytes) -> bool:
 
 
 def rule_line(path: str, number: int, raw: bytes) -> str:
-    """Return the command that mends a broken line, and keeps what it grants where that is seen.
+    """Return the command that mends a broken line and keeps its grant.
 
-    raw: the line without its end. A line that cannot be mended becomes a comment.
+    A line that cannot be mended becomes a comment. raw: the line without its newline.
     """
     body, mark, _ = raw.partition(b"#")
     fits = not _bad_bytes(body) and len(body) <= _LINE_LEN_MAX
@@ -117,12 +121,15 @@ def rule_line(path: str, number: int, raw: bytes) -> str:
         edit = f"{number}s/[ \\t]*#.*//"
     else:
         edit = _as_comment(number, raw)
-    # LC_ALL: in another locale sed matches no byte that is no character.
+    # LC_ALL=C: in another locale sed cannot match bytes that form no character.
     return sudo(("env", "LC_ALL=C", "sed", "-i", edit, path))
 
 
 def rules_file(path: str, status: os.stat_result) -> str:
-    """Return the command for a rule file that the helper calls unsafe, whatever is in it."""
+    """Return the command for a rule file that the helper calls unsafe.
+
+    status: of lstat(2).
+    """
     if stat.S_ISREG(status.st_mode):
         return sudo(("chown", "root:root", path), ("chmod", "0644", path))
     try:
@@ -130,6 +137,6 @@ def rules_file(path: str, status: os.stat_result) -> str:
     except OSError:
         return put_aside(path)
     roots = stat.S_ISREG(meant.st_mode) and not others_can_write(meant)
-    if not roots:  # what others could write must not become a grant of root's
+    if not roots:  # others could write the lines, so they must not become root's grant
         return put_aside(path)
     return sudo(("install", "-m", "0644", path, path + ".new"), ("mv", path + ".new", path))

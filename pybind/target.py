@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File -> Target: what will really be executed, and whether preload can serve it.
+"""File -> Target: the program that execve(2) will run, and how it can be served.
 
-Follows `#!` as execve(2) does and reads ELF headers only (elf(5)); never
-guesses from a name.
+Follows `#!` like execve(2), and reads ELF headers (elf(5)). Never guesses from a name.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from .paths import LIBRARY, STARTERS
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH), which execvp(3) uses
 _ADMIN_PATH = (b"/usr/local/bin", b"/usr/local/sbin", b"/usr/sbin", b"/sbin")
 _INTERPRETERS_MAX = 5  # the kernel's own limit for scripts of scripts
-_HEAD_LEN = 256  # BINPRM_BUF_SIZE: the kernel reads no longer first line
+_HEAD_LEN = 256  # BINPRM_BUF_SIZE: the kernel reads no more of the first line
 _PT_LOAD, _PT_INTERP, _PT_NOTE = 1, 3, 4
 _GO_NOTE = (b"Go\0\0", 4)  # owner and type of Go's build id note
 _GO_SECTIONS = (b".go.buildinfo\0", b".gopclntab\0", b".go.module\0")
 _GO_MAGIC = b"\xff Go buildinf:"
-_PAGE = 4096  # has all program headers of an ordinary file
+_PAGE = 4096  # enough for all program headers of an ordinary file
 _READ_MAX = 1 << 20
-_SEARCHED_MAX = 1 << 28  # of a segment, and only where there are no section headers
+_SEARCHED_MAX = 1 << 28  # bytes of a segment, searched only in files without section headers
 
 
 def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
@@ -41,7 +40,7 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
     denied: ProgramNotExecutable | None = None
     for folder in search.split(b":"):
         path = (folder or b".").rstrip(b"/") + b"/" + program
-        if not exists(path):  # or in a folder that the caller cannot search
+        if not exists(path):  # also when the caller cannot search the folder
             continue
         try:
             _check_executable(path)
@@ -51,7 +50,7 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
         return path
     if denied:
         raise denied
-    from . import hints  # only where there is something to say
+    from . import hints  # only when there is no such program
 
     raise ProgramNotFound(
         f"cannot start {name!r}: not found in PATH ({fsdecode(search)})",
@@ -61,7 +60,7 @@ def find(program: bytes, environ: tuple[bytes, ...]) -> bytes:
 
 
 def _elsewhere(program: bytes) -> list[bytes]:
-    """Return where administrators' programs of this name are, whom a user's PATH leaves out."""
+    """Return the path of such a program in an administrator's folder, at most one."""
     places = (folder + b"/" + program for folder in _ADMIN_PATH)
     return [path for path in places if posix.access(path, posix.X_OK)][:1]
 
@@ -85,9 +84,9 @@ def _check_executable(path: bytes) -> None:
 
 
 def classify(path: bytes) -> Target:
-    """Return what execve(2) of `path` executes in the end, and how it can be served.
+    """Return the Target for execve(2) of `path`: its kind, and how it can be served.
 
-    Raises ProgramNotExecutable for a script whose interpreter is not there.
+    Raises ProgramNotExecutable for a script whose interpreter is missing.
     """
     current, head = path, _read_head(path)
     for _ in range(_INTERPRETERS_MAX):
@@ -97,7 +96,7 @@ def classify(path: bytes) -> Target:
         current = _interpreter(current, words[0])
         head = _read_head(current)
     kind = "script run by " + fsdecode(current) if current != path else "program"
-    # The privileges of a script are its interpreter's (execve(2)).
+    # Set-id bits and capabilities count on the interpreter, not on the script (execve(2)).
     raised = _raises_privileges(current)
     if raised is not None:
         why, able = raised
@@ -114,20 +113,20 @@ def classify(path: bytes) -> Target:
         elf, obstacle = _elf(fd)
     finally:
         posix.close(fd)
-    # Static, so that it starts quickly, but what it executes is Python.
+    # The starter is static, so that it starts quickly. It executes Python, which is not.
     if obstacle and _is_starter(current):
         elf, obstacle = "pybind itself", None
     return Target(path, f"{kind}, {elf}", obstacle)
 
 
 def _is_starter(path: bytes) -> bool:
-    from posixpath import realpath  # imports os: only for what preload cannot serve
+    from posixpath import realpath  # imports os: only for programs that preload cannot serve
 
     return fsdecode(realpath(path)) in map(realpath, STARTERS)
 
 
 def _read_head(path: bytes) -> bytes:
-    """Return what the kernel looks at first; empty where the file cannot be read."""
+    """Return the first bytes of the file, as the kernel reads them; b"" if unreadable."""
     try:
         with open(path, "rb") as file:
             return file.read(_HEAD_LEN)
@@ -147,9 +146,10 @@ def _interpreter(script: bytes, interpreter: bytes) -> bytes:
 
 
 def _raises_privileges(path: bytes) -> tuple[str, bool] | None:
-    """Return (why, whether it can then bind privileged ports itself), or None.
+    """Return why execve(2) of `path` raises privileges, or None.
 
-    In secure-execution mode the loader ignores LD_PRELOAD (ld.so(8)).
+    The loader then ignores LD_PRELOAD (secure-execution mode, ld.so(8)). The second
+    value tells whether the program can bind privileged ports itself.
     """
     status = posix.stat(path)
     if _no_new_privs() or posix.statvfs(path).f_flag & posix.ST_NOSUID:
@@ -175,7 +175,7 @@ def _no_new_privs() -> bool:
 
 
 def _elf(fd: int) -> tuple[str, str | None]:
-    """Return (what it is, why preload cannot serve it or None)."""
+    """Return the kind of an ELF file, and why preload cannot serve it, or None."""
     head = posix.pread(fd, _PAGE, 0)
     with open(LIBRARY, "rb") as library:
         native = library.read(20)
@@ -189,7 +189,7 @@ def _elf(fd: int) -> tuple[str, str | None]:
         segments = _segments(fd, head)
         go_built = _go_built(fd, head, segments)
     except struct.error:
-        return "ELF with damaged headers", None  # execve(2) will say what it thinks of it
+        return "ELF with damaged headers", None  # execve(2) reports the error
     if go_built:
         return "built by Go", "Go programs call the kernel without a C library"
     if all(kind != _PT_INTERP for kind, _, _ in segments):
@@ -198,7 +198,7 @@ def _elf(fd: int) -> tuple[str, str | None]:
 
 
 def _segments(fd: int, head: bytes) -> list[tuple[int, int, int]]:
-    """Return type, offset in the file and size there of each program header (elf(5))."""
+    """Return type, offset in the file and size in the file of each segment (elf(5))."""
     wide, order = _layout(head)
     offset = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)[0]
     size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
@@ -208,11 +208,11 @@ def _segments(fd: int, head: bytes) -> list[tuple[int, int, int]]:
 
 
 def _go_built(fd: int, head: bytes, segments: list[tuple[int, int, int]]) -> bool:
-    """Tell whether Go's linker left anything in the file.
+    """Tell whether Go's linker left a mark in the file.
 
-    A build id can be left out (-buildid=), and the C linker of a cgo program
-    merges some of Go's sections into others; then others are left. A file without
-    section headers has Go's magic in one of the segments (debug/buildinfo of Go).
+    Go's build id may be absent (-buildid=). The C linker of a cgo program merges some
+    of Go's sections into others, but not all. A file without section headers still has
+    Go's magic in a segment (debug/buildinfo of Go).
     """
     _, order = _layout(head)
     notes = (_read(fd, head, at, size) for kind, at, size in segments if kind == _PT_NOTE)
@@ -226,7 +226,7 @@ def _go_built(fd: int, head: bytes, segments: list[tuple[int, int, int]]) -> boo
 
 
 def _section_names(fd: int, head: bytes) -> bytes:
-    """Return the names of all sections, each with a NUL; empty where there are none."""
+    """Return the names of all sections, each with a NUL; b"" without section headers."""
     wide, order = _layout(head)
     (offset,) = struct.unpack_from(order + ("Q" if wide else "I"), head, 40 if wide else 32)
     size, count, index = struct.unpack_from(order + "HHH", head, 58 if wide else 46)
@@ -242,7 +242,7 @@ def _has_go_magic(fd: int, at: int, size: int) -> bool:
     while at < end:
         if _GO_MAGIC in posix.pread(fd, min(_READ_MAX, end - at), at):
             return True
-        at += _READ_MAX - len(_GO_MAGIC)  # it may lie across two pieces
+        at += _READ_MAX - len(_GO_MAGIC)  # the pieces overlap: the magic may lie across two
     return False
 
 
@@ -252,12 +252,12 @@ def _layout(head: bytes) -> tuple[bool, str]:
 
 
 def _read(fd: int, head: bytes, offset: int, size: int) -> bytes:
-    """Return a part of the file, which may be in its first page already."""
+    """Return a part of the file. head: the first page, which may have it already."""
     if offset + size <= len(head):
         return head[offset : offset + size]
     try:
         return posix.pread(fd, min(size, _READ_MAX), offset)
-    except (OSError, OverflowError):  # an offset that no file has
+    except (OSError, OverflowError):  # damaged headers can name any offset
         return b""
 
 

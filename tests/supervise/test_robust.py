@@ -141,7 +141,7 @@ def test_is_bound_of_every_family():
         assert not wanted.is_bound(sock.fileno(), address)
         sock.bind(("127.90.0.1", 8080))
         assert wanted.is_bound(sock.fileno(), address)
-    subprocess.run(["ip", "address", "add", "fe80::90/64", "dev", "lo"], check=True)
+    subprocess.run(["ip", "address", "add", "fe80::90/64", "dev", "lo", "nodad"], check=True)
     try:
         index = socket.if_nametoindex("lo")
         local = Address(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, "fe80::90"), index,

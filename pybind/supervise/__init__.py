@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The supervised mode: for programs that do not call a C library's bind.
+"""The supervised mode, for programs that do not call the bind of a C library.
 
-Imported only when it is used. start.run() makes the processes; preflight says
-where it cannot work.
+start.run() makes the processes. preflight.check() refuses where the mode cannot work.
 """

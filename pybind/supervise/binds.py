@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Answers each bind(2) that the filter reports: by a helper, or by the kernel itself.
 
-Every doubt leaves the call to the kernel (CONTINUE), which decides by the program's own
-rights. That is safe because the program itself has no capability.
+In doubt the kernel gets the call back (CONTINUE), and decides by the program's own
+rights. That is safe, because the program itself has no capability.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .sandboxes import Sandboxes
 from .verbose import Lines
 from .wanted import address_of, decode, is_bound, restricts_itself
 
-_HELPERS_MAX = 64  # at once; each takes four descriptors with what it is started by
-_WAITING_MAX = 256  # further notifications stay with the kernel
-_OTHER_FDS = 24  # what else may be open
+_HELPERS_MAX = 64  # at the same time; each needs up to four descriptors
+_WAITING_MAX = 256  # further notifications wait in the kernel
+_OTHER_FDS = 24  # descriptors for everything else
 _SYSCTL = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
-_GONE = (errno.ESRCH, errno.ENOENT)  # of a thread that was killed meanwhile
+_GONE = (errno.ESRCH, errno.ENOENT)  # the thread was killed meanwhile
 _NOT_LISTED = {
     "port": _wire.WORD_PORT,
     "protocol": _wire.WORD_PROTOCOL,
@@ -37,7 +37,10 @@ _NOT_LISTED = {
 
 
 class _Pending(NamedTuple):
-    """A privileged bind that waits for its helper. socket_fd: ours, a duplicate."""
+    """A privileged bind that waits for its helper.
+
+    cookie: of the notification. socket_fd: a duplicate of the program's socket (owned).
+    """
 
     cookie: int
     address: Address
@@ -53,8 +56,8 @@ class _Running(NamedTuple):
 class Binds:
     """The binds of one tree of processes.
 
-    listener_fd: of the seccomp filter (borrowed). limits: as PYBIND_PORTS, or None.
-    poll: where the helpers' pidfds are registered.
+    listener_fd: of the seccomp filter (borrowed). limits: in the form of PYBIND_PORTS,
+    or None. poll: this class registers the pidfds of its helpers there.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Binds:
         return len(self._waiting) >= self._waiting_max
 
     def is_helper(self, pid: int) -> bool:
-        """Tell whether a child is a helper, whose pidfd will bring its end."""
+        """Tell whether a child is a helper. poll(2) reports its end by the pidfd."""
         return any(running.pid == pid for running in self._running.values())
 
     def has_helper(self, pidfd: int) -> bool:
@@ -105,7 +108,7 @@ class Binds:
             self._start_helpers()
 
     def _examine(self, note: kernel.Notification) -> _Pending | None:
-        """Return a bind for a helper, or None for one that the kernel may decide."""
+        """Return a bind for a helper, or None for a call that the kernel may decide."""
         if restricts_itself(note):
             self._note_sandbox(note)
             return None
@@ -128,7 +131,8 @@ class Binds:
             return None
         try:
             address = address_of(socket_fd, wanted)
-            # Only now it is sure that memory and socket were the waiting thread's.
+            # A thread that still waits is the one whose memory and socket were read: its
+            # id cannot be another thread's by now.
             if not kernel.is_waiting(self._listener_fd, note.id):
                 return None
             excluded = limits_exclude(self._limits, address)
@@ -138,7 +142,7 @@ class Binds:
             pending = _Pending(note.id, address, socket_fd)
             socket_fd = -1
             return pending
-        except OSError:  # not a socket, as the kernel will say
+        except OSError:  # the descriptor is no socket: the kernel will refuse
             return None
         finally:
             if socket_fd >= 0:
@@ -148,8 +152,8 @@ class Binds:
         try:
             self._sandboxes.enter(note.tid)
         except OSError:
-            # A thread that was killed enters nothing. Of one that waits, everything is
-            # to be feared.
+            # A killed thread restricts nothing. But if the thread still waits, its process
+            # is unknown: any process may be the restricted one.
             if kernel.is_waiting(self._listener_fd, note.id):
                 self._sandboxes.distrust_all()
 
@@ -164,14 +168,14 @@ class Binds:
             pending = self._waiting.pop(0)
             try:
                 pid, reply = helper.start_bind(pending.address, pending.socket_fd)
-            except (OSError, HelperUnusable) as failure:  # no process, no descriptor left
+            except (OSError, HelperUnusable) as failure:  # such as no free process or descriptor
                 self._tell(pending.address, failure)
                 os.close(pending.socket_fd)
                 self._respond(pending.cookie, None)
                 continue
             try:
                 pidfd = os.pidfd_open(pid)
-            except OSError:  # no descriptor left: wait for this one
+            except OSError:  # no free descriptor: wait for this helper without a pidfd
                 os.waitpid(pid, 0)
                 self._finish(pending, reply)
                 continue
@@ -179,7 +183,7 @@ class Binds:
             self._poll.register(pidfd, select.POLLIN)
 
     def helper_ended(self, pidfd: int) -> None:
-        """Answer with what a helper, which has ended, did."""
+        """Answer the bind of a helper that has ended."""
         pending, pid, reply_socket = self._running.pop(pidfd)
         self._poll.unregister(pidfd)
         os.close(pidfd)
@@ -195,18 +199,19 @@ class Binds:
                 outcome = reply = helper.finish(reply_socket)
                 error = reply.error
                 if error and reply.reason != _wire.REASON_KERNEL:
-                    error = None  # refused by the rules: the kernel says EACCES itself
+                    error = None  # refused by the rules: the kernel will fail with EACCES
             except (HelperUnusable, OSError) as failure:
-                # It died unheard, and the socket itself tells whether it was bound.
+                # The helper died without a reply: only the socket tells whether it is bound.
                 outcome = failure
                 error = 0 if is_bound(pending.socket_fd, pending.address) else None
-        # Our copy goes before the answer: the program's close(2) must really close.
+        # Our duplicate must be closed before the answer: it would keep the port bound after
+        # the program's own close(2).
         os.close(pending.socket_fd)
         self._tell(pending.address, outcome)
         self._respond(pending.cookie, error)
 
     def _tell(self, address: Address, outcome: Reply | OSError | HelperUnusable) -> None:
-        """Say what became of a bind, to who asked; the words must not end the whole tree."""
+        """With -v, print the result of a bind. An error here must not end the whole tree."""
         if not self._lines.wanted:
             return
         try:
@@ -214,7 +219,7 @@ class Binds:
                 self._lines.say(*words.of_reply(address, outcome))
             else:
                 self._lines.say(*words.without_helper(address, outcome))
-        except Exception as error:  # noqa: BLE001 # as of a file that went meanwhile
+        except Exception as error:  # noqa: BLE001 # such as a file that was removed meanwhile
             self._lines.say(f"cannot tell what became of a bind: {type(error).__name__}: {error}")
 
     def _respond(self, cookie: int, error: int | None) -> None:
@@ -227,7 +232,10 @@ class Binds:
 
 
 def _room() -> tuple[int, int]:
-    """Fit helpers and queue into the descriptors that are allowed; returns both maxima."""
+    """Return how many helpers and waiting binds the limit of descriptors allows.
+
+    Raises the soft limit to the hard one.
+    """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
@@ -238,7 +246,7 @@ def _room() -> tuple[int, int]:
 
 
 def _socket_of(tid: int, fd: int) -> int:
-    """Return a duplicate (owned by the caller) of a thread's descriptor."""
+    """Return a duplicate (owned by the caller) of a thread's descriptor. Raises OSError."""
     pidfd = kernel.open_thread(tid)
     try:
         return kernel.get_fd(pidfd, fd)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The seccomp filter: what it reports is so on every system call ABI of the machine.
+"""The seccomp filter: reports some system calls, on every system call ABI of the machine.
 
-libseccomp (python3-seccomp) makes the BPF; it knows the i386 socketcall too.
+libseccomp (python3-seccomp) makes the BPF program. It also covers socketcall(2) of i386.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import Refused
 
-REPORTED = ("bind", "landlock_restrict_self")  # the second for sandboxes.py
-_ARCHITECTURES = {  # by uname -m: the names of libseccomp
+REPORTED = ("bind", "landlock_restrict_self")  # sandboxes.py needs the second
+_ARCHITECTURES = {  # uname -m -> libseccomp's names of the ABIs
     "x86_64": ("X86_64", "X32", "X86"),
     "aarch64": ("AARCH64", "ARM"),
     "riscv64": ("RISCV64",),
@@ -36,7 +36,7 @@ def build() -> bytes:
     """Return the BPF program (struct sock_filter[], in host byte order)."""
     seccomp = load_library()
     made = seccomp.SyscallFilter(seccomp.ALLOW)
-    # Else a program of an ABI that the library does not know would be killed.
+    # By default libseccomp's filter kills a process of an ABI that is not listed here.
     made.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.ALLOW)
     for name in _ARCHITECTURES[platform.machine()]:
         arch = getattr(seccomp.Arch, name)

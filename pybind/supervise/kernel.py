@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The system calls that Python's standard library lacks (leaf).
 
-seccomp(2), seccomp_unotify(2), pidfd_getfd(2), process_vm_readv(2). Every
+They are seccomp(2), seccomp_unotify(2), pidfd_getfd(2) and process_vm_readv(2). Every
 function raises OSError with the kernel's errno.
 """
 
@@ -15,7 +15,7 @@ import platform
 import struct
 from typing import NamedTuple
 
-# Numbers from the kernel's system call tables; pidfd_getfd has one everywhere.
+# From the kernel's tables of system calls. pidfd_getfd has the same number everywhere.
 _SECCOMP_NUMBERS = {"x86_64": 317, "aarch64": 277, "riscv64": 277}
 _PIDFD_GETFD = 438
 
@@ -34,9 +34,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Notification(NamedTuple):
-    """One system call that waits for its answer (struct seccomp_notif).
+    """One system call that waits for an answer (struct seccomp_notif).
 
-    id: its cookie. tid: the calling thread. nr, arch, args: as in seccomp_data.
+    id: the cookie of the notification. tid: the calling thread. nr, arch, args: as in
+    struct seccomp_data.
     """
 
     id: int
@@ -46,10 +47,10 @@ class Notification(NamedTuple):
     args: tuple[int, ...]
 
 
-def _check(result: int, what: str) -> int:
+def _check(result: int, call: str) -> int:
     if result < 0:
         error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error), what)
+        raise OSError(error, os.strerror(error), call)
     return result
 
 
@@ -57,8 +58,8 @@ def install_filter(program: bytes) -> int:
     """Load a BPF program (struct sock_filter[]) for this thread and its descendants.
 
     Returns the listener's descriptor (owned by the caller, close-on-exec). Needs
-    no_new_privs. EINVAL: the kernel has no WAIT_KILLABLE_RECV; EBUSY: there is a
-    listener already.
+    no_new_privs. EINVAL: the kernel lacks WAIT_KILLABLE_RECV. EBUSY: the tree of
+    processes has a listener already.
     """
 
     class SockFprog(ctypes.Structure):
@@ -71,12 +72,12 @@ def install_filter(program: bytes) -> int:
 
 
 def supported_machine() -> bool:
-    """Tell whether the system call numbers of this machine are known here."""
+    """Tell whether this module knows the system call numbers of this machine."""
     return platform.machine() in _SECCOMP_NUMBERS
 
 
 def receive(listener_fd: int) -> Notification:
-    """Take one notification. ENOENT: its thread was killed meanwhile."""
+    """Receive one notification. ENOENT: its thread was killed meanwhile."""
     buffer = bytearray(_NOTIFICATION.size)
     fcntl.ioctl(listener_fd, _IOCTL_RECV, buffer, True)
     cookie, tid, _, nr, arch, _, *args = _NOTIFICATION.unpack(buffer)
@@ -84,7 +85,7 @@ def receive(listener_fd: int) -> Notification:
 
 
 def is_waiting(listener_fd: int, cookie: int) -> bool:
-    """Tell whether the thread still waits: else its id may be another's by now."""
+    """Tell whether the thread still waits; if not, its id may now be another thread's."""
     try:
         fcntl.ioctl(listener_fd, _IOCTL_ID_VALID, struct.pack("=Q", cookie))
     except OSError:
@@ -103,10 +104,10 @@ def let_continue(listener_fd: int, cookie: int) -> None:
 
 
 def set_title(title: bytes) -> None:
-    """Have ps(1) show `title`, as far as there is room, in the place of the own arguments.
+    """Make ps(1) show `title` for this process, cut to the room of its arguments.
 
-    The arguments lie where proc_pid_stat(5) says (arg_start, arg_end); the libc and
-    Python have copies of them. prctl.set_proctitle() needs an environment behind them.
+    Overwrites the arguments in memory, at arg_start of proc_pid_stat(5). libc and Python
+    have copies of them. prctl.set_proctitle() fails without an environment behind them.
     """
     with open("/proc/self/stat", "rb") as file:
         start, end = map(int, file.read().rpartition(b")")[2].split()[45:47])
@@ -116,10 +117,10 @@ def set_title(title: bytes) -> None:
 
 
 def open_thread(tid: int) -> int:
-    """Return a pidfd (owned) of a thread, which need not be a group's leader.
+    """Return a pidfd (owned by the caller) of any thread.
 
-    Before Linux 6.9 a pidfd names whole processes: then that of its process,
-    whose descriptors the thread shares unless it unshared them.
+    Before Linux 6.9 only processes have pidfds. Then the pidfd is the process's, whose
+    descriptors the thread has too unless it has unshared them (unshare(2)).
     """
     try:
         return os.pidfd_open(tid, _PIDFD_THREAD)
@@ -134,14 +135,14 @@ def process_of(tid: int) -> int:
 
 
 def get_fd(pidfd: int, fd: int) -> int:
-    """Return a duplicate (owned, close-on-exec) of another process's descriptor."""
+    """Return a duplicate (owned by the caller, close-on-exec) of another's descriptor."""
     return _check(_libc.syscall(_PIDFD_GETFD, pidfd, fd, 0), "pidfd_getfd")
 
 
 def read_memory(tid: int, at: int, length: int) -> bytes:
     """Return `length` bytes of a thread's memory, read once.
 
-    EFAULT: not all of them are there, as bind(2) would say.
+    EFAULT: some of them do not exist, as for bind(2).
     """
 
     class Iovec(ctypes.Structure):

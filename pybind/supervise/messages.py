@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What front and supervisor say to each other, over one stream socket (leaf).
+"""The messages between front and supervisor, over one stream socket (leaf).
 
-Supervisor to front: a kind and a value, each an int32 in host byte order, and
-then SIGCHLD, because the front waits for signals. Front to supervisor: one
-byte for each signal to forward, or RESUMED after each STOPPED.
+Supervisor to front: a kind and a value, each an int32 in host byte order. After each
+message the supervisor sends SIGCHLD, because the front only waits for signals. Front to
+supervisor: one byte for each signal to forward, and RESUMED after each STOPPED.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import signal
 import socket
 import struct
 
-STOPPED = 1  # value: the signal that stopped it
+STOPPED = 1  # value: the signal that stopped the program
 STARTED = 3  # value: the program's pid
 EXITED = 2  # value: wait status (wait(2))
-RESUMED = 0  # the front stopped and goes on
+RESUMED = 0  # the front goes on after a stop
 _MESSAGE = struct.Struct("=ii")
 
 
@@ -31,7 +31,7 @@ def is_stopped(pid: int) -> bool:
 
 
 class Report:
-    """The supervisor's end. front_pidfd: for the wake-up (owned)."""
+    """The supervisor's end. sock: owned. front_pidfd: to send SIGCHLD (owned)."""
 
     def __init__(self, sock: socket.socket, front_pidfd: int) -> None:
         self._sock = sock
@@ -43,13 +43,13 @@ class Report:
         return self._sock.fileno()
 
     def send(self, kind: int, value: int) -> None:
-        """Tell the front; one that is gone hears nothing."""
+        """Send a message to the front; does nothing when the front is gone."""
         with contextlib.suppress(OSError):
             self._sock.send(_MESSAGE.pack(kind, value), socket.MSG_NOSIGNAL)
             signal.pidfd_send_signal(self.pidfd, signal.SIGCHLD)
 
     def receive_signals(self) -> bytes | None:
-        """Return signals to forward, or RESUMED; empty: the front is gone; None: nothing new."""
+        """Return signals to forward, or RESUMED; b"" if the front is gone; None if nothing new."""
         try:
             return self._sock.recv(64)
         except (BlockingIOError, InterruptedError):
@@ -64,24 +64,24 @@ class Report:
 
 
 class Orders:
-    """The front's end."""
+    """The front's end. sock: owned."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         sock.setblocking(False)
 
     def forward(self, number: int) -> None:
-        """Have a signal sent to the program."""
+        """Ask the supervisor to send a signal to the program."""
         with contextlib.suppress(OSError):
-            # SIGPIPE would be taken for one more signal to forward.
+            # MSG_NOSIGNAL: the front would forward its own SIGPIPE.
             self._sock.send(bytes([number]), socket.MSG_NOSIGNAL)
 
     def resumed(self) -> None:
-        """Say that a stop is over."""
+        """Tell the supervisor that a stop is over."""
         self.forward(RESUMED)
 
     def receive(self) -> list[tuple[int, int]] | None:
-        """Return the messages that are there; None: the supervisor is gone."""
+        """Return the waiting messages (kind, value); None if the supervisor is gone."""
         try:
             data = self._sock.recv(_MESSAGE.size * 64)
         except BlockingIOError:

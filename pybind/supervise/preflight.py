@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the supervised mode cannot work: said before anything is started."""
+"""Refuses, before anything starts, where the supervised mode cannot work."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _YAMA_ADMIN_ONLY = 2  # Documentation/admin-guide/LSM/Yama.rst
 
 
-def check(request: Request, found: Target) -> None:
-    """Raise Refused with the reason, and what helps, where it cannot work."""
-    name = os.fsdecode(found.path)
+def check(request: Request, program: Target) -> None:
+    """Raise Refused, with the reason and a repair, where the mode cannot work."""
+    name = os.fsdecode(program.path)
     if request.depth is not None:
         raise Refused(
-            f"--depth cannot be had for {name!r} ({found.kind}): the supervised mode serves "
+            f"--depth cannot be had for {name!r} ({program.kind}): the supervised mode serves "
             "every descendant, a seccomp filter cannot be taken off",
             "without --depth it is served",
         )
@@ -34,8 +34,8 @@ def check(request: Request, found: Target) -> None:
             "other users would be judged as root",
             "root's programs bind privileged ports themselves: leave --mode away",
         )
-    if found.unsupervisable:
-        raise Refused(f"cannot supervise {name!r}, {found.kind}: {found.unsupervisable}")
+    if program.unsupervisable:
+        raise Refused(f"cannot supervise {name!r}, {program.kind}: {program.unsupervisable}")
     if not kernel.supported_machine():
         raise Refused(f"the supervised mode does not know this machine ({os.uname().machine})")
     _check_yama()
@@ -53,7 +53,7 @@ def check(request: Request, found: Target) -> None:
 
 
 def _check_proc() -> None:
-    """Refuse a /proc of another pid namespace: its numbers are other processes'."""
+    """Refuse a /proc of another pid namespace: there our pids mean other processes."""
     if os.readlink("/proc/self") != str(os.getpid()):
         raise Refused(
             "/proc is that of another pid namespace, and the supervised mode needs the one of here",
@@ -62,14 +62,14 @@ def _check_proc() -> None:
 
 
 def probe() -> None:
-    """Take a descriptor of a child, and look into its memory, as the supervisor has to.
+    """Try on a child what the supervisor has to do: take a descriptor, read memory.
 
-    Raises Refused, with what helps, where the kernel or a filter forbids either. A
-    system without a shell is not tried.
+    Raises Refused, with a repair, where the kernel or a filter forbids either. Without
+    /bin/sh nothing is tried.
     """
     ends = os.pipe()
     try:
-        # Not a fork of this process, which may not be looked into after a change of ids.
+        # Not a fork: after a change of ids the kernel lets nobody look into this process.
         actions = [(os.POSIX_SPAWN_DUP2, ends[0], 0), (os.POSIX_SPAWN_CLOSE, ends[1])]
         child = os.posix_spawn(_SHELL, [_SHELL, "-c", "read end"], {}, file_actions=actions)
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def _look_into(child: int) -> None:
         call = "process_vm_readv"
         kernel.read_memory(child, 0, 1)
     except OSError as error:
-        if error.errno == errno.EFAULT:  # allowed, and nothing lies at address 0
+        if error.errno == errno.EFAULT:  # allowed: only address 0 does not exist
             return
         raise Refused(
             f"the supervised mode cannot look into the program: {call}(2) is denied here "
@@ -130,7 +130,7 @@ def too_old() -> tuple[str, ...]:
 
 
 def already_there() -> tuple[str, ...]:
-    """Return lines about a second listener in one tree (EBUSY)."""
+    """Return lines about a second listener in one tree of processes (EBUSY)."""
     return (
         "a supervisor is already there (Device or resource busy): the kernel allows one seccomp "
         "listener in a tree of processes",

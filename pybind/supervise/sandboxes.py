@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who of the tree may be in a Landlock domain (landlock(7)): they are not bound for.
+"""Which processes of the tree may be in a Landlock domain (landlock(7)).
 
-The helper stands outside of the domain, and the kernel tells nobody who is
-inside of one, nor whether it forbids to bind. Ancestors are no proof either:
-CLONE_PARENT and subreapers hide them. So from the first landlock_restrict_self(2)
-on, only a process that is older than that call, and made none, is served.
+Such a process is not served: its domain may forbid it to bind, and the helper is
+outside of the domain. The kernel does not tell who is in a domain. A process's
+ancestors do not tell it either, because CLONE_PARENT and subreapers hide them. So after
+the first landlock_restrict_self(2) of the tree, only those processes are served that
+are older than that call and did not restrict themselves.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ _TICKS_PER_S = 100  # USER_HZ, in which proc(5) counts
 
 
 class Sandboxes:
-    """What was seen of landlock_restrict_self(2) in one tree."""
+    """The calls of landlock_restrict_self(2) in one tree."""
 
     def __init__(self) -> None:
-        self._first: float | None = None  # in ticks since boot
-        self._inside: set[int] = set()  # process ids of those that are older
+        self._first: float | None = None  # time of the first call, in ticks since boot
+        self._inside: set[int] = set()  # the processes that made a call
 
     def enter(self, tid: int) -> None:
-        """Note that a thread, which waits for its call to go on, restricts itself.
+        """Note that a thread restricts itself; its call still waits.
 
-        Raises OSError where its process cannot be told.
+        Raises OSError if its process cannot be found.
         """
         pid = process_of(tid)
         if self._first is None:
@@ -34,11 +35,11 @@ class Sandboxes:
         self._inside.add(pid)
 
     def distrust_all(self) -> None:
-        """Note that somebody restricts itself of whom nothing is known."""
-        self._first = 0  # nobody is older than that
+        """Note that an unknown process restricts itself: then no process is served."""
+        self._first = 0  # no process is older than the boot
 
     def may_hold(self, tid: int) -> bool:
-        """Tell whether a thread's process may be in a domain; raises OSError for one that died."""
+        """Tell whether a thread's process may be in a domain; raises OSError if it died."""
         if self._first is None:
             return False
         pid = process_of(tid)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the three processes: front -> supervisor -> program.
 
-The front keeps the pid that was started. The supervisor is the program's
-parent and stays the ancestor of all it starts (Yama 1 demands that of who
-looks into them). The program loads the filter on itself, hands the listener
-to the supervisor, and execs.
+The front keeps the pid that the user started. The supervisor is the program's parent,
+and the ancestor of every process of the tree: with Yama's ptrace_scope 1, only an
+ancestor may look into a process. The program loads the filter on itself, passes the
+listener to the supervisor, and then executes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class _World:
-    """What the program must find as it was, and the processes here change."""
+    """The caller's signals and timers, which the program must find unchanged."""
 
     def __init__(self, notes: str) -> None:
         self.notes = notes
@@ -40,13 +40,13 @@ class _World:
         self.supervisor_pid = 0
         self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self.sigchld = signal.getsignal(signal.SIGCHLD)
-        # Ignored, it would take away every exit status.
+        # While SIGCHLD is ignored, the kernel reaps children and drops their status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # Timers survive execve(2) but not fork(2): the front's would ring in vain.
+        # Timers survive execve(2) but not fork(2): the program needs them, not the front.
         self.timers = {which: signal.setitimer(which, 0) for which in _TIMERS}
 
     def restore(self) -> None:
-        """Give back what launch.restore() does not know of."""
+        """Restore the timers, SIGCHLD and the signal mask."""
         for which, (delay, interval) in self.timers.items():
             if delay:
                 signal.setitimer(which, delay, interval)
@@ -56,10 +56,10 @@ class _World:
 
 
 def run(plan: Plan, notes: str, limits: bytes | None, verbose: bool) -> NoReturn:
-    """Start the program under a supervisor, and be its front.
+    """Start the program under a supervisor, and become the front.
 
-    limits: as PYBIND_PORTS, or None. Raises PybindError where the program could
-    not be started; then nothing of it is left.
+    limits: in the form of PYBIND_PORTS, or None. Raises PybindError if the program could
+    not be started; then no process is left.
     """
     program = bpf.build()
     world = _World(notes)
@@ -88,7 +88,7 @@ def run(plan: Plan, notes: str, limits: bytes | None, verbose: bool) -> NoReturn
 
 
 def _raise_failure(failure: int, supervisor_pid: int) -> None:
-    """Wait until the program was executed, or raise why it could not be."""
+    """Wait until the program is executed. Raises PybindError if it could not be."""
     with os.fdopen(failure, encoding="utf-8", errors="surrogateescape") as file:
         words = file.read().split("\0")
     if len(words) > 1:
@@ -107,7 +107,7 @@ def _supervise(
     limits: bytes | None,
     verbose_fd: int,
 ) -> None:
-    """Be the supervisor: everything that can fail is done before the program starts."""
+    """Become the supervisor. Everything that can fail happens before the program starts."""
     with _told(failed):
         prctl.set_child_subreaper(1)
         ours, theirs = socket.socketpair()
@@ -117,7 +117,7 @@ def _supervise(
         ours.close()
         _become_program(plan, world, program, theirs, failed)
     theirs.close()
-    # Out of the terminal's reach: it must outlive what ends the job.
+    # Out of the terminal's reach: a signal that ends the job must not end the supervisor.
     os.setsid()
     try:
         with _told(failed):
@@ -137,7 +137,7 @@ def _supervise(
 
 @contextlib.contextmanager
 def _told(failed: int) -> Iterator[None]:
-    """Tell the front of an exception, and end this process with it."""
+    """Report an exception to the front, and end this process."""
     try:
         yield
     except PybindError as error:
@@ -146,7 +146,7 @@ def _told(failed: int) -> Iterator[None]:
     except OSError as error:
         _tell(failed, STATUS_REFUSED, f"{error.filename or 'system call'}: {error.strerror}")
         os._exit(STATUS_REFUSED)
-    except (RuntimeError, MemoryError) as error:  # the first: no thread can be had
+    except (RuntimeError, MemoryError) as error:  # RuntimeError: no thread can be started
         _tell(
             failed,
             STATUS_REFUSED,
@@ -157,7 +157,7 @@ def _told(failed: int) -> Iterator[None]:
 
 
 def _receive_listener(channel: socket.socket) -> int:
-    """Return the listener (owned), or -1 where the program could not make one."""
+    """Return the listener (owned by the caller), or -1 if the program could not make one."""
     try:
         _, fds, _, _ = socket.recv_fds(channel, 1, 1)
     except ConnectionError:
@@ -168,16 +168,16 @@ def _receive_listener(channel: socket.socket) -> int:
 def _become_program(
     plan: Plan, world: _World, program: bytes, channel: socket.socket, failed: int
 ) -> NoReturn:
-    """Load the filter, hand over its listener, and exec; every failure is told."""
+    """Load the filter, pass its listener on, and execute; reports every failure."""
     with contextlib.suppress(BaseException), _told(failed):
         prctl.set_pdeathsig(signal.SIGKILL)
-        if os.getppid() != world.supervisor_pid:  # it died before that took effect
+        if os.getppid() != world.supervisor_pid:  # it died before set_pdeathsig()
             os._exit(STATUS_REFUSED)
         prctl.set_no_new_privs(1)
         listener = _install(program)
         _hand_over(channel, listener)
         os.close(listener)
-        # Not before the supervisor is in its own session: Ctrl-C would end it.
+        # Wait until the supervisor is in its own session: before, Ctrl-C would end it.
         if channel.recv(1) != _READY:
             os._exit(STATUS_REFUSED)
         channel.close()
@@ -206,7 +206,7 @@ def _hand_over(channel: socket.socket, listener: int) -> None:
     try:
         socket.send_fds(channel, [b"L"], [listener])
     except OSError as error:
-        if error.errno == errno.ETOOMANYREFS:  # unix(7): counted for all processes of the user
+        if error.errno == errno.ETOOMANYREFS:  # unix(7): the limit counts all processes of a user
             raise Refused(
                 f"processes of uid {os.getuid()} have sent as many descriptors in messages that "
                 "nobody has read as the limit allows (ETOOMANYREFS)",
@@ -216,10 +216,10 @@ def _hand_over(channel: socket.socket, listener: int) -> None:
 
 
 def rewrite_pids(environ: tuple[bytes, ...], front_pid: int) -> tuple[bytes, ...]:
-    """Return `environ` with the program's pid where the front's stood.
+    """Return `environ` with the program's pid in place of the front's.
 
-    systemd names the process that it started (sd_listen_fds(3),
-    sd_watchdog_enabled(3)); the program compares with its own.
+    systemd puts the pid of the process that it started into LISTEN_PID and WATCHDOG_PID
+    (sd_listen_fds(3), sd_watchdog_enabled(3)). The program compares them with its own.
     """
     own = b"%d" % os.getpid()
     pids = {
@@ -236,16 +236,16 @@ def rewrite_pids(environ: tuple[bytes, ...], front_pid: int) -> tuple[bytes, ...
 
 
 def _name(part: str, plan: Plan) -> None:
-    """Have ps(1) show what this process is, and the program's own words."""
+    """Make ps(1) show the part of this process, and the program's own arguments."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         kernel.set_title(b"pybind: %s of %s" % (part.encode(), b" ".join(plan.argv)))
 
 
 def _let_go(keep: set[int]) -> None:
-    """Hold nothing of the program's: descriptors, working directory. Never fails.
+    """Let go of the program's descriptors and working directory. Never fails.
 
-    /dev/null is not opened in the place of 0 to 2: it may be missing, or be something
-    that hangs. The root folder is what this process holds anyway.
+    Descriptors 0 to 2 then name the root folder, which this process holds anyway. They
+    do not name /dev/null, which may be missing or hang.
     """
     with contextlib.suppress(OSError):
         os.chdir("/")

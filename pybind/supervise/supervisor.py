@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The supervisor: answers every bind(2) of the tree, and adopts its orphans.
 
-One process, one loop. It lives as long as any process of the tree: they are
-its children in the end, because it is their subreaper. No signal but SIGKILL
-touches it; it left the terminal's session.
+It is one process with one loop, and lives as long as any process of the tree. It is
+their subreaper, so orphans of the tree become its children. It has left the terminal's
+session, and only SIGKILL ends it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ _STOPS_MAX = 64
 class Supervisor:
     """Serves one tree of processes.
 
-    listener_fd: of the seccomp filter (owned). program_pid: our child, the
-    program. front: the way to the front (owned); its end of file means that the
-    front is gone. limits: as PYBIND_PORTS, or None. verbose_fd:
-    where to report (owned), or -1.
+    listener_fd: of the seccomp filter (owned).
+    program_pid: the program, a child of this process.
+    front: the channel to the front (owned); its end of file means that the front is gone.
+    limits: in the form of PYBIND_PORTS, or None.
+    verbose_fd: for the lines of -v (owned), or -1.
 
-    Everything that can fail is done here, before the program starts. Raises
-    OSError, and RuntimeError where no thread can be had.
+    The constructor runs before the program starts, and does everything that can fail.
+    Raises OSError, and RuntimeError if no thread can be started.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class Supervisor:
         self._listener_fd = listener_fd
         self._program_pid = program_pid
         self._front: Report | None = front
-        self._stops = 0  # told to the front, which has not yet gone on
+        self._stops = 0  # STOPPED messages that the front has not yet answered by RESUMED
         self._lines = Lines(verbose_fd)
         self._poll = select.poll()
         self._binds = Binds(listener_fd, limits, self._lines, self._poll)
-        self._listening: bool | None = True  # None: nobody is left to listen to
+        self._listening: bool | None = True  # None: no process has the filter any more
         self._wake_fd, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -82,31 +83,31 @@ class Supervisor:
         self._lines.finish()
 
     def _listen(self, wanted: bool) -> None:
-        """Take notifications or leave them; gone listeners are not asked for again."""
+        """Make poll(2) report notifications, or not while no more can be taken."""
         if self._listening is not None and self._listening != wanted:
             self._poll.modify(self._listener_fd, select.POLLIN if wanted else 0)
             self._listening = wanted
 
     def _reap(self) -> bool:
-        """Collect the dead and the stopped; False when nobody is left."""
+        """Reap children, and report the program's end or stop; False without any child."""
         while True:
             try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return False
-            if found is None:
+            if ended is None:
                 break
-            if self._binds.is_helper(found.si_pid):
+            if self._binds.is_helper(ended.si_pid):
                 break
-            _, status = os.waitpid(found.si_pid, 0)
-            if found.si_pid == self._program_pid:
+            _, status = os.waitpid(ended.si_pid, 0)
+            if ended.si_pid == self._program_pid:
                 self._program_pid = 0
                 self._tell(EXITED, status)
         if self._program_pid:
             with contextlib.suppress(ChildProcessError):
                 stopped = os.waitid(os.P_PID, self._program_pid, os.WSTOPPED | os.WNOHANG)
-                # A front that is stopped itself reads nothing: what it has yet to read must
-                # leave room for the program's exit status.
+                # A stopped front reads nothing. Its socket must keep room for the program's
+                # exit status, so the number of unread messages is bounded.
                 if stopped is not None and self._stops < _STOPS_MAX:
                     self._stops += 1
                     self._tell(STOPPED, stopped.si_status)
@@ -117,10 +118,10 @@ class Supervisor:
             self._front.send(kind, value)
 
     def _on_front(self) -> None:
-        """Forward a signal, or learn that the front is gone."""
+        """Forward signals to the program; when the front is gone, kill the program."""
         assert self._front is not None
         numbers = self._front.receive_signals()
-        if numbers is None:  # that would be taken for the front's end, and kill the program
+        if numbers is None:  # nothing to read; not the end of the front
             return
         for number in numbers:
             if number == RESUMED:
@@ -132,16 +133,17 @@ class Supervisor:
             self._poll.unregister(self._front.fileno())
             self._front.close()
             self._front = None
-            # Killed before the program ended: who kills the front's pid means the program.
+            # The front ended before the program: whoever killed the front's pid meant the
+            # program.
             if self._program_pid:
                 os.kill(self._program_pid, signal.SIGKILL)
 
     def _resume(self) -> None:
         """Continue the program if only the front was continued, by `kill -CONT PID`.
 
-        Not if it was stopped once more meanwhile: the front has yet to follow.
+        A program that was stopped again meanwhile stays stopped: the front will follow.
         """
-        # In this order: a stop that comes after the look is one that _reap() counts.
+        # In this order: a stop that comes after is_stopped() is counted by _reap().
         stopped = bool(self._program_pid) and is_stopped(self._program_pid)
         self._reap()
         self._stops -= 1

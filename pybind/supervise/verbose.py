@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the lines of -v from a thread of its own (leaf).
 
-The lines go where the program's standard error goes, and whoever reads that may have
-stopped reading. A write to a full pipe blocks, and every bind of the tree would wait
-for the supervisor. The descriptor is the program's too, so it cannot be made
-non-blocking.
+The lines go to the program's standard error. When nobody reads it, a write to the full
+pipe blocks; without the thread, every bind of the tree would then wait. The descriptor
+cannot be made non-blocking, because the program shares it.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ import queue
 import select
 import threading
 
-_LINES_MAX = 1000  # that wait to be read; further ones are dropped
-_PATIENCE_S = 1.0  # for what is unread when the last process of the tree is gone
+_LINES_MAX = 1000  # in the queue; further lines are dropped
+_PATIENCE_S = 1.0  # to write the rest after the last process of the tree has ended
 
 
 class Lines:
-    """Lines for people, or nothing at all. fd: where they go (owned), or -1."""
+    """The lines of -v. fd: where they go (owned); -1: no lines are written."""
 
     def __init__(self, fd: int) -> None:
-        """Start the thread where lines are wanted; raises RuntimeError where none can be had."""
+        """Start the thread if lines are wanted; raises RuntimeError if it cannot start."""
         self._fd = fd
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._dropped = 0
@@ -33,11 +32,14 @@ class Lines:
 
     @property
     def wanted(self) -> bool:
-        """Tell whether anybody asked for lines."""
+        """Tell whether lines are written at all."""
         return self._fd >= 0
 
     def say(self, *lines: str) -> None:
-        """Have lines written, each with the name of the command. Never blocks."""
+        """Put lines into the queue, each to be written after the name of the command.
+
+        Never blocks.
+        """
         if not self.wanted:
             return
         if self._queue.qsize() >= _LINES_MAX:
@@ -50,7 +52,7 @@ class Lines:
             self._queue.put(line)
 
     def finish(self) -> None:
-        """Wait until everything was written, but not long for who does not read."""
+        """Wait until all lines are written, at most _PATIENCE_S."""
         if self.wanted:
             self._queue.put(None)
             self._thread.join(_PATIENCE_S)

@@ -21,7 +21,7 @@ _NR_SOCKETCALL = 102  # i386 only
 _SYS_BIND = 2  # the call of socketcall(2)
 _SOCKADDR_IN_LEN, _SIN6_LEN_RFC2133, _SOCKADDR_IN6_LEN = 16, 24, 28
 _INT_MASK = 0xFFFFFFFF
-_LANDLOCK_RESTRICT_SELF = 446  # in every table
+_LANDLOCK_RESTRICT_SELF = 446  # the same number on every ABI
 _X32_BIT = 0x40000000
 
 
@@ -40,15 +40,15 @@ class Wanted(NamedTuple):
 
 
 def restricts_itself(note: Notification) -> bool:
-    """Tell whether the call is landlock_restrict_self(2), and no bind."""
+    """Tell whether the call is landlock_restrict_self(2)."""
     return note.nr & ~_X32_BIT == _LANDLOCK_RESTRICT_SELF
 
 
 def decode(note: Notification, read: Callable[[int, int], bytes]) -> Wanted | None:
-    """Return what a bind wants, or None for what the kernel may decide by itself.
+    """Return the wanted bind, or None for a call that the kernel may decide by itself.
 
-    read: (address, length) -> bytes of the program's memory; it may raise
-    OSError, as for an address that the kernel will call EFAULT.
+    read: (address, length) -> bytes of the program's memory. Raises OSError if read()
+    does, as for an address for which the kernel will return EFAULT.
     """
     args = note.args
     if note.arch == _ARCH_I386 and note.nr == _NR_SOCKETCALL:
@@ -74,7 +74,7 @@ def decode(note: Notification, read: Callable[[int, int], bytes]) -> Wanted | No
 
 @contextlib.contextmanager
 def _borrowed(socket_fd: int) -> Iterator[socket.socket]:
-    """Use a descriptor as a socket; it stays open. OSError: it is none."""
+    """Use a descriptor (borrowed) as a socket. Raises OSError if it is no socket."""
     sock = socket.socket(fileno=socket_fd)
     try:
         yield sock
@@ -83,7 +83,7 @@ def _borrowed(socket_fd: int) -> Iterator[socket.socket]:
 
 
 def address_of(socket_fd: int, wanted: Wanted) -> Address:
-    """Return what is wanted with the socket's protocol; raises OSError."""
+    """Return the wanted address with the protocol of the socket (borrowed); raises OSError."""
     with _borrowed(socket_fd) as sock:
         protocol = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
     udp = protocol == socket.IPPROTO_UDP
@@ -91,9 +91,9 @@ def address_of(socket_fd: int, wanted: Wanted) -> Address:
 
 
 def is_bound(socket_fd: int, address: Address) -> bool:
-    """Tell whether the socket has that name, when its helper died unheard.
+    """Tell whether the socket (borrowed, of any family) is bound to this address.
 
-    The socket may be of any family: an AF_UNIX one has a name without a port.
+    Asked when a helper died without a reply.
     """
     try:
         with _borrowed(socket_fd) as sock:

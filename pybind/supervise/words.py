@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What -v says of one bind, in the form and the words of helpers/preload/report.c.
+"""The lines of -v about one bind, in the form of helpers/preload/report.c.
 
-The texts that both modes need stand in helpers/protocol.h. Every function returns
-lines without the name of the command.
+helpers/protocol.h has the texts that both modes use. Every function returns lines
+without the name of the command.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def of_word(address: Address, word: int) -> str:
 
 
 def without_helper(address: Address, failure: OSError | HelperUnusable) -> tuple[str, ...]:
-    """Return the lines about a bind for which no helper could be started, or none answered."""
+    """Return the lines about a bind whose helper could not be started, or did not answer."""
     if isinstance(failure, OSError):
         return (_of_address(address, f"cannot ask the helper, {_errno(failure.errno)}"),)
     return (_of_address(address, failure.lines[0]), *failure.lines[1:])
@@ -86,7 +86,7 @@ def in_landlock(tid: int) -> str:
 
 
 def left_to_kernel(tid: int, why: str) -> str:
-    """Return the line about a bind of which nothing else is known."""
+    """Return the line about a bind that the kernel decides for another reason."""
     return f"a bind of process {tid} is left to the kernel: {why}"
 
 

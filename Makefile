@@ -304,8 +304,8 @@ test-deb: ## the life of the Debian package in fresh systems of two releases (ro
 	tools/test-deb$(GIVE_BACK)
 
 # Real systems in virtual machines, one after the other: docs/systems.md. RECORD=1 writes its
-# tables anew. SYSTEMS='trixie' and JOBS='life units' choose; the disks stay in
-# PYBIND_SYSTEMS_CACHE, by default /var/cache/pybind-systems.
+# tables anew. SYSTEMS='trixie' and JOBS='life units' choose; without JOBS three jobs run, JOBS=all
+# is every one, for hours. The disks stay in PYBIND_SYSTEMS_CACHE (/var/cache/pybind-systems).
 test-systems: ## real systems in virtual machines (root)
 	tools/need systems
 	$(if $(findstring -,$(SYSTEMS)),tools/need foreign)

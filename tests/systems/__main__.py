@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs jobs in systems, says what failed, and writes the record and docs/systems.md.
 
-`make test-systems SYSTEMS='bookworm trixie' JOBS='life units'`.
+`make test-systems SYSTEMS='bookworm trixie' JOBS='life units'`. JOBS=all is every one.
 """
 
 import argparse
@@ -42,7 +42,10 @@ def run(job, system, deb, remember):
     """Run one job in one system; returns whether all its checks passed."""
     out = BUILD / system.name / job.name
     print(f"== {system.name}: {job.name}", flush=True)
-    description = {"files": job.files, "timeout": job.seconds, "environment": dict(job.environment)}
+    description = {
+        "files": job.files, "timeout": job.seconds,
+        "environment": {**dict(job.environment), "IN_FORCE": "\n".join(job.in_force)},
+    }  # fmt: skip
     files = [
         deb,
         TREE / "contrib/apparmor/pybind-helper",
@@ -76,9 +79,16 @@ def main():
     parser.add_argument(
         "--systems", default="bookworm trixie forky", help="of: " + " ".join(catalogue.SYSTEMS)
     )
-    parser.add_argument("--jobs", default="", help="of: " + " ".join(catalogue.JOBS))
+    short = " ".join(job.name for job in catalogue.JOBS.values() if job.default)
+    parser.add_argument(
+        "--jobs",
+        default=short,
+        help="all, or of: " + " ".join(catalogue.JOBS) + f" (else: {short})",
+    )
     parser.add_argument("--record", action="store_true", help="write docs/systems.md anew")
     options = parser.parse_args()
+    if options.jobs == "all":
+        options.jobs = " ".join(catalogue.JOBS)
     if os.geteuid():
         sys.exit(
             "test-systems: needs root, to make the systems' disks (try: sudo make test-systems)"
@@ -92,13 +102,10 @@ def main():
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     passed = True
     for system in (catalogue.SYSTEMS[name] for name in options.systems.split()):
-        names = options.jobs.split() or [job.name for job in catalogue.JOBS.values() if job.default]
-        jobs = [
-            catalogue.JOBS[name] for name in names if system.name in catalogue.JOBS[name].systems
-        ]
         deb = package(system.architecture)
-        for job in jobs:
-            passed &= run(job, system, deb, options.record)
+        for job in (catalogue.JOBS[name] for name in options.jobs.split()):
+            if system.name in job.systems:
+                passed &= run(job, system, deb, options.record)
     return 0 if passed else 1
 
 

@@ -31,7 +31,7 @@ SYSTEMS = {
     )
 }
 
-# Kinds of disks: the packages beside images.BASE, and a file of guest/ that ends the making.
+# Kinds of disks: the packages beside images.BASE, and a file below guest/ that ends the making.
 DISKS = {
     "small": (f"{RUNTIME} nginx-light caddy cron dbus-user-session libbpf1", ""),
     "server": (
@@ -52,7 +52,7 @@ DISKS = {
     "selinux": (
         f"{RUNTIME} selinux-policy-default selinux-basics selinux-utils policycoreutils "
         "policycoreutils-python-utils semodule-utils auditd openssh-server openssh-client",
-        "label-selinux",
+        "disks/label-selinux",
     ),
 }
 
@@ -62,6 +62,7 @@ class Job:
     """A pytest file of jobs/ for each boot, and what it needs.
 
     `words` go to the kernel's command line, `seconds` bound each boot, `disks` are empty ones.
+    `in_force` is what the words do: a file in the machine, and a text that it has then.
     """
 
     name: str
@@ -72,7 +73,8 @@ class Job:
     seconds: int = 2400
     disks: int = 0
     systems: tuple = ALL
-    default: bool = True
+    default: bool = False
+    in_force: tuple = ()
     environment: tuple = ()
 
     def image(self, system):
@@ -82,30 +84,47 @@ class Job:
 
 
 EVERYWHERE = tuple(SYSTEMS)
+LOCKDOWN = "/sys/kernel/security/lockdown"
+# Without cgroup2. systemd 256 and 257 want the third word, and 258 mounts no other hierarchy.
+LEGACY = (
+    "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1 "
+    "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
+)
 JOBS = {
     job.name: job
     for job in (
-        Job("short", "one page in each mode", ("short.py",), "small", systems=EVERYWHERE),
-        Job("life", "the package's life, with a reboot", ("life.py", "life_rebooted.py"), "small"),
+        Job(
+            "short", "one page in each mode", ("short.py",), "small", systems=EVERYWHERE, default=True
+        ),
+        Job(
+            "life", "the package's life, with a reboot", ("life.py", "life_rebooted.py"), "small",
+            default=True,
+        ),
+        Job(
+            "pybindd", "the kernel judges", ("kernel.py",), "small", systems=EVERYWHERE, default=True
+        ),
         Job("servers", "servers, started from a login", ("servers.py",)),
         Job("units", "services, units of a user, ways to become the user", ("units.py",)),
         Job("conditions", "/proc, Yama, namespaces, IPv6, limits", ("conditions.py",)),
         Job("files", "file systems, and modes of folders", ("files.py",), disks=1),
-        Job("pybindd", "the kernel judges", ("kernel.py",), "small", systems=EVERYWHERE),
         Job("podman", "podman, pybind outside and inside", ("podman.py",)),
         Job("pybindd-podman", "rootless podman under pybindd", ("kernel_podman.py",)),
         Job("docker", "docker, pybind inside", ("docker.py",)),
         Job("apparmor", "AppArmor enforced, with contrib's profile", ("apparmor.py",)),
-        Job("integrity", "`lockdown=integrity`", ("short.py",), "small", "lockdown=integrity"),
-        Job(
-            "confidentiality", "`lockdown=confidentiality`", ("short.py",), "small",
-            "lockdown=confidentiality",
-        ),
-        Job("no-ipv6", "`ipv6.disable=1`", ("short.py",), "small", "ipv6.disable=1"),
+        Job("selinux", "SELinux enforcing", ("selinux.py",), "selinux", "security=selinux",
+            in_force=("/sys/fs/selinux/enforce", "1")),
+        Job("integrity", "`lockdown=integrity`", ("kernel.py",), "small", "lockdown=integrity",
+            in_force=(LOCKDOWN, "[integrity]")),
+        Job("confidentiality", "`lockdown=confidentiality`", ("no_kernel.py",), "small",
+            "lockdown=confidentiality", in_force=(LOCKDOWN, "[confidentiality]"),
+            environment=(("REASON", "lockdown=confidentiality"),)),
+        Job("cgroup-v1", "control groups of version 1 only", ("no_kernel.py",), "small", LEGACY,
+            systems=("bookworm", "trixie"), in_force=("/proc/self/mounts", "cgroup/systemd cgroup "),
+            environment=(("REASON", "no control group hierarchy of version 2"),)),
+        Job("no-ipv6", "`ipv6.disable=1`", ("short.py",), "small", "ipv6.disable=1",
+            in_force=("/sys/module/ipv6/parameters/disable", "1")),
         Job("no-file-caps", "`no_file_caps`", ("no_file_caps.py",), "small", "no_file_caps"),
-        Job(
-            "suite", "the project's own tests", ("suite.py",), "workshop", seconds=14400,
-            systems=EVERYWHERE, default=False,
-        ),
+        Job("suite", "the project's own tests", ("suite.py",), "workshop", seconds=14400,
+            systems=EVERYWHERE),
     )
 }  # fmt: skip

@@ -27,7 +27,7 @@ BASE = (
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """A system that is to be on a disk: `kernel` is a package, `customize` a file of guest/."""
+    """A system that is to be on a disk: `kernel` is a package, `customize` a file below guest/."""
 
     suite: str
     architecture: str
@@ -38,7 +38,8 @@ class Image:
     def name(self):
         """Return a name with a hash of all that the image is made of."""
         content = hashlib.sha256(repr((self, BASE, SIZE)).encode())
-        for path in sorted(path for path in GUEST.iterdir() if path.is_file()):
+        files = [path for path in GUEST.iterdir() if path.is_file()]
+        for path in [*sorted(files), *([GUEST / self.customize] if self.customize else [])]:
             content.update(path.name.encode() + path.read_bytes())
         return f"{self.suite}-{self.architecture}-{content.hexdigest()[:12]}"
 

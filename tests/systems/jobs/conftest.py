@@ -29,7 +29,15 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def package():
+def in_force():
+    """What the words of the kernel's command line are to do is done, else nothing is judged."""
+    path, _, text = os.environ.get("IN_FORCE", "").partition("\n")
+    if path:
+        assert text in pathlib.Path(path).read_text(), f"{path} has no {text}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def package(in_force):
     """Have the package installed, and alice granted what the checks bind."""
     if not pathlib.Path("/usr/bin/pybind").exists():
         world.install()

@@ -42,7 +42,7 @@ _LEVEL, _PUBLISHED, _BUSY = "level", "published", "busy"
 
 
 def main(argv: list[str]) -> int:
-    """Run until SIGTERM; return the exit status: 0, 1 where it cannot run, 2 for usage."""
+    """Run until SIGTERM; return the exit status: 0, 1 for a failure, 2 for usage, 3 if it cannot run."""
     options = _parse(argv)
     try:
         return run(options.cgroup, options.verbose, options.trial)

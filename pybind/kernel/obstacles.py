@@ -23,7 +23,8 @@ _IDENTITY = [0, 0, 2**32 - 1]
 class CannotRun(PybindError):
     """pybindd cannot run; the lines say why, and what to do."""
 
-    status = 1
+    # Not a failure's 1: pybindd.service is not started again for this one.
+    status = 3
 
 
 def find_cgroup() -> str:

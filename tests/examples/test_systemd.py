@@ -12,6 +12,7 @@ import pytest
 import support
 
 SYSTEM = pathlib.Path("/etc/systemd/system")
+PREFIX_UNITS = pathlib.Path(support.PREFIX) / "lib/systemd/system"
 JAVA = "/usr/bin/java -jar /srv/app/app.jar"
 GUNICORN = "/usr/bin/gunicorn -b 0.0.0.0:80 --chdir /srv/app app:app"
 # Answers with what the kernel says about the process that answers.
@@ -116,3 +117,19 @@ def test_user(application):
         support.clear_config()
         ends_with_125(systemctl, "app")
         ends_with_125(systemctl, "app-sandboxed")
+
+
+def test_pybindd_that_cannot_run(granted):
+    """pybindd.service: where it cannot run, systemd tries no second time, however slow the machine."""
+    placing.need("systemctl", "systemd")
+    shutil.rmtree(SYSTEM, ignore_errors=True)
+    SYSTEM.mkdir(parents=True)
+    unit = (PREFIX_UNITS / "pybindd.service").read_text()
+    (SYSTEM / "pybindd.service").write_text(
+        re.sub("(?m)^(ExecStart=.*)$", r"\1 --cgroup /nowhere", unit)
+    )
+    with managers.system() as systemctl:
+        assert systemctl("start", "pybindd").returncode == 1
+        support.wait_for(lambda: shown(systemctl, "pybindd", "ActiveState") == "failed", "the end")
+        assert shown(systemctl, "pybindd", "ExecMainStatus") == "3"
+        assert shown(systemctl, "pybindd", "NRestarts") == "0"

@@ -127,7 +127,7 @@ def test_case_79_a_second_one(daemon):
         done = subprocess.run(
             [cgroups.PYBINDD, "--cgroup", group], capture_output=True, text=True, timeout=30
         )
-    assert done.returncode == 1
+    assert done.returncode == 3
     expected = f"pybindd: already running: process {daemon.process.pid} has {paths.PYBINDD_LOCK}\n"
     assert done.stderr == expected
     daemon.sync()

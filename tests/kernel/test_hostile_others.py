@@ -201,7 +201,7 @@ def test_case_78_exclusive(others):
         try:
             assert library.bpf_prog_attach(program, fd, CGROUP_INET4_BIND, 0) == 0
             done = _run("--cgroup", below)
-            assert done.returncode == 1
+            assert done.returncode == 3
             assert "another one is, that allows none beside it" in done.stderr
             assert library.bpf_prog_detach2(program, fd, CGROUP_INET4_BIND) == 0
         finally:
@@ -218,7 +218,7 @@ def test_case_80_outside_the_first_mount_namespace():
     """Without --cgroup only where process 1's mounts are seen: the sandbox is such a place."""
     cgroups.able()
     done = _run(prefix=["unshare", "--mount"])
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "not the mount namespace of process 1" in done.stderr
 
 
@@ -246,7 +246,7 @@ def test_case_80_capabilities(cgroup, name):
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert text in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -292,7 +292,7 @@ def test_case_80_no_cgroup2():
 def test_case_80_no_btf(cgroup):
     """A kernel without BTF. A stand-in: its folder is covered."""
     done = _covered("btf", "mount -t tmpfs none /sys/kernel/btf", "--trial", "--cgroup", cgroup)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "has no /sys/kernel/btf/vmlinux" in done.stderr
 
 
@@ -311,7 +311,7 @@ sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
     done = subprocess.run(
         ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "locked down (lockdown=confidentiality)" in done.stderr
 
 
@@ -331,14 +331,14 @@ sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
     done = subprocess.run(
         ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "too old for the programs (bpf_loop came with Linux 5.17)" in done.stderr
 
 
 def test_case_80_container(cgroup):
     """In a user namespace that does not show all users, as in a container."""
     done = _run("--trial", "--cgroup", cgroup, prefix=["unshare", "--user", "--map-root-user"])
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "uid_map is not the identity" in done.stderr
 
 
@@ -354,7 +354,7 @@ def test_case_80_not_installed(cgroup, what):
         hide = f"mount --bind /dev/null {os.path.realpath(path)}"
         expected = "libbpf.so.1 cannot be loaded"
     done = _covered(what, hide, "--trial", "--cgroup", cgroup)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert expected in done.stderr
     assert "apt-get install" in done.stderr
 
@@ -363,14 +363,14 @@ def test_case_80_no_group(tmp_path):
     """--cgroup names what is no control group, or nothing."""
     for path, text in ((tmp_path, "is not a control group"), (tmp_path / "x", "No such file")):
         done = _run("--trial", "--cgroup", path)
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert text in done.stderr
 
 
 def test_case_80_as_a_user(cgroup):
     """An ordinary user is told what is missing."""
     done = support.run([cgroups.PYBINDD, "--trial", "--cgroup", cgroup])
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "it lacks CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN" in done.stderr
 
 

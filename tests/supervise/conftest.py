@@ -2,7 +2,7 @@
 """No test of this mode may leave a process; programs are built once."""
 
 import pytest
-import serving
+import realservers
 import supervising
 import support
 
@@ -41,4 +41,4 @@ def dynamic_agent():
 @pytest.fixture(scope="session")
 def static_server():
     """Return src/server.c as a static program."""
-    return serving.server("-static")
+    return realservers.server("-static")

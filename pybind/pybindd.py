@@ -96,13 +96,26 @@ def netns_cookie() -> int:
     return int.from_bytes(data, sys.byteorder)
 
 
+def serves_all(said: dict[str, Any]) -> bool:
+    """Tell whether a pybindd serves every process: its control group is the topmost one."""
+    try:
+        return said["cgroup"] in _tops()
+    except OSError:
+        return False
+
+
+def _tops() -> list[str]:
+    """Return where the whole unified hierarchy is mounted. Raises OSError."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        mounts = [line.split() for line in file]
+    return [words[4] for words in mounts if "cgroup2" in words[6:] and words[3] == "/"]
+
+
 def _is_below(group: str) -> bool:
     """Tell whether this process is in the control group or below it. group: its folder."""
     with open("/proc/self/cgroup", encoding="utf-8") as file:
         own = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        mounts = [line.split() for line in file]
-    tops = [words[4] for words in mounts if "cgroup2" in words[6:] and words[3] == "/"]
+    tops = _tops()
     if own is None or not tops:
         return False
     return f"{tops[0].rstrip('/')}{own}/".startswith(group.rstrip("/") + "/")

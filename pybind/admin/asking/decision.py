@@ -21,17 +21,21 @@ from ...permissions.unmarked import unmarked
 from ...permissions.who import Identity, Who, everyone, group_of, user_of
 from ...ports import parse_listed
 from ...repairs import sudo
-from . import verification
+from . import in_kernel, verification
 from .ask import ask
 
 
 class Decision(NamedTuple):
-    """What became of one address. reply: None where the kernel needs no grant for it."""
+    """What became of one address. reply: None where the kernel needs no grant for it.
+
+    pybindd: what the kernel itself answers, where pybindd runs.
+    """
 
     address: Address
     required: bool
     reply: Reply | None
     kernel: str  # why the kernel needs no grant, or ""
+    pybindd: in_kernel.Answer | None = None
 
     @property
     def granted(self) -> bool:
@@ -59,14 +63,18 @@ def parse_asked(spec: str, command: str) -> Listed:
 
 
 def decide(listed: Listed, who: Identity) -> list[Decision]:
-    """Ask the kernel's settings, then the helper; the first decision is the required one."""
+    """Ask the kernel's settings, then the helper, then what pybindd says of that.
+
+    The first decision is the required one.
+    """
     addresses = binding.addresses(listed)
     kernel = _kernel_allows(listed.port, who)
     replies: list[Reply] | list[None] = [None] * len(addresses)
     if not kernel:
         replies = ask(who, addresses)
+    said = in_kernel.status()
     return [
-        Decision(address, index == 0, reply, kernel)
+        Decision(address, index == 0, reply, kernel, in_kernel.answer_to(reply, said))
         for index, (address, reply) in enumerate(zip(addresses, replies))
     ]
 
@@ -201,7 +209,7 @@ def as_object(spec: str, who: Identity, decisions: list[Decision]) -> dict[str, 
 
 
 def _address_object(decision: Decision, who: Identity) -> dict[str, object]:
-    address, reply = decision.address, decision.reply
+    address, reply, judged = decision.address, decision.reply, decision.pybindd
     commands = repairs(decision, who)
     return {
         "address": socket.inet_ntop(address.family, address.addr),
@@ -217,6 +225,7 @@ def _address_object(decision: Decision, who: Identity) -> dict[str, object]:
         "explanation": [why(decision, who), *facts(decision, who), *commands],
         "commands": commands,
         "steps": [_step(step) for step in reply.steps] if reply else [],
+        "pybindd": {"answer": judged.answer, "why": judged.why or None} if judged else None,
     }
 
 

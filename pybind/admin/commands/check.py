@@ -30,6 +30,9 @@ def check_command(spec: str, user: str | None, as_json: bool) -> int:
     answer is another. Without a protocol it means TCP. Nothing is bound; a busy
     port is not seen.
 
+    The helper decides. Where pybindd runs, a line more says whether the kernel
+    itself answers the same.
+
     Exit status: 0 granted, 1 refused.
     """
     who = identity_of(user)
@@ -44,8 +47,8 @@ def check_command(spec: str, user: str | None, as_json: bool) -> int:
 
 
 def _lines(decisions: list[Decision], who: Identity) -> list[str]:
-    """Return one line, or one for each address where the answers differ."""
-    answers = [(decision.granted, why(decision, who)) for decision in decisions]
+    """Return one line, or one for each address where the answers differ; pybindd's behind each."""
+    answers = [(decision.granted, why(decision, who), decision.pybindd) for decision in decisions]
     alike = all(answer == answers[0] for answer in answers)
     lines = []
     for decision in decisions[:1] if alike else decisions:
@@ -57,6 +60,8 @@ def _lines(decisions: list[Decision], who: Identity) -> list[str]:
         tail = f"{joined or ' '}{reason}"
         where = port_text(decision.address, alike=alike)
         lines.append(f"{where}: {word} to {who.subject}{tail}")
+        if decision.pybindd:
+            lines.append(output.plain(decision.pybindd.text))
     return lines
 
 

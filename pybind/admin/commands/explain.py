@@ -51,8 +51,8 @@ def explain_command(spec: str, user: str | None, as_json: bool) -> int:
     return 0 if decisions[0].granted else STATUS_NO
 
 
-def _key(decision: Decision, who: Identity) -> tuple[bool, str]:
-    return decision.granted, why(decision, who)
+def _key(decision: Decision, who: Identity) -> tuple[object, ...]:
+    return decision.granted, why(decision, who), decision.pybindd
 
 
 def _print(decision: Decision, who: Identity, alike: bool) -> None:
@@ -78,6 +78,8 @@ def _print(decision: Decision, who: Identity, alike: bool) -> None:
         output.say_prose(f"looked at {before} not there: {names}{tail}", indent="  ")
     if reply and reply.truncated:
         output.say("and more files than the helper's answer has room for")
+    if decision.pybindd:
+        output.say_prose(output.plain(decision.pybindd.text), indent="  ")
     for fact in facts(decision, who):
         output.say_prose(f"note: {fact}", indent="  ")
     for command in repairs(decision, who):

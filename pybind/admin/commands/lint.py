@@ -18,6 +18,7 @@ from ...permissions.folders import Trouble, path_of
 from ...permissions.names import Flag, Owner, parse_name
 from ...permissions.precedence import FlagIndex
 from .. import output
+from ..asking import in_kernel
 from ..lint import flag_files, rule_files
 from ..lint.rule_files import BROKEN, Complaint, Context
 
@@ -100,25 +101,55 @@ def lint_command(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
     their lines alone, as a configuration management wants it before it puts a
     file in place.
 
+    Where pybindd runs, files that it leaves to the helper are notes: they are
+    neither broken nor dangerous, and count for no exit status.
+
     Exit status: 0 nothing is broken, 1 warnings (only with --strict), 3 broken.
     """
     gc.disable()  # a million lines, and no cycles among them
     found, count = these(files) if files else everything()
     broken = sum(finding.level == BROKEN for finding in found)
+    left = _left_to_helper(files)
     if as_json:
         output.emit_json(
             files=count,
             broken=broken,
             warnings=len(found) - broken,
             findings=({**finding._asdict(), "line": finding.line or None} for finding in found),
+            left_to_helper=left,
         )
     else:
         for finding in found:
             _show(finding)
+        _show_left(left or [])
         output.say(_summary(broken, len(found) - broken, count))
     if broken:
         return STATUS_INVALID
     return STATUS_NO if found and strict else 0
+
+
+def _left_to_helper(files: tuple[str, ...]) -> list[dict[str, str]] | None:
+    """Return what pybindd leaves to the helper, of these files or of all; None: it judges nothing.
+
+    A reason that is about all files, or about files that pybindd does not name, stands at the folder.
+    """
+    said = in_kernel.status()
+    if said is None or not said["in_force"]:
+        return None
+    if said["left_all"]:
+        return [{"file": CONFIG_DIR, "why": said["left_all"]}]
+    left = [{"file": path_of(x["name"]), "why": x["why"]} for x in said["left"]]
+    wanted = {os.path.abspath(path) for path in files}
+    more = said["left_count"] - len(left)
+    if more:
+        left.append({"file": CONFIG_DIR, "why": f"{more} files more"})
+    return [x for x in left if not wanted or x["file"] in wanted]
+
+
+def _show_left(left: list[dict[str, str]]) -> None:
+    for x in left:
+        text = f"{x['file']}: pybindd leaves it to the helper: {x['why']}"
+        output.say(f"note: {output.plain(text)}")
 
 
 def _summary(broken: int, warnings: int, files: int) -> str:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a running pybindd has the kernel answer, beside the helper's own answer.
+
+Told from what pybindd says of its table; the helper's answer is the one that counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ... import _wire, pybindd
+from ...model import Reply
+
+GRANTED, REFUSED, LEFT, NONE, UNKNOWN = "granted", "refused", "left", "none", "unknown"
+_OF_FOLDERS = (_wire.REASON_CONFIG_MISSING, _wire.REASON_CONFIG_UNSAFE, _wire.REASON_CONFIG_ERROR)
+
+
+class Answer(NamedTuple):
+    """answer: GRANTED, REFUSED, LEFT to the helper, NONE (nothing is in force), UNKNOWN.
+
+    why: the reason, "" for the first two; text: all of it in one line.
+    """
+
+    answer: str
+    why: str
+    text: str
+
+
+def status() -> dict[str, Any] | None:
+    """Return what the running pybindd says of itself; None where none runs, or it cannot be read."""
+    try:
+        return pybindd.status()
+    except OSError:
+        return None
+
+
+def answer_to(reply: Reply | None, said: dict[str, Any] | None) -> Answer | None:
+    """Return the kernel's answer to what the helper answered with reply.
+
+    None where no pybindd runs, or where the kernel needs no grant (reply is None).
+    """
+    if reply is None or said is None:
+        return None
+    found = _judge(reply, said)
+    where = "" if pybindd.serves_all(said) else f" (for the control group {said['cgroup']})"
+    return found._replace(text=f"pybindd: {found.text}{where}")
+
+
+def _judge(reply: Reply, said: dict[str, Any]) -> Answer:
+    if not said["in_force"]:
+        return _none(said["why_not"])
+    if said["netns_cookie"] != _own_namespace():
+        return _none("it serves another network namespace than this one")
+    granted = reply.reason in (_wire.REASON_GRANTED, _wire.REASON_NO_CAPABILITY)
+    left = _left_on_the_way(reply, said)
+    if granted and left:
+        return Answer(LEFT, left, f"the kernel leaves it to the helper: {left}")
+    word = GRANTED if granted else REFUSED
+    verb = "grants" if granted else "refuses"
+    if granted and said["left_count"] > len(said["left"]):
+        why = f"{said['left_count'] - len(said['left'])} files are left to the helper unnamed"
+        return Answer(UNKNOWN, why, f"the kernel {verb} it too, or leaves it to the helper: {why}")
+    if reply.reason in _OF_FOLDERS and not (said["refuses_all"] or said["left_all"]):
+        why = "it finds the folders in order"
+        return Answer(UNKNOWN, why, f"the kernel judges by the files: {why}")
+    if reply.reason == _wire.REASON_NO_CAPABILITY:
+        return Answer(word, "", "the kernel grants it, without the helper")
+    return Answer(word, "", f"the kernel {verb} it too")
+
+
+def _none(why: str) -> Answer:
+    return Answer(NONE, why, f"the kernel grants nothing ({why}), so the helper alone decides")
+
+
+def _left_on_the_way(reply: Reply, said: dict[str, Any]) -> str:
+    """Return what is left to the helper of all that the helper looked at, and why, or ""."""
+    if said["left_all"]:
+        return str(said["left_all"])
+    met = {step.name for step in reply.steps if step.result != _wire.STEP_ABSENT} | {reply.name}
+    return next((f"{x['name']} {x['why']}" for x in said["left"] if x["name"] in met), "")
+
+
+def _own_namespace() -> int:
+    try:
+        return pybindd.netns_cookie()
+    except OSError:
+        return -1

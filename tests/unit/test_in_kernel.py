@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What check and explain say of pybindd, where a test cannot easily make it so."""
+
+import pytest
+
+from pybind import _wire, pybindd
+from pybind.admin.asking import in_kernel
+from pybind.model import Reply, Step
+
+SAID = {
+    "in_force": True, "why_not": None, "netns_cookie": 7, "cgroup": "/sys/fs/cgroup",
+    "refuses_all": None, "left_all": None, "left": [], "left_count": 0,
+}  # fmt: skip
+FILE = "byport/80"
+
+
+@pytest.fixture(autouse=True)
+def host(monkeypatch):
+    """This process is in the network namespace 7, and the hierarchy is where it is said."""
+    monkeypatch.setattr(pybindd, "netns_cookie", lambda: 7)
+    monkeypatch.setattr(pybindd, "serves_all", lambda said: said["cgroup"] == "/sys/fs/cgroup")
+
+
+def reply(reason, *steps):
+    """Return a reply of the helper; steps: (name, result)."""
+    made = tuple(Step(result, v4_half=False, line=0, name=name) for name, result in steps)
+    fields = dict.fromkeys(Reply._fields, 0) | {"reason": reason, "name": FILE, "steps": made}
+    return Reply(**fields)
+
+
+GRANTED = reply(_wire.REASON_GRANTED, (FILE, _wire.STEP_GRANTS))
+REFUSED = reply(_wire.REASON_NO_RULE)
+LEFT = {"left": [{"name": FILE, "why": "has 2 hard links"}], "left_count": 1}
+CASES = [
+    (GRANTED, {}, "granted", "pybindd: the kernel grants it too"),
+    (REFUSED, {}, "refused", "pybindd: the kernel refuses it too"),
+    (GRANTED, LEFT, "left", "pybindd: the kernel leaves it to the helper: byport/80 has 2 hard links"),
+    # What the helper refuses is granted by nobody.
+    (REFUSED, LEFT, "refused", "pybindd: the kernel refuses it too"),
+    (GRANTED, {"in_force": False, "why_not": "no memory"}, "none",
+     "pybindd: the kernel grants nothing (no memory), so the helper alone decides"),
+    (GRANTED, {"netns_cookie": 8}, "none",
+     "pybindd: the kernel grants nothing (it serves another network namespace than this one), so "
+     "the helper alone decides"),
+    (GRANTED, {"left_count": 3}, "unknown",
+     "pybindd: the kernel grants it too, or leaves it to the helper: 3 files are left to the "
+     "helper unnamed"),
+    (reply(_wire.REASON_CONFIG_UNSAFE), {"refuses_all": "/etc is not root's"}, "refused",
+     "pybindd: the kernel refuses it too"),
+    (reply(_wire.REASON_CONFIG_MISSING), {}, "unknown",
+     "pybindd: the kernel judges by the files: it finds the folders in order"),
+    (reply(_wire.REASON_NO_CAPABILITY), {}, "granted",
+     "pybindd: the kernel grants it, without the helper"),
+    (GRANTED, {"cgroup": "/sys/fs/cgroup/a"}, "granted",
+     "pybindd: the kernel grants it too (for the control group /sys/fs/cgroup/a)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "said", "word", "text"), CASES)
+def test_answers(answer, said, word, text):
+    """Each state of pybindd, beside each kind of answer of the helper."""
+    found = in_kernel.answer_to(answer, {**SAID, **said})
+    assert (found.answer, found.text) == (word, text)
+
+
+def test_a_file_that_is_not_there_is_not_met():
+    """A name that the helper looked for in vain is no file that was left to it."""
+    other = reply(_wire.REASON_GRANTED, ("byport/80,tcp", _wire.STEP_ABSENT))
+    left = {"left": [{"name": "byport/80,tcp", "why": "x"}], "left_count": 1}
+    assert in_kernel.answer_to(other, {**SAID, **left}).answer == "granted"
+
+
+def test_nothing_to_say():
+    """No pybindd, or a port for which the kernel asks nobody."""
+    assert in_kernel.answer_to(GRANTED, None) is None
+    assert in_kernel.answer_to(None, SAID) is None

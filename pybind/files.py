@@ -98,17 +98,13 @@ def unsearchable(path: str, uid: int) -> tuple[str, ...]:
 
     Empty when the user can search all of them.
     """
-    parts = os.path.dirname(path).split("/")
-    if os.path.isdir(path):
-        parts = path.split("/")
-    for end in range(1, len(parts) + 1):
-        prefix = "/".join(parts[:end]) or "/"
+    for folder in trust.chain(path if os.path.isdir(path) else os.path.dirname(path)):
         try:
-            status = os.lstat(prefix)
+            status = os.lstat(folder)
         except OSError:
             return ()
-        if stat.S_ISDIR(status.st_mode) and not _searchable(prefix, status, uid):
-            return _reveal(prefix, status)
+        if stat.S_ISDIR(status.st_mode) and not _searchable(folder, status, uid):
+            return _reveal(folder, status)
     return ()
 
 
@@ -131,15 +127,13 @@ def _reveal(path: str, status: os.stat_result) -> tuple[str, ...]:
 
 def _unsafe(path: str) -> str:
     """Return the first folder on the way to `path` that the helper calls unsafe."""
-    parts = path.split("/")
-    for end in range(1, len(parts) + 1):
-        prefix = "/".join(parts[:end]) or "/"
+    for folder in trust.chain(path):
         try:
-            faults = trust.folder_faults(os.lstat(prefix))
+            faults = trust.folder_faults(os.lstat(folder))
         except OSError:
-            return prefix
+            return folder
         if faults and faults != (trust.CLOSED,):
-            return prefix
+            return folder
     return path
 
 

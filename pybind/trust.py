@@ -31,6 +31,12 @@ def others_can_replace(status: os.stat_result) -> bool:
     return others_can_write(status)
 
 
+def chain(path: str) -> list[str]:
+    """Return the folders from / down to `path`, an absolute path, itself included."""
+    parts = path.split("/")
+    return ["/".join(parts[:end]) or "/" for end in range(1, len(parts) + 1)]
+
+
 def folder_faults(status: os.stat_result) -> tuple[str, ...]:
     """Return the faults of a folder on the way to the permission files, worst first.
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Owner, mode and access control list of a flag file: acl(5) without setfacl.
 
-What is written here changes the execute permission of one user, group or of
-all others, and nobody else's. Who is granted what is the helper's to say.
+Each change concerns the execute permission of one user, of one group, or of all others,
+and of nobody else. Only the helper decides who is granted a port.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _OF_CONTENTS = ("security.ima", "security.evm")
 
 
 class Access(NamedTuple):
-    """Who may use a flag file.
+    """Who may read, write and execute a file.
 
-    uid, gid: its owner and group. entries: (tag, id, permissions) sorted as in
-    acl(5); three of them where there is only a mode.
+    uid, gid: owner and group of the file. entries: (tag, id, permissions), sorted as in
+    acl(5); a file with only a mode has three.
     """
 
     uid: int
@@ -38,24 +38,24 @@ class Access(NamedTuple):
 
     @property
     def mode(self) -> int:
-        """Return the permission bits that stat(2) shows: the mask stands for the group."""
-        found = self._found()
-        middle = found.get((MASK, NO_ID), found[GROUP_OBJ, NO_ID])
-        return found[USER_OBJ, NO_ID] << 6 | middle << 3 | found[OTHER, NO_ID]
+        """Return the permission bits that stat(2) shows; a mask stands for the group."""
+        by_key = self._by_key()
+        middle = by_key.get((MASK, NO_ID), by_key[GROUP_OBJ, NO_ID])
+        return by_key[USER_OBJ, NO_ID] << 6 | middle << 3 | by_key[OTHER, NO_ID]
 
     @property
     def extended(self) -> bool:
-        """Tell whether there is more than a mode."""
+        """Tell whether the file has an access control list beyond its mode."""
         return len(self.entries) > 3
 
     @property
     def text(self) -> str:
-        """Return it with numbers: mode 0750 owner 0 group 33 user:1000:--x."""
+        """Return the access with numbers: mode 0750 owner 0 group 33 user:1000:--x."""
         return self._text(lambda _: "")
 
     @property
     def described(self) -> str:
-        """Return it for people: mode 0750 owner 0 group 33 (www-data) user:1000 (alice):--x."""
+        """Return the access with names: mode 0750 owner 0 group 33 (www-data) user:1000 (alice):--x."""
         return self._text(
             lambda who: "" if who.ident == 0 or who.name == str(who.ident) else f" ({who.name})"
         )
@@ -70,21 +70,21 @@ class Access(NamedTuple):
                 words.append(f"{NAMED[tag]}:{ident}{name(who)}:{bits}")
         return " ".join(words)
 
-    def _found(self) -> dict[tuple[int, int], int]:
+    def _by_key(self) -> dict[tuple[int, int], int]:
         return {(tag, ident): perm for tag, ident, perm in self.entries}
 
     def effective(self) -> dict[tuple[int, int], int]:
-        """Return (tag, id) -> permissions, the mask applied.
+        """Return (tag, id) -> permissions, after the mask.
 
-        An entry for the file's own group is part of what the group has: acl(5)
-        grants a group what any of its entries has.
+        A named entry for the file's own group is merged into that of the group: acl(5)
+        grants a group the permissions of any of its entries.
         """
-        found = self._found()
-        mask = found.get((MASK, NO_ID), 7)
+        by_key = self._by_key()
+        mask = by_key.get((MASK, NO_ID), 7)
         masked = (NAMED_USER, GROUP_OBJ, NAMED_GROUP)
-        found = {key: perm & mask if key[0] in masked else perm for key, perm in found.items()}
-        found[GROUP_OBJ, NO_ID] |= found.pop((NAMED_GROUP, self.gid), 0)
-        return found
+        by_key = {key: perm & mask if key[0] in masked else perm for key, perm in by_key.items()}
+        by_key[GROUP_OBJ, NO_ID] |= by_key.pop((NAMED_GROUP, self.gid), 0)
+        return by_key
 
 
 def from_mode(mode: int, uid: int = 0, gid: int = 0) -> Access:
@@ -94,9 +94,9 @@ def from_mode(mode: int, uid: int = 0, gid: int = 0) -> Access:
 
 
 def read_access(path: str | int) -> Access | None:
-    """Return a flag file's access; None where the file is of no kind that can grant.
+    """Return a flag file's access; None for a file that is not a regular file.
 
-    path: also a descriptor that is open for reading or writing. Raises OSError.
+    path: or a descriptor (borrowed), open for reading or writing. Raises OSError.
     """
     opened = isinstance(path, int)
     if not stat.S_ISREG(os.stat(path, follow_symlinks=opened).st_mode):
@@ -105,7 +105,7 @@ def read_access(path: str | int) -> Access | None:
 
 
 def access_of(path: str | int) -> Access:
-    """Return the access of a file of any kind, a folder too. Raises OSError."""
+    """Return the access of a file or folder of any kind. Raises OSError."""
     opened = isinstance(path, int) or path.startswith("/proc/self/fd/")
     status = os.stat(path, follow_symlinks=opened)
     try:
@@ -121,13 +121,13 @@ def access_of(path: str | int) -> Access:
 
 
 def write_access(path: str, old: Access, new: Access) -> None:
-    """Change a flag file's mode, list, owner or group. Raises OSError.
+    """Change a flag file's mode, access control list, owner or group. Raises OSError.
 
-    One system call, or two where the owner or group changes and entries too:
-    between them the file lets in nobody whom neither old nor new lets in.
+    This is one system call, or two if the owner or group changes and entries too.
+    Between the two, the file keeps out everybody whom both old and new keep out.
     """
-    # One descriptor of the file itself: a name could become a link in between. chmod(2) takes no
-    # O_PATH descriptor but by its link in /proc.
+    # A descriptor, because the name could become a link between the calls. chmod(2) takes
+    # an O_PATH descriptor only as a path in /proc.
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
@@ -147,11 +147,11 @@ def write_access(path: str, old: Access, new: Access) -> None:
 
 
 def give_access(fd: int, access: Access) -> None:
-    """Give a new file, which nobody can see yet, its owner, group and mode or list.
+    """Give a new file its owner, group and mode or list, before it has its final name.
 
-    A default access control list of its folder has given it a list of its own
-    (acl(5), OBJECT CREATION), and chmod(2) would widen that: it goes first.
-    Raises OSError.
+    fd: borrowed. A default access control list of the folder may have given the file a
+    list (acl(5), OBJECT CREATION). chmod(2) would widen that list, so it is removed
+    first. Raises OSError.
     """
     os.fchown(fd, access.uid, access.gid)
     if access.extended:
@@ -163,7 +163,7 @@ def give_access(fd: int, access: Access) -> None:
 
 
 def give_folder(fd: int, access: Access) -> None:
-    """Give a folder its owner, group and mode, and no list. Raises OSError."""
+    """Give a folder (fd: borrowed) its owner, group and mode, and no list. Raises OSError."""
     os.fchown(fd, access.uid, access.gid)
     _remove_list(fd)
     os.fchmod(fd, access.mode)
@@ -178,10 +178,11 @@ def _remove_list(fd: int) -> None:
 
 
 def copy_attributes(path: str, fd: int) -> None:
-    """Give a new file what the one at `path` has: owner, group, mode, list, extended attributes.
+    """Give a new file owner, group, mode, list and extended attributes of the one at `path`.
 
-    Raises OSError. Left out is what speaks of the contents (IMA, EVM); a label
-    that a security module keeps to itself stays as it made it.
+    fd: of the new file (borrowed). Attributes that depend on the contents (IMA, EVM) are
+    left out. Where a security module forbids to set its label, the file keeps the label
+    that the module has given it. Raises OSError.
     """
     give_access(fd, access_of(path))
     os.fchmod(fd, stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode))
@@ -196,10 +197,10 @@ def copy_attributes(path: str, fd: int) -> None:
 
 
 def _check_kept(path: str | int, planned: Access) -> None:
-    """Raise OSError where a file is not as planned: some file systems keep no modes."""
-    found = access_of(path)
-    if found != planned:
-        raise OSError(f"is not as it was written: planned {planned.text}, found {found.text}")
+    """Raise OSError if the access is not as planned: some file systems keep no modes."""
+    actual = access_of(path)
+    if actual != planned:
+        raise OSError(f"is not as it was written: planned {planned.text}, found {actual.text}")
 
 
 def _list_of(access: Access) -> bytes:
@@ -207,51 +208,55 @@ def _list_of(access: Access) -> bytes:
 
 
 def allows(access: Access, who: Who) -> bool:
-    """Tell whether `who` needs no entry: he has one, or has what all others have."""
-    found = access.effective()
+    """Tell whether `who` can execute the file, by an entry of their own or as others can."""
+    by_key = access.effective()
     own = _own_key(access, who)
-    if own in found:
-        return bool(found[own] & X)
+    if own in by_key:
+        return bool(by_key[own] & X)
     if who.kind == USER:
         identity = identity_for(who)
         groups = {identity.gid, *identity.groups}
         matching = [
             perm
-            for (tag, ident), perm in found.items()
+            for (tag, ident), perm in by_key.items()
             if (tag == NAMED_GROUP and ident in groups)
             or (tag == GROUP_OBJ and access.gid in groups)
         ]
         if matching and not any(perm & X for perm in matching):
             return False
-    return bool(found[OTHER, NO_ID] & X)
+    return bool(by_key[OTHER, NO_ID] & X)
 
 
 def permits(access: Access, uid: int, gids: set[int], bit: int) -> bool:
-    """Return what access(2) says to a process of this user and these groups (acl(5))."""
-    found = access.effective()
+    """Tell whether access(2) permits a process of this user and these groups (acl(5)).
+
+    bit: R, W or X.
+    """
+    by_key = access.effective()
     if uid == access.uid:
-        return _has(found, USER_OBJ, bit)
-    for (tag, ident), perm in found.items():
+        return _has(by_key, USER_OBJ, bit)
+    for (tag, ident), perm in by_key.items():
         if tag == NAMED_USER and ident == uid:
             return bool(perm & bit)
     classes = [
         perm
-        for (tag, ident), perm in found.items()
+        for (tag, ident), perm in by_key.items()
         if (tag == NAMED_GROUP and ident in gids) or (tag == GROUP_OBJ and access.gid in gids)
     ]
     if classes:
         return any(perm & bit for perm in classes)
-    return _has(found, OTHER, bit)
+    return _has(by_key, OTHER, bit)
 
 
-def _has(found: dict[tuple[int, int], int], tag: int, bit: int) -> bool:
-    return any(perm & bit for (other, _), perm in found.items() if other == tag)
+def _has(by_key: dict[tuple[int, int], int], tag: int, bit: int) -> bool:
+    return any(perm & bit for (other, _), perm in by_key.items() if other == tag)
 
 
 def holds(access: Access, who: Who) -> bool:
-    """Tell whether `who` himself has execute permission: not as one of a group or of all.
+    """Tell whether an entry for `who` itself has execute permission.
 
-    Root has none as the owner of a file: that is how files are made.
+    A permission of a user's groups, or of all others, does not count. Nor do those of root
+    as owner or group: every new file has them.
     """
     own = _own_key(access, who)
     if own[0] in (USER_OBJ, GROUP_OBJ) and who.ident == 0:
@@ -260,65 +265,65 @@ def holds(access: Access, who: Who) -> bool:
 
 
 def only_everyones(access: Access) -> bool:
-    """Tell whether the file is as a grant to everyone makes it, and goes with that grant."""
+    """Tell whether the file is just as a grant to everyone made it: no other grant is in it."""
     return access == from_mode(0o755)
 
 
 def owned_by(access: Access, who: Who) -> bool:
-    """Tell whether `who` owns the file, and so could change its mode."""
+    """Tell whether `who` is the owner, who could change the mode."""
     return who.kind == USER and who.ident == access.uid
 
 
 def named(access: Access) -> list[Who]:
-    """Return all whom the file speaks of: everyone, its owner, its group and its entries."""
+    """Return everyone, the owner, the group, and the users and groups of the entries."""
     users = [access.uid, *(ident for tag, ident, _ in access.entries if tag == NAMED_USER)]
     groups = [access.gid, *(ident for tag, ident, _ in access.entries if tag == NAMED_GROUP)]
     return list(dict.fromkeys([everyone(), *map(user_of, users), *map(group_of, groups)]))
 
 
 def holders(access: Access) -> list[Who]:
-    """Return all but root for whom holds() is true."""
+    """Return those for whom holds() is true."""
     return [who for who in named(access) if holds(access, who)]
 
 
 def as_roots(access: Access) -> Access:
-    """Return the same permissions for a file that is root's: its owner becomes an entry.
+    """Return an access for a file of root's that permits the same users and groups.
 
-    The new owner may do what is useless without root's other rights.
+    The old owner becomes a named user. Nobody but root may write the file.
     """
-    found = access.effective()
+    by_key = access.effective()
     if access.uid != 0:
-        found[NAMED_USER, access.uid] = found[USER_OBJ, NO_ID]
-    found = {key: perm & ~W for key, perm in found.items() if key[0] != MASK}
-    found[USER_OBJ, NO_ID] = 7 if any(perm & X for perm in found.values()) else 6
-    return with_permissions(access._replace(uid=0), found)
+        by_key[NAMED_USER, access.uid] = by_key[USER_OBJ, NO_ID]
+    by_key = {key: perm & ~W for key, perm in by_key.items() if key[0] != MASK}
+    by_key[USER_OBJ, NO_ID] = 7 if any(perm & X for perm in by_key.values()) else 6
+    return with_permissions(access._replace(uid=0), by_key)
 
 
 def with_grant(access: Access, who: Who) -> Access:
-    """Return the access with execute permission for `who`, and for nobody else."""
-    found = access.effective()  # what the mask held back stays away when the mask grows
+    """Return the access with execute permission for `who` too, and for nobody else."""
+    by_key = access.effective()  # a wider mask must not give others what the old one withheld
     key = _own_key(access, who)
-    found[key] = found.get(key, 0) | X
-    return with_permissions(access, found)
+    by_key[key] = by_key.get(key, 0) | X
+    return with_permissions(access, by_key)
 
 
 def without_grant(access: Access, who: Who) -> Access | None:
-    """Return the access without what `who` himself was granted; None for no file at all.
+    """Return the access without the entry that grants `who`; None: remove the file.
 
-    A named entry goes as a whole: one without x would refuse what others have.
-    For the same reason the file's group changes where all others have it.
+    A named entry is removed: an entry without x would refuse what all others may do. For
+    the same reason the file gets another group, if all others may execute it.
     """
-    found = access.effective()
+    by_key = access.effective()
     key = _own_key(access, who)
     if key[0] in NAMED:
-        del found[key]
+        del by_key[key]
     elif who.kind == EVERYONE and only_everyones(access):
-        return None  # left there, it would refuse what rule files grant
-    elif key[0] == GROUP_OBJ and found[OTHER, NO_ID] & X:
+        return None  # a file without x would refuse what rule files grant
+    elif key[0] == GROUP_OBJ and by_key[OTHER, NO_ID] & X:
         return access._replace(gid=0)
     else:
-        found[key] &= ~X
-    return with_permissions(access, found)
+        by_key[key] &= ~X
+    return with_permissions(access, by_key)
 
 
 def _own_key(access: Access, who: Who) -> tuple[int, int]:
@@ -329,15 +334,18 @@ def _own_key(access: Access, who: Who) -> tuple[int, int]:
     return (USER_OBJ, NO_ID) if who.ident == access.uid else (NAMED_USER, who.ident)
 
 
-def with_permissions(access: Access, found: dict[tuple[int, int], int]) -> Access:
-    """Return the access with these (tag, id) -> permissions, its mask made anew as by setfacl(1)."""
-    found.pop((MASK, NO_ID), None)
-    if any(tag in NAMED for tag, _ in found):
+def with_permissions(access: Access, by_key: dict[tuple[int, int], int]) -> Access:
+    """Return the access with these (tag, id) -> permissions, and a mask as by setfacl(1).
+
+    Changes by_key.
+    """
+    by_key.pop((MASK, NO_ID), None)
+    if any(tag in NAMED for tag, _ in by_key):
         mask = 0
-        for (tag, _), perm in found.items():
+        for (tag, _), perm in by_key.items():
             mask |= perm if tag in (NAMED_USER, GROUP_OBJ, NAMED_GROUP) else 0
-        # With an empty mask the kernel does not look at the list at all
-        # (acl_permission_check() in fs/namei.c goes by the group bits), and an
-        # entry that refuses one user would give way to what all others have.
-        found[MASK, NO_ID] = mask or R
-    return access._replace(entries=tuple((*key, perm) for key, perm in sorted(found.items())))
+        # With an empty mask the kernel ignores the list (acl_permission_check() in
+        # fs/namei.c looks at the group bits). An entry that refuses one user would not
+        # count, and that user would get what all others have.
+        by_key[MASK, NO_ID] = mask or R
+    return access._replace(entries=tuple((*key, perm) for key, perm in sorted(by_key.items())))

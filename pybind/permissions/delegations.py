@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is granted what: the rows of list and status, and the files that refuse.
+"""Who is granted which ports: the rows of list and status, and the files that refuse.
 
-It reads and decides nothing: what it says the files say is held against the
-helper by a property test (tests/admin/test_listing.py).
+This module reads the files and decides nothing. A property test compares its rows with
+the helper's answers (tests/admin/test_list.py).
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ _Progress = Callable[[Sequence[Owner], str], Iterable[Owner]]
 
 
 class Delegation(NamedTuple):
-    """One thing that somebody is granted. but: who is not, though `who` would mean him too.
+    """One grant: `who` can bind the addresses and ports of `rule`.
 
-    line: 0 for a flag file. flag: the flag file's name, None for a rule.
+    but: members of `who` that the same flag file refuses. name: the file, below
+    CONFIG_DIR. line: of the rule; 0 for a flag file. flag: the flag file; None for a rule.
     """
 
     who: Who
@@ -51,16 +52,16 @@ class Delegation(NamedTuple):
 
     @property
     def holders(self) -> str:
-        """Return who it is for: alice, @www-data, or everyone but bob."""
+        """Return the users of the grant: alice, @www-data, or everyone but bob."""
         but = " but " + ", ".join(other.text for other in self.but) if self.but else ""
         return self.who.text + but
 
 
 class Listing(NamedTuple):
-    """What the files say; refusing and unseen are full only when all delegations were taken.
+    """The grants in all permission files.
 
-    refusing: files that grant nothing, and why. unseen: (path, why) of files
-    that only others than the caller may read.
+    refusing: files that grant nothing, and why. unseen: (path, why) of files that the
+    caller may not read. Both are complete only after all delegations were taken.
     """
 
     delegations: Iterator[Delegation]
@@ -74,14 +75,14 @@ def delegations(
     port: int | None = None,
     progress: _Progress = lambda owners, _: owners,
 ) -> Listing:
-    """Return all delegations, or those that can serve one user, or that cover one port."""
+    """Return all delegations; with `who` those of one user, with `port` those of one port."""
     refusing = folders.broken()
     if refusing:
         return Listing(iter([]), refusing, [], FlagIndex([]))
-    found = reading.survey()
-    flags = FlagIndex(flag for flag, _ in found.flags)
+    files = reading.survey()
+    flags = FlagIndex(flag for flag, _ in files.flags)
     look = _Look(who, refusing)
-    rows = itertools.chain(look.of_flags(found.flags), look.of_owners(found.owners, progress))
+    rows = itertools.chain(look.of_flags(files.flags), look.of_owners(files.owners, progress))
     if port is not None:
         rows = itertools.chain(
             row for row in rows if row.rule.port_min <= port <= row.rule.port_max
@@ -90,7 +91,7 @@ def delegations(
 
 
 class _Look:
-    """One pass over the files, for one user or for all. refusing is filled by it."""
+    """One pass over the files, for one user or for all; fills `refusing` and `unseen`."""
 
     def __init__(self, who: Identity | None, refusing: list[Trouble]) -> None:
         self.who = who
@@ -114,7 +115,9 @@ class _Look:
                     yield Delegation(holder, but, flag.rule, flag.name, 0, flag)
 
     def of_owners(self, owners: list[Owner], progress: _Progress) -> Iterator[Delegation]:
-        dead: set[bool] = set()  # for one user: whether the files with, or without, '!' go on
+        # For one user the helper stops at a refusing file. Names with the '!' and names
+        # without it are asked for different ports: dead holds `reserved` of those that stop.
+        dead: set[bool] = set()
         asked = owners if self.who is None else _chain(owners, self.who)
         for owner in progress(asked, "reading"):
             holder = _user_of(owner.ident) if owner.folder == "byuser" else _group_of(owner.ident)
@@ -129,7 +132,7 @@ class _Look:
                 dead.add(owner.reserved)
 
     def _reaches(self, holder: Who, folder: str) -> bool:
-        """Tell whether somebody can search the folders that are asked up to this one."""
+        """Tell whether the holder can search the folders that the helper asks, up to this one."""
         if not self._closed:
             return True
         uid, gids = _ids(self.who, holder)
@@ -145,7 +148,7 @@ class _Look:
             self.refusing.append(trouble)
 
     def _read(self, owner: Owner) -> tuple[list[Line], Trouble | None]:
-        """Return the lines of a rule file, or why it refuses; a file that is gone has none."""
+        """Return the lines of a rule file, or the reason why it refuses."""
         path = path_of(owner.name)
         try:
             trouble = self._unreadable(owner, path)
@@ -185,12 +188,11 @@ def _own(access: Access, who: Identity) -> list[tuple[Who, tuple[Who, ...]]]:
 
 
 def _principals(access: Access) -> list[tuple[Who, tuple[Who, ...]]]:
-    """Return whom a flag file is executable for, in the order of acl(5)."""
-    found = access.effective()
+    """Return the users and groups that can execute a flag file, each with its exceptions."""
     users: dict[int, bool] = {}
     groups: dict[int, bool] = {}
     others = False
-    for (tag, ident), perm in found.items():
+    for (tag, ident), perm in access.effective().items():
         can = bool(perm & X)
         if tag == USER_OBJ:
             users[access.uid] = can
@@ -215,7 +217,7 @@ def _principals(access: Access) -> list[tuple[Who, tuple[Who, ...]]]:
 
 
 def _chain(owners: list[Owner], who: Identity) -> list[Owner]:
-    """Return the rule files that are looked at for one user, in the helper's order."""
+    """Return the rule files that the helper asks for one user, in its order."""
     there = {owner.name: owner for owner in owners}
     groups = [who.gid, *(gid for gid in sorted(who.groups) if gid != who.gid)]
     names = [
@@ -228,8 +230,8 @@ def _chain(owners: list[Owner], who: Identity) -> list[Owner]:
 
 
 def _of_lines(owner: Owner, who: Who, lines: Iterable[Line]) -> Iterator[Delegation]:
-    for number, _, what in lines:
-        if what is None or isinstance(what, Broken):
+    for number, _, content in lines:
+        if content is None or isinstance(content, Broken):
             continue
-        for part in in_force(what, owner.reserved):
+        for part in in_force(content, owner.reserved):
             yield Delegation(who, (), part, owner.name, number, None)

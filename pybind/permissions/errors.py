@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why permission files cannot be read or changed, with the exit status of pybindctl."""
+"""The errors of reading and changing permission files, with pybindctl's exit status."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ STATUS_NEEDS_ROOT = 4
 
 
 class AdminError(PybindError):
-    """A clear end of pybindctl: bad arguments, unless a subclass says otherwise."""
+    """An error that ends pybindctl: bad arguments, unless a subclass says otherwise."""
 
     status = STATUS_USAGE
 
 
 class Invalid(AdminError):
-    """Rules, or an input file, that cannot be used."""
+    """Rules or an input file are invalid."""
 
     status = STATUS_INVALID
 
 
 class NeedsRoot(AdminError):
-    """A change that only root can make."""
+    """Only root can make this change."""
 
     status = STATUS_NEEDS_ROOT
 
 
 class Failed(AdminError):
-    """The system did not let it be done (disk full, read-only file system)."""
+    """The system refused the change (disk full, read-only file system)."""
 
     status = STATUS_NO

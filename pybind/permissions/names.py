@@ -10,15 +10,15 @@ from typing import NamedTuple
 from ..model import ID_MAX, MAPPED
 from .rule import ANY, Rule, address_name
 
-RESERVED_MIN, RESERVED_MAX = 512, 1023  # their files' names start with '!'
-LEFT_OVER = (".pybindctl-new", ".pybindctl-old")  # how names of ours end that a kill left
+RESERVED_MIN, RESERVED_MAX = 512, 1023  # ports whose files have names that start with '!'
+LEFT_OVER = (".pybindctl-new", ".pybindctl-old")  # ends of names that a killed pybindctl left
 _FLAG_NAME = re.compile(r"(!?)(?:([0-9a-f.:]+)([,:]))?([1-9][0-9]{0,4})(?:,(tcp|udp))?")
 
 
 class Flag(NamedTuple):
-    """A flag file's name, understood. name: below CONFIG_DIR, such as byport/80,tcp.
+    """A flag file, by its name.
 
-    rule: what it covers: one port; ANY or one address.
+    name: below CONFIG_DIR, such as byport/80,tcp. rule: one port, and ANY or one address.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Flag(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """A rule file's name, understood. ident: uid or gid; reserved: has the '!'."""
+    """A rule file, by its name. ident: uid or gid. reserved: the name has the '!'."""
 
     name: str
     folder: str
@@ -35,7 +35,7 @@ class Owner(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A file that the helper never looks at. why: a reason for people."""
+    """A file that the helper never asks. why: the reason, for people."""
 
     name: str
     why: str
@@ -47,18 +47,18 @@ def is_reserved(port: int) -> bool:
 
 
 def pieces(rule: Rule) -> list[Rule]:
-    """Split a rule at 511/512 and 1023/1024, where the names of the files change."""
+    """Split a rule at ports 511/512 and 1023/1024, where the '!' in names begins and ends."""
     borders = ((1, RESERVED_MIN - 1), (RESERVED_MIN, RESERVED_MAX), (RESERVED_MAX + 1, 65535))
-    found = []
+    parts = []
     for low, high in borders:
         port_min, port_max = max(low, rule.port_min), min(high, rule.port_max)
         if port_min <= port_max:
-            found.append(rule._replace(port_min=port_min, port_max=port_max))
-    return found
+            parts.append(rule._replace(port_min=port_min, port_max=port_max))
+    return parts
 
 
 def flag_name(rule: Rule) -> str:
-    """Return the name of the flag file for a rule of one port, and ANY or one address."""
+    """Return the flag file's name for a rule of one port, and of ANY or one address."""
     mark = "!" if is_reserved(rule.port_min) else ""
     tail = f"{rule.port_min}" + (f",{rule.protocol}" if rule.protocol else "")
     if rule.family == ANY:
@@ -67,7 +67,7 @@ def flag_name(rule: Rule) -> str:
 
 
 def parse_name(folder: str, name: str) -> Flag | Owner | Unknown:
-    """Return what a file in one of FOLDERS is for, by its name."""
+    """Return the kind of a file in one of FOLDERS, by its name."""
     full = f"{folder}/{name}"
     if name.endswith(LEFT_OVER) and name.startswith("."):
         return Unknown(full, "left by a pybindctl that was killed; the next change removes it")
@@ -75,8 +75,8 @@ def parse_name(folder: str, name: str) -> Flag | Owner | Unknown:
         return _flag(folder, name)
     digits = name[name.startswith("!") :]
     if not re.fullmatch("0|[1-9][0-9]{0,9}", digits) or int(digits) > ID_MAX:
-        what = "user" if folder == "byuser" else "group"
-        return Unknown(full, f"not a {what}'s number: the helper never looks at it")
+        kind = "user" if folder == "byuser" else "group"
+        return Unknown(full, f"not a {kind}'s number: the helper never looks at it")
     return Owner(full, folder, int(digits), name.startswith("!"))
 
 

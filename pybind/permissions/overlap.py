@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Set arithmetic on Rules: what one covers of another, and what is left of it.
+"""Set arithmetic on Rules: intersection, difference, cover. Pure.
 
-A Rule is a box of addresses x ports x protocols, and so is every part of one:
-whatever is taken out of a rule, rule lines can say what remains. Pure.
+A Rule is a box of addresses x ports x protocols. A box minus a box is a list of boxes,
+so rule lines can express every result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FAMILIES = ((int(socket.AF_INET), 4), (int(socket.AF_INET6), 16))
 
 
 def intersect(one: Rule, other: Rule) -> Rule | None:
-    """Return what both cover, None for nothing."""
+    """Return the Rule that both cover, or None."""
     if one.protocol and other.protocol and one.protocol != other.protocol:
         return None
     port_min = max(one.port_min, other.port_min)
@@ -36,7 +36,7 @@ def intersect(one: Rule, other: Rule) -> Rule | None:
 
 
 def subtract(rule: Rule, cut: Rule) -> list[Rule]:
-    """Return what `rule` covers and `cut` does not: [rule] itself where they do not meet."""
+    """Return the parts of `rule` that `cut` does not cover; [rule] if they do not meet."""
     common = intersect(rule, cut)
     if common is None:
         return [rule]
@@ -77,7 +77,7 @@ def _moved(addr: bytes, by: int) -> bytes:
 
 
 def subtract_all(rules: Iterable[Rule], cuts: Iterable[Rule]) -> list[Rule]:
-    """Return what some of `rules` cover and none of `cuts` does."""
+    """Return the parts of `rules` that none of `cuts` covers."""
     rest = list(rules)
     for cut in cuts:
         rest = [part for rule in rest for part in subtract(rule, cut)]
@@ -87,10 +87,10 @@ def subtract_all(rules: Iterable[Rule], cuts: Iterable[Rule]) -> list[Rule]:
 
 
 def covered(rules: Iterable[Rule], by: Iterable[Rule]) -> bool:
-    """Tell whether `by` together cover all that `rules` cover."""
+    """Tell whether `by` together cover all of `rules`."""
     return not subtract_all(rules, by)
 
 
 def meets(rules: Iterable[Rule], other: Rule) -> bool:
-    """Tell whether one of `rules` has something in common with `other`."""
+    """Tell whether one of `rules` meets `other`."""
     return any(intersect(rule, other) for rule in rules)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What counts before what: which part of a line does, and which flag file decides first. Pure.
+"""Which part of a rule line counts, and which flag file decides first. Pure.
 
-The order is the helper's (helpers/helper/), described in pybind(5). Nobody is
-granted or refused anything here.
+The order is the helper's (helpers/helper/rules.c), which pybind(5) describes. Nothing
+is granted or refused here.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from .rule import Rule, address_name
 
 _IPV6 = int(socket.AF_INET6)
 _MAPPED_RULE = Rule(_IPV6, MAPPED + bytes(4), MAPPED + b"\xff" * 4, 0, 65535, None)
-_LAST = 99  # after every flag file: the rule files
+_LAST = 99  # the rank of the rule files: after every flag file
 
 
 def without_mapped(rule: Rule) -> list[Rule]:
-    """Return the rule without mapped addresses at its ends; nothing, where all of it is mapped.
+    """Return the rule without v4-mapped addresses at its ends; [] if all are mapped.
 
-    The helper judges ::ffff:192.0.2.1 as the IPv4 address inside it, so no IPv6
-    rule is ever asked about one. A rule that only spans them, such as ::/0,
-    stays in one piece.
+    The helper judges ::ffff:192.0.2.1 as 192.0.2.1, so an IPv6 rule never covers a mapped
+    address. A rule with mapped addresses only in its middle, such as ::/0, stays whole.
     """
     if rule.family != _IPV6 or MAPPED not in (rule.addr_min[:12], rule.addr_max[:12]):
         return [rule]
@@ -35,7 +34,7 @@ def without_mapped(rule: Rule) -> list[Rule]:
 
 
 def in_force(rule: Rule, reserved: bool) -> list[Rule]:
-    """Return the parts of a line that can count in a file with, or without, the '!'."""
+    """Return the parts of a rule that can count in a file. reserved: its name has the '!'."""
     low, high = rule.port_min, rule.port_max
     whole = not reserved and (low > RESERVED_MAX or 0 < low <= high < RESERVED_MIN)
     return [
@@ -47,7 +46,7 @@ def in_force(rule: Rule, reserved: bool) -> list[Rule]:
 
 
 def rank(flag: Flag) -> int:
-    """Return where a flag file stands among those for one address and port: the first decides."""
+    """Return the place of a flag file among those for one address and port; lowest decides."""
     folder, _, name = flag.name.partition("/")
     if folder == "byport":
         return 0 if flag.rule.protocol else 1
@@ -58,16 +57,16 @@ def rank(flag: Flag) -> int:
 
 
 class Shadow(NamedTuple):
-    """The flag files that decide some of a rule. whole: they leave nothing of it."""
+    """The flag files that decide a part of a rule. whole: they decide all of it."""
 
     flags: tuple[Flag, ...]
     whole: bool
 
 
 class FlagIndex:
-    """Flag files by port: which of them decide before a rule, or before another of them."""
+    """The flag files by port: finds those that decide before a rule or another flag file."""
 
-    ENOUGH = 24  # a rule for all ports may have thousands of flag files before it
+    ENOUGH = 24  # shadow() stops here: a rule for all ports may have thousands before it
 
     def __init__(self, flags: Iterable[Flag]) -> None:
         self._at: dict[int, list[tuple[int, Flag]]] = {}
@@ -78,7 +77,10 @@ class FlagIndex:
         self._ports = sorted(self._at)
 
     def _deciding(self, rule: Rule, before: Flag | None, left: list[Rule]) -> Iterator[Flag]:
-        """Yield the flag files that decide some of a rule; at the end `left` has what none does."""
+        """Yield the flag files that decide a part of a rule; fill `left` with the other parts.
+
+        before: only the flag files that decide before this one. None: all.
+        """
         limit = _LAST if before is None else rank(before)
         rest = [rule]
         for at in range(bisect_left(self._ports, rule.port_min), len(self._ports)):
@@ -94,7 +96,7 @@ class FlagIndex:
         left += rest
 
     def __iter__(self) -> Iterator[Flag]:
-        """Yield the flag files by port, each port's in the order in which they decide."""
+        """Yield the flag files by port, and within a port in the order of deciding."""
         return (flag for port in self._ports for _, flag in self._at[port])
 
     def _meets_none(self, rule: Rule) -> bool:
@@ -102,19 +104,22 @@ class FlagIndex:
         return first == len(self._ports) or self._ports[first] > rule.port_max
 
     def shadow(self, rule: Rule, flag: Flag | None = None) -> Shadow:
-        """Return what decides a rule, or `flag` whose rule it is, before: ENOUGH of it."""
+        """Return the flag files that decide before a rule; about ENOUGH of them at most.
+
+        flag: the flag file that the rule is of; None for a rule in a rule file.
+        """
         if self._meets_none(rule):
             return _NOTHING
-        found: list[Flag] = []
+        flags: list[Flag] = []
         left: list[Rule] = []
         for earlier in self._deciding(rule, flag, left):
-            if len(found) >= self.ENOUGH and earlier.rule.port_min != found[-1].rule.port_min:
-                return Shadow(tuple(found), whole=False)
-            found.append(earlier)
-        return Shadow(tuple(found), not left)
+            if len(flags) >= self.ENOUGH and earlier.rule.port_min != flags[-1].rule.port_min:
+                return Shadow(tuple(flags), whole=False)
+            flags.append(earlier)
+        return Shadow(tuple(flags), not left)
 
     def left(self, rule: Rule, flag: Flag | None = None) -> list[Rule]:
-        """Return the parts of a rule, or of `flag` whose rule it is, that no earlier file decides."""
+        """Return the parts of a rule that no earlier flag file decides. flag: as in shadow()."""
         if self._meets_none(rule):
             return [rule]
         left: list[Rule] = []

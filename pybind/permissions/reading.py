@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the permission files as they are; decides nothing.
+"""Reads the permission files; decides nothing.
 
-What it says the files say is held against the helper by a property test
-(tests/admin/test_list.py).
+A property test compares its results with the helper's answers (tests/admin/test_list.py).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ FILE_SIZE_MAX = 1 << 20  # the helper refuses a larger rule file
 
 
 class Survey(NamedTuple):
-    """What is in the four folders. A flag's access is None where it can grant nothing."""
+    """The files in the four folders. The access is None for a flag file of a wrong kind."""
 
     flags: list[tuple[Flag, Access | None]]
     owners: list[Owner]
@@ -35,25 +34,25 @@ class Survey(NamedTuple):
 
 
 def survey() -> Survey:
-    """Look at the names in all folders, and at owner, mode and ACL of flag files."""
-    found = Survey([], [], [])
-    for what in scan():
-        if isinstance(what, Flag):
+    """Return all files by their names, flag files with owner, mode and ACL. Raises OSError."""
+    files = Survey([], [], [])
+    for file in scan():
+        if isinstance(file, Flag):
             try:
-                found.flags.append((what, read_access(path_of(what.name))))
+                files.flags.append((file, read_access(path_of(file.name))))
             except FileNotFoundError:  # removed meanwhile
                 continue
-        elif isinstance(what, Owner):
-            found.owners.append(what)
+        elif isinstance(file, Owner):
+            files.owners.append(file)
         else:
-            found.unknown.append(what)
-    return found
+            files.unknown.append(file)
+    return files
 
 
 def scan() -> Iterator[Flag | Owner | Unknown]:
     """Yield every name in the four folders, in the order of FOLDERS and of names.
 
-    A folder that does not exist is empty; raises OSError for other trouble.
+    A missing folder counts as empty. Raises OSError for other errors.
     """
     for folder in FOLDERS:
         try:
@@ -65,16 +64,16 @@ def scan() -> Iterator[Flag | Owner | Unknown]:
 
 
 def owner_of(folder: str, name: str) -> Owner | None:
-    """Return whose rules a file holds, by its name and its folder's; None if neither says so."""
-    what = parse_name(folder, name) if folder in FOLDERS[2:] else None
-    return what if isinstance(what, Owner) else None
+    """Return the Owner of a file in byuser or bygroup, by its name; None for other files."""
+    file = parse_name(folder, name) if folder in FOLDERS[2:] else None
+    return file if isinstance(file, Owner) else None
 
 
 def read_rule_file(name: str, path: str) -> tuple[list[Line], list[Trouble]]:
-    """Return the lines of a rule file, and why the helper refuses it.
+    """Return the lines of a rule file, and the reasons why the helper refuses it.
 
-    No lines where it is not to be read. Raises OSError (PermissionError where
-    the caller is not root).
+    name: below CONFIG_DIR. path: of the file to read. There are no lines if the file is
+    not a regular file, or too big. Raises OSError.
     """
     status, data = _open_and_read(path)
     trouble = _unsafe(name, path, status)
@@ -88,10 +87,10 @@ def read_rule_file(name: str, path: str) -> tuple[list[Line], list[Trouble]]:
 
 
 def read_rules(name: str) -> bytes | None:
-    """Return the contents of rule file `name` (below CONFIG_DIR), None if there is none.
+    """Return the contents of rule file `name` (below CONFIG_DIR); None if it is missing.
 
-    Raises Invalid for a file that the helper refuses whatever it is asked:
-    unsafe, too big, or with a broken line.
+    Raises Invalid for a file that the helper always refuses: unsafe, too big, or with a
+    broken line. Raises OSError.
     """
     path = path_of(name)
     try:
@@ -107,7 +106,7 @@ def read_rules(name: str) -> bytes | None:
 
 
 def check_rules(name: str, data: bytes) -> None:
-    """Raise Invalid, with file and line, where the helper would refuse these contents."""
+    """Raise Invalid, with file and line, if the helper would refuse these contents."""
     path = path_of(name)
     if len(data) > FILE_SIZE_MAX:
         raise Invalid(f"{path}: is larger than 1 MiB; pybind refuses such a file")
@@ -120,10 +119,10 @@ def check_rules(name: str, data: bytes) -> None:
 
 
 def _open_and_read(path: str) -> tuple[os.stat_result, bytes | None]:
-    """Return what is at a path and its contents, as the helper opens a rule file.
+    """Open a path like the helper; return its status, and its contents or None.
 
-    Of more than FILE_SIZE_MAX bytes one more is returned; None of what is no
-    regular file. Raises OSError.
+    None: not a regular file. A file that is too big is cut after FILE_SIZE_MAX + 1
+    bytes. Raises OSError.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -141,7 +140,7 @@ def _open_and_read(path: str) -> tuple[os.stat_result, bytes | None]:
 
 
 def too_big(name: str) -> Trouble:
-    """Return what is wrong with a rule file of more than 1 MiB."""
+    """Return the Trouble of a rule file that is larger than 1 MiB."""
     text = "is larger than 1 MiB; rules for a group belong in bygroup, a port range is one line"
     return Trouble(name, 0, text, put_aside(path_of(name)))
 
@@ -160,21 +159,24 @@ def _kind(status: os.stat_result) -> str:
 
 
 def faults(name: str, path: str, lines: list[Line]) -> Iterator[Trouble]:
-    """Yield the broken lines; a file of CR LF lines is one fault, not one for each line."""
+    """Yield the Trouble of each broken line; of the lines that end in CR LF, only the first."""
     carriage_seen = False
-    for number, raw, what in lines:
-        if not isinstance(what, Broken):
+    for number, raw, content in lines:
+        if not isinstance(content, Broken):
             continue
         if raw.endswith(b"\r") and not isinstance(parse_line(raw[:-1]), Broken):
             if carriage_seen:
                 continue
             carriage_seen = True
-        text = _wire.FAULT_TEXTS[what.fault]
+        text = _wire.FAULT_TEXTS[content.fault]
         yield Trouble(name, number, text, rule_line(path, number, raw))
 
 
 def unreadable(owner: Owner, path: str) -> Trouble | None:
-    """Return that a rule file cannot be read by whom it is for. Raises OSError."""
+    """Return the Trouble of a rule file that its own user or group cannot read; or None.
+
+    Raises OSError.
+    """
     access = read_access(path)
     if access is None or all(perm & R for perm in access.effective().values()):
         return None
@@ -186,15 +188,15 @@ def unreadable(owner: Owner, path: str) -> Trouble | None:
 
 
 def not_readable(owner: Owner, path: str, access: Access, whom: str) -> Trouble:
-    """Return that a rule file refuses because somebody cannot read it."""
+    """Return the Trouble of a rule file that a user cannot read. whom: by whom, in words."""
     repair = sudo(("chmod", "0644", path))
-    if access.extended:  # chmod(2) leaves the entries; a copy has none
+    if access.extended:  # chmod(2) would keep the entries of the list; a copy has none
         repair = sudo(("install", "-m", "0644", path, path + ".new"), ("mv", path + ".new", path))
     return Trouble(owner.name, 0, f"cannot be read {whom} ({access.text})", repair)
 
 
 def flag_kind(flag: Flag) -> Trouble:
-    """Return that a flag file is of no kind that can grant."""
+    """Return the Trouble of a flag file that is not a regular file."""
     path = path_of(flag.name)
     text = "is a symbolic link, a folder or the like, and refuses the port to everybody"
     return Trouble(flag.name, 0, text, put_aside(path))

@@ -19,7 +19,7 @@ _ADDRESSES = re.compile(r"any|([0-9a-fA-F:.]*)(?:-([0-9a-fA-F:.]*)|/([0-9]*))?")
 _PORTS = re.compile(r"[ \t]*([0-9]*)(?:-([0-9]*))?")
 _OLD_PORTS = re.compile(r"[ \t]*([0-9]*)(?:,[ \t]*([0-9]*))?")
 _END = re.compile(r"(?:(/)(tcp|udp)?)?([ \t]*)")
-# What nearly every line looks like: one address, one port, nothing else.
+# The form of nearly every line: one address, one port, nothing else.
 _PLAIN = re.compile(
     rb"(?:any|([0-9]{1,3}(?:\.[0-9]{1,3}){3})),([1-9][0-9]{0,4})(?:/(?:(tcp)|(udp)))?"
 )
@@ -27,10 +27,11 @@ _IPV4 = int(socket.AF_INET)
 
 
 class Rule(NamedTuple):
-    """What a rule line covers.
+    """The addresses, ports and protocols that a rule line covers.
 
-    family: ANY, socket.AF_INET or AF_INET6. addr_min, addr_max: 4 or 16 bytes
-    in network byte order, empty for ANY. port_min, port_max: 0 to 65535.
+    family: ANY, socket.AF_INET or AF_INET6.
+    addr_min, addr_max: 4 or 16 bytes in network byte order; empty for ANY.
+    port_min, port_max: 0 to 65535, host byte order.
     protocol: "tcp", "udp", or None for both.
     """
 
@@ -43,13 +44,13 @@ class Rule(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A line that refuses its whole file. fault: FAULT_* of _wire."""
+    """A line because of which the helper refuses the whole file. fault: FAULT_* of _wire."""
 
     fault: int
 
     @property
     def text(self) -> str:
-        """Return what is wrong, in the helper's words."""
+        """Return the fault in words."""
         return _wire.FAULT_TEXTS[self.fault]
 
 
@@ -62,22 +63,22 @@ class Line(NamedTuple):
 
 
 class _FaultError(Exception):
-    """What is wrong with a line; args[0] is its FAULT_* number."""
+    """A line is broken; args[0] is the FAULT_* number."""
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def parse_line(raw: bytes) -> Rule | Broken | None:
-    """Return what one line (without its newline) says, None for nothing.
+    """Return the content of one line (without its newline); None if it has no rule.
 
-    A host may have a million lines, most of them plain and many of them alike:
-    hence the short cut and the cache.
+    A host may have a million lines. Most of them are plain, and many are alike: hence
+    the short cut and the cache.
     """
     match = _PLAIN.fullmatch(raw)
     return (_plain_rule(match) if match else None) or parse_any_line(raw)
 
 
 def _plain_rule(match: re.Match[bytes]) -> Rule | None:
-    """Return the rule of a plain line; None where it is broken after all."""
+    """Return the rule of a plain line; None if it is broken."""
     address, digits, tcp, udp = match.groups()
     port = int(digits)
     if port > 65535:
@@ -93,7 +94,7 @@ def _plain_rule(match: re.Match[bytes]) -> Rule | None:
 
 
 def parse_any_line(raw: bytes) -> Rule | Broken | None:
-    """Return parse_line(raw) without its short cut: the whole grammar."""
+    """Return the same as parse_line(raw), always by the whole grammar."""
     if len(raw) > LINE_LEN_MAX:
         return Broken(_wire.FAULT_TOO_LONG)
     if not _BYTES.fullmatch(raw):
@@ -172,10 +173,10 @@ def _number(digits: str, limit: int, over: int) -> int:
 
 
 def parse(data: bytes) -> list[Line]:
-    """Return the lines of a rule file's contents, broken ones included."""
+    """Return the lines of a rule file, broken ones too. data: the contents of the file."""
     raws = data.split(b"\n")
     if not raws[-1]:
-        raws.pop()  # what follows the last newline is no line
+        raws.pop()  # nothing follows the last newline
     return [Line(at, raw, parse_line(raw)) for at, raw in enumerate(raws, 1)]
 
 
@@ -205,9 +206,10 @@ def addresses_text(rule: Rule) -> str:
 
 
 def address_name(addr: bytes, short: bool = True) -> str:
-    """Return an address as the helper spells it in file names, whatever the libc.
+    """Return an address as the helper spells it in file names.
 
-    addr: 4 or 16 bytes. short: with '::' for the longest run of zero groups.
+    addr: 4 or 16 bytes in network byte order. short: with '::' for the longest run of
+    zero groups. Not inet_ntop(3), which differs between libcs.
     """
     if len(addr) == 4:
         return ".".join(map(str, addr))

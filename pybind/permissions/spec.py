@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SPEC: `pybind --port`'s [ADDR:]PORT[/PROTO], and ranges and prefixes -> Rule.
+"""SPEC -> Rule: the [ADDR:]PORT[/PROTO] of `pybind --port`, with ranges and prefixes.
 
-Such as 80, http, 443/tcp, 8000-8010, any:80, 127.0.0.1:80, [::1]:443/tcp,
+Examples: 80, http, 443/tcp, 8000-8010, any:80, 127.0.0.1:80, [::1]:443/tcp,
 192.0.2.0/24:443, [2001:db8::]/32:443, 192.0.2.5-192.0.2.9:80,
 [2001:db8::5]-[2001:db8::9]:80.
 """
@@ -25,9 +25,9 @@ _FORMS = "80, http, 443/tcp, 8000-8010, 127.0.0.1:80, [::1]:443, 192.0.2.0/24:44
 
 
 def parse_spec(text: str) -> Rule:
-    """Return what one SPEC covers, as a rule for rule.rule_text().
+    """Return the Rule of one SPEC.
 
-    Raises AdminError or pybind.errors.UsageError, with the part that is wrong.
+    Raises AdminError or pybind.errors.UsageError, which name the wrong part.
     """
     match = _SPEC.fullmatch(text)
     if match is None:
@@ -36,7 +36,7 @@ def parse_spec(text: str) -> Rule:
     words = [ports[1], ports[2]] if ports else [match["ports"]]
     address, protocol = match["low"], match["protocol"] or ""
     prefix = f"{address}:" if address is not None else ""
-    # The grammar and the messages for each single part are those of `pybind --port`.
+    # parse_listed() has the grammar of each part, and its messages.
     first = parse_listed(f"{prefix}{words[0]}{protocol}")
     last = parse_listed(f"{words[-1]}{protocol}")
     if first.port > last.port:
@@ -77,7 +77,7 @@ def _addresses(text: str, match: re.Match[str], addr: bytes | None) -> tuple[int
 
 
 def _host_bits(word: str, length: str | None) -> tuple[str, ...]:
-    """Return the hint with the prefix that was probably meant, if there is one."""
+    """Return a hint with the prefix that was probably meant; or no hint."""
     address = word.partition("/")[0]
     if length is None or not re.fullmatch("[0-9]{1,3}", length):
         return ()
@@ -97,7 +97,7 @@ def _host_bits(word: str, length: str | None) -> tuple[str, ...]:
 def _mapped(
     text: str, addr: bytes, length: str | None, last: str | None
 ) -> tuple[int, bytes, bytes]:
-    """Return the IPv4 address inside: as that the helper judges a mapped one."""
+    """Return the IPv4 address in a mapped one: the helper judges by that address."""
     if length is not None or last is not None:
         raise AdminError(f"bad port {text!r}: write a prefix or range of mapped addresses as IPv4")
     return int(socket.AF_INET), addr[12:], addr[12:]
@@ -115,10 +115,11 @@ def spec_text(rule: Rule) -> str:
 
 
 def samples(rule: Rule) -> list[Address]:
-    """Return addresses whose check tells whether a rule holds: its corners.
+    """Return addresses to ask the helper about, to see whether a rule counts.
 
-    Corners: first and last port and address, each protocol; ANY: 0.0.0.0 and ::.
-    The first of ::/0 is not a corner: who binds :: needs 0.0.0.0 too.
+    They are the first and last address with the first and last port, for each protocol.
+    ANY: 0.0.0.0 and ::. For a range from :: on, ::1 stands for ::, because a bind of ::
+    needs a grant for 0.0.0.0 too.
     """
     corners = [(rule.family, rule.addr_min), (rule.family, rule.addr_max)]
     if rule.family == ANY:

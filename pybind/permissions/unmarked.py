@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that would grant a port, had their names a '!', or none.
+"""Finds files that would grant a port if their names had a '!', or had none.
 
-The names for ports 512 to 1023 have one (pybind(5)), and the helper looks for
-no other: a file without it is as if it were not there, and nobody sees why.
+The names of files for ports 512 to 1023 have a '!' (pybind(5)). The helper never asks
+a file for such a port without the '!', nor a file for another port with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _IPV4_LEN = 4
 
 
 def unmarked(address: Address, uid: int, gids: Sequence[int]) -> list[str]:
-    """Return a sentence for each such file that concerns an address and a user."""
+    """Return a sentence for each such file about this address and user.
+
+    gids: all groups of the user.
+    """
     rule = _rule(address)
     reserved = is_reserved(address.port)
     wanted = "a '!' in" if reserved else "no '!' in"
@@ -57,7 +60,7 @@ def _flags(rule: Rule) -> Iterator[str]:
 
 
 def _other(name: str) -> str:
-    """Return a name with a '!' where it has none, without where it has one."""
+    """Return a name with the '!' added or taken away."""
     folder, _, file = name.partition("/")
     return f"{folder}/{file[1:] if file.startswith('!') else '!' + file}"
 

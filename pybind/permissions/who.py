@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""WHO: a user, a @group or everyone; and Identity: a user as a process.
+"""Who: a user, a group or everyone. Identity: a user as the kernel sees their processes.
 
-Names become numbers here and nowhere else.
+Only this module turns names into numbers.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..repairs import is_word_for_user, printable
 from .errors import AdminError
 
 USER, GROUP, EVERYONE = "user", "group", "everyone"
-NOBODY = 65534  # stands for "somebody without any grant of their own"
+NOBODY = 65534  # stands for a user without grants of their own
 
 
 class Who(NamedTuple):
-    """Whom a grant is for.
+    """A user, a group or everyone, as the WHO of a grant.
 
-    kind: USER, GROUP or EVERYONE. ident: uid or gid, NOBODY for EVERYONE.
-    name: as in passwd(5) or group(5), the number where there is no name.
+    kind: USER, GROUP or EVERYONE. ident: uid or gid; NOBODY for EVERYONE. name: as in
+    passwd(5) or group(5), or the number if there is no name.
     """
 
     kind: str
@@ -35,10 +35,10 @@ class Who(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it as WHO is typed: alice, @www-data, everyone.
+        """Return the WHO to type: alice, @www-data, everyone.
 
-        The number stands for a name that cannot be typed, or that means somebody
-        else where WHO is read: an account may be called everyone, 1234 or @wheel.
+        It has the number if the name cannot be typed, or would mean somebody else: an
+        account may be called everyone, 1234 or @wheel.
         """
         if self.kind == EVERYONE:
             return self.name
@@ -47,17 +47,17 @@ class Who(NamedTuple):
 
     @property
     def described(self) -> str:
-        """Return it for messages: alice (uid 1000)."""
+        """Return the text for messages: alice (uid 1000)."""
         if self.kind == EVERYONE:
             return self.name
         return f"{self.text} ({'uid' if self.kind == USER else 'gid'} {self.ident})"
 
 
 class Identity(NamedTuple):
-    """A user as the kernel sees a process of theirs.
+    """The ids that a process of a user has.
 
-    name: of the account, or None where the number has none. groups: the
-    supplementary groups without gid.
+    groups: the supplementary groups without gid. name: of the account, or None for a uid
+    without an account.
     """
 
     uid: int
@@ -70,14 +70,14 @@ class Identity(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """Return the account's name, as one that cannot speak to the terminal, or uid 1000."""
+        """Return the account's name, safe for a terminal; without an account: uid 1000."""
         return printable(self.name) if self.name else f"uid {self.uid}"
 
 
 def parse_who(text: str) -> Who:
-    """Return whom `text` names: a user or uid, @ and a group or gid, or everyone.
+    """Return the Who of a typed WHO: a user or uid, @ and a group or gid, or everyone.
 
-    Raises AdminError, with what is unknown.
+    Raises AdminError.
     """
     if text == EVERYONE:
         return everyone()
@@ -87,7 +87,7 @@ def parse_who(text: str) -> Who:
 
 
 def everyone() -> Who:
-    """Return the Who for every user of this host."""
+    """Return the Who that means every user of this host."""
     return Who(EVERYONE, NOBODY, EVERYONE)
 
 
@@ -97,7 +97,7 @@ def user(text: str) -> Who:
         return user_of(_ident(text, "uid"))
     try:
         return Who(USER, pwd.getpwnam(text).pw_uid, text)
-    except (KeyError, ValueError):  # ValueError: a NUL or a character that no name has
+    except (KeyError, ValueError):  # ValueError: a NUL, or a surrogate
         pass
     hint = "users: getent passwd"
     try:
@@ -134,25 +134,25 @@ def group_of(gid: int) -> Who:
         return Who(GROUP, gid, str(gid))
 
 
-def _ident(text: str, what: str) -> int:
+def _ident(text: str, kind: str) -> int:
     ident = int(text) if len(text) <= 10 else ID_MAX + 1
     if ident > ID_MAX:
-        raise AdminError(f"{what} {text} is out of range (0 to {ID_MAX})")
+        raise AdminError(f"{kind} {text} is out of range (0 to {ID_MAX})")
     return ident
 
 
 def rules_name(who: Who, reserved: bool) -> str:
-    """Return the rule file of a user or group: byuser/1000, byuser/!1000, bygroup/33."""
+    """Return the name of the rule file of a user or group: byuser/!1000, bygroup/33."""
     folder = "byuser" if who.kind == USER else "bygroup"
     return f"{folder}/{'!' if reserved else ''}{who.ident}"
 
 
 def identity_of(user: str | int | None) -> Identity:
-    """Return who a user is: an account's name, a number, or None for the caller.
+    """Return the Identity of a user. user: a name, a uid, or None for the caller.
 
-    The caller has the groups of the calling process, others have those of a new
-    login. A number without an account (a container's, systemd's DynamicUser=)
-    counts as a user whose only group has the same number. Raises AdminError.
+    The caller has the groups of this process. Another user has the groups of a new login.
+    A uid without an account (in a container, or of systemd's DynamicUser=) has only the
+    group of the same number. Raises AdminError.
     """
     uid = os.getuid() if user is None else _uid(user)
     try:
@@ -180,9 +180,10 @@ def _uid(user: str | int) -> int:
 
 
 def identity_for(who: Who) -> Identity:
-    """Return the identity of a process that has what was granted to `who`, and no more.
+    """Return an Identity to ask the helper about grants of `who`.
 
-    A user: with the groups of a new login. A group: nobody, in that group only.
+    A user has the groups of a new login. For a group: NOBODY, in that group only. For
+    everyone: NOBODY, without any group of theirs.
     """
     if who.kind == GROUP:
         return Identity(NOBODY, who.ident, (), None)

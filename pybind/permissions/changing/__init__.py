@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The permission files as they shall be: planned, compared, written."""
+"""Changes of the permission files: planned in memory, shown, written."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Shows changes to people and to programs: one line each, a unified diff, JSON."""
+"""Shows changes: as lines for people, as a unified diff, as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .writing import Change
 
 
 def summary(change: Change) -> list[str]:
-    """Return what a change did: the file, and each line that came (+) or went (-)."""
+    """Return lines about one change: the file, then each added (+) and removed (-) line."""
     if isinstance(change.new, Access) and change.old is None:
         return [f"made {change.path} ({change.new.described})"]
     if isinstance(change.old, Access) and change.new is None:
@@ -30,8 +30,8 @@ def summary(change: Change) -> list[str]:
 
 
 def lost(changes: Iterable[Change]) -> list[Rule]:
-    """Return what was covered before changes and is not after them, whoever it is for."""
-    found: list[Rule] = []
+    """Return the rules that changes take out of rule files, and those of changed flag files."""
+    rules: list[Rule] = []
     for change in changes:
         if isinstance(change.old, bytes):
             gone = [line.content for line in parse(change.old)]
@@ -40,15 +40,15 @@ def lost(changes: Iterable[Change]) -> list[Rule]:
                 if isinstance(change.new, bytes)
                 else []
             )
-            found += [rule for rule in gone if isinstance(rule, Rule) and rule not in kept]
+            rules += [rule for rule in gone if isinstance(rule, Rule) and rule not in kept]
         else:
-            what = parse_name(*change.name.split("/"))
-            found += [what.rule] if isinstance(what, Flag) else []
-    return found
+            file = parse_name(*change.name.split("/"))
+            rules += [file.rule] if isinstance(file, Flag) else []
+    return rules
 
 
 def unified(changes: list[Change]) -> Iterator[str]:
-    """Yield the lines of one diff; a flag file's owner, mode and list stand for its contents."""
+    """Yield the lines of one diff. A flag file is shown as a line with its owner, mode and ACL."""
     for change in changes:
         old = change.path if change.old is not None else "/dev/null"
         new = change.path if change.new is not None else "/dev/null"
@@ -74,7 +74,7 @@ def _lines(content: bytes | Access | None) -> list[str]:
 
 
 def _named(change: Change) -> str:
-    """Return the path, and of a rule file the account whose number it has."""
+    """Return the path; for a rule file also the name of its user or group."""
     owner = parse_name(*change.name.split("/", 1))
     if not isinstance(owner, Owner):
         return change.path

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a grant or a revocation changes in the permission files: edits a State.
+"""Grants and revokes in a State, the permission files in memory.
 
-Everything that cannot be expressed is refused here, before anything is written.
+A grant or revocation that no permission file can express is refused here, before
+anything is written.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ FLAGS_MAX = 128  # flag files that one range for everyone may become
 
 
 def grant(state: State, who: Who, rule: Rule) -> None:
-    """Let `who` have `rule`. Raises Failed with the reason and a command; Invalid."""
+    """Grant `rule` to `who`. Raises Failed with the reason and a command; Invalid."""
     for piece in [piece for part in without_mapped(rule) for piece in pieces(part)]:
         if who.kind == EVERYONE:
             _grant_everyone(state, piece)
@@ -38,15 +39,20 @@ def grant(state: State, who: Who, rule: Rule) -> None:
 
 
 def _flags(state: State, who: Who, rule: Rule) -> list[Placed]:
-    """Return the flag files that matter to `who`.
+    """Return the flag files that affect `who`, for the ports of `rule`.
 
-    To a user or group those of everyone's do not: theirs must last when these go.
+    For a user or a group, leave out files that a grant to everyone made: the user's own
+    grant has to outlive that one.
     """
     return state.flags(rule.port_min, rule.port_max, lasting=who.kind != EVERYONE)
 
 
 def _open_flags(state: State, who: Who, rule: Rule, flags: list[Placed]) -> list[Rule]:
-    """Let `who` pass where a flag file decides; returns what is left to other files."""
+    """Grant `rule` to `who` in the flag files that decide a part of it.
+
+    Returns the parts that no flag file decides. Raises Failed when a flag file decides
+    more than `rule`, and refuses `who`.
+    """
     rest = [rule]
     for flag, access, effective in flags:
         if not meets(effective, rule):
@@ -91,7 +97,7 @@ def _grant_everyone(state: State, rule: Rule) -> None:
         if covered([single], [part for at in flags if _is_open(at) for part in at.effective]):
             continue
         new = Flag(flag_name(single), single)
-        # A file that comes after the new one does not matter: the new one decides.
+        # A file that comes after the new one does not matter: the new one decides first.
         before = [at for at in flags if rank(at.flag) <= rank(new)]
         rest = _open_flags(state, everyone(), single, before)
         if rest:
@@ -103,9 +109,9 @@ def _is_open(placed: Placed) -> bool:
 
 
 def revoke(state: State, who: Who, rule: Rule) -> None:
-    """Take `rule` from `who`: only what is granted to him himself, not to his groups.
+    """Take `rule` from `who`: only grants to `who` itself, not to a user's groups.
 
-    Raises Failed, with the reason and a command, for what no file can express.
+    Raises Failed, with the reason and a command, if no file can express the rest.
     """
     for piece in pieces(rule):
         for flag in [placed.flag for placed in _flags(state, who, piece)]:
@@ -120,7 +126,7 @@ def _common(cut: Rule, line: Rule) -> list[Rule]:
 
 
 def _close_flag(state: State, who: Who, rule: Rule, flag: Flag) -> None:
-    # Looked up anew: an earlier file that went leaves more to this one.
+    # Looked up again: after an earlier file is removed, this one decides more.
     placed = next(at for at in _flags(state, who, flag.rule) if at.flag == flag)
     if not meets([flag.rule], rule) or not holds(placed.access, who):
         return
@@ -160,21 +166,21 @@ def _indivisible(who: Who, rule: Rule, placed: Placed) -> Failed:
 
 
 def overriding(state: State) -> FlagIndex:
-    """Return the flag files that decide before any rule file is asked, and last."""
+    """Return the flag files that decide before rule files, without those of everyone's grants."""
     return FlagIndex(placed.flag for placed in state.flags(1, 65535, lasting=True))
 
 
 def rule_grants(state: State, name: str, flags: FlagIndex) -> list[Rule]:
-    """Return what a rule file grants. flags: from overriding()."""
+    """Return the parts of a rule file's rules that count. flags: from overriding()."""
     return [part for rule in state.rules(name) for part in flags.left(rule)]
 
 
 def prune(state: State, wanted: Mapping[Who, list[Rule]]) -> None:
-    """Take away all that is granted, or would be if another file went, and is not wanted.
+    """Take away every grant that is not wanted, even one that another file overrides.
 
-    Flag files first, they override the rest. What a flag file grants goes as a
-    whole: a grant of the wanted part comes after, and a file that grants
-    nobody any more goes where it would refuse that.
+    Flag files come first, because they override rule files. From a flag file `who` is
+    removed as a whole; the caller grants the wanted part afterwards. A flag file that
+    grants to nobody any more is removed if it would refuse a wanted part.
     """
     for flag in [placed.flag for placed in state.flags(1, 65535)]:
         port = flag.rule.port_min
@@ -188,10 +194,10 @@ def prune(state: State, wanted: Mapping[Who, list[Rule]]) -> None:
                 elif placed.effective:
                     raise _owned(who, flag)
         if access is not None and access != placed.access and not holders(access):
-            everybodys = (rule for rules in wanted.values() for rule in rules)
+            all_wanted = (rule for rules in wanted.values() for rule in rules)
             if any(
                 meets([flag.rule], rule) and subtract_all([flag.rule], [rule])
-                for rule in everybodys
+                for rule in all_wanted
             ):
                 access = None
         if access != placed.access:
@@ -203,9 +209,10 @@ def prune(state: State, wanted: Mapping[Who, list[Rule]]) -> None:
 
 
 def _excess(name: str, keep: list[Rule], exactly: frozenset[Rule], rule: Rule) -> list[Rule]:
-    """Return what a line has beyond `keep`. exactly: `keep`, where most are found at once.
+    """Return the parts of a line's rule that are not in `keep`.
 
-    What can never count in a file of this name stays where the rest is wanted.
+    If all parts that count in this file are in `keep`, the whole line stays. exactly:
+    `keep` as a set, which finds most lines at once.
     """
     parts = in_force(rule, "/!" in name)
     if parts and not subtract_all([part for part in parts if part not in exactly], keep):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The permission files as they are and as they shall be: read, edited in memory, compared.
+"""The permission files in memory: as they were read, and as they shall become.
 
-Nothing is written here: State.changes() is what writing.commit() carries out.
+Nothing is written here: writing.commit() carries out what State.changes() returns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .writing import Change
 
 
 class Placed(NamedTuple):
-    """A flag file and what it decides: its rule without what earlier files take from it."""
+    """A flag file. effective: the parts of its rule that no earlier flag file decides."""
 
     flag: Flag
     access: Access
@@ -31,7 +31,7 @@ class Placed(NamedTuple):
 
 
 class State:
-    """The files, read when they are first looked at. Raises Invalid, Failed, OSError."""
+    """The files, each read when it is first needed. Raises Invalid, Failed, OSError."""
 
     def __init__(self) -> None:
         self._old_rules: dict[str, bytes | None] = {}
@@ -52,9 +52,10 @@ class State:
         return [entry for entry in entries if isinstance(entry, Owner)]
 
     def flags(self, port_min: int, port_max: int, lasting: bool = False) -> list[Placed]:
-        """Return the flag files for these ports, each port's in the helper's order.
+        """Return the flag files for these ports, and within a port in the helper's order.
 
-        lasting: without those that a grant to everyone made and that go with it.
+        lasting: without the files that a grant to everyone made, which `pybindctl revoke
+        everyone` removes.
         """
         count = port_max - port_min + 1
         ports = range(port_min, port_max + 1) if count < len(self._flags) else sorted(self._flags)
@@ -86,12 +87,15 @@ class State:
         return self._access[name]
 
     def access(self, flag: Flag) -> Access | None:
-        """Return a flag file's access, None where there is none. Raises Failed for no file."""
+        """Return a flag file's access; None if it is missing.
+
+        Raises Failed for a file that is not a regular file.
+        """
         here = flag in self._flags.get(flag.rule.port_min, [])
         return self._access_of(flag.name) if here else None
 
     def set_access(self, flag: Flag, access: Access | None) -> None:
-        """Change a flag file, make it (with a mode of root's), or remove it (None)."""
+        """Change or make a flag file; with None remove it."""
         of_port = self._flags.setdefault(flag.rule.port_min, [])
         if access is None:
             del self._access[flag.name]
@@ -104,7 +108,7 @@ class State:
         self._access[flag.name] = access
 
     def rules(self, name: str) -> list[Rule]:
-        """Return what the rule file covers that its name is for, line by line."""
+        """Return the parts of a rule file's rules that can count in it, line by line."""
         if name not in self._parsed:
             lines = parse(self.contents(name))
             rules = [line.content for line in lines if isinstance(line.content, Rule)]
@@ -113,13 +117,13 @@ class State:
         return self._parsed[name]
 
     def contents(self, name: str) -> bytes:
-        """Return the contents of a rule file, empty where there is none."""
+        """Return the contents of a rule file; b"" if it is missing."""
         if name not in self._rules:
             self._rules[name] = self._old_rules[name] = read_rules(name)
         return self._rules[name] or b""
 
     def set_contents(self, name: str, data: bytes) -> None:
-        """Give a rule file other contents. Raises Invalid for what the helper would refuse."""
+        """Change the contents of a rule file. Raises Invalid if the helper would refuse them."""
         if data != self.contents(name):
             check_rules(name, data)
             self._rules[name] = data
@@ -137,7 +141,7 @@ class State:
         self._rules[name] = data
 
     def cut_rules(self, name: str, cuts: Callable[[Rule], list[Rule]]) -> None:
-        """Take cuts(rule) out of every rule of a file; lines without stay as they are."""
+        """Take the rules that cuts(rule) returns out of each rule; other lines stay the same."""
         lines: list[bytes] = []
         changed = False
         for line in parse(self.contents(name)):
@@ -154,7 +158,7 @@ class State:
             self._parsed.pop(name, None)
 
     def changes(self) -> list[Change]:
-        """Return what differs from the files as they were read: grants first."""
+        """Return the changes since the files were read: rule files first."""
         changes = [
             Change(name, self._old_rules[name], new)
             for name, new in sorted(self._rules.items())
@@ -175,7 +179,7 @@ def _names(folder: str) -> list[str]:
 
 
 def _cut_line(raw: bytes, rest: list[Rule]) -> list[bytes]:
-    """Return the lines for what is left of one. Its comment stays, alone if need be."""
+    """Return the lines for the rest of a line. Its comment stays, on its own line if needed."""
     body, mark, comment = raw.partition(b"#")
     lines = [rule_text(part).encode() for part in rest]
     if not mark:

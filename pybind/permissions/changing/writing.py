@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the permission files: all of a set of changes or none, each file whole.
 
-Every new content is written and synced beside its file before the first file
-is replaced; replacing is rename(2). After an error what was replaced is put
-back; after a kill every file is old or new, and the next run removes the rest.
+Before the first file is replaced, the new contents of all files are written beside them
+and synced. A file is replaced by rename(2). After an error, the old files are put back.
+After a kill, each file is either old or new; the next run removes the temporary files.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ from ..names import LEFT_OVER
 
 _NEW, _OLD = LEFT_OVER
 _LOCK = f"{CONFIG_DIR}/.pybindctl.lock"
-_QUIET_S, _POLL_S = 1, 0.02  # how long a wait is silent; how often is looked
+_QUIET_S, _POLL_S = 1, 0.02  # a longer wait is reported; the lock is tried at this interval
 _FS_IOC_GETFLAGS = 0x80086601  # linux/fs.h; FS_IMMUTABLE_FL and FS_APPEND_FL:
 _FROZEN = 0x30
 
 
 class Change(NamedTuple):
-    """One file (name: below CONFIG_DIR) before and after; None: there is none.
+    """One file before and after the change.
 
-    bytes: the contents of a rule file. Access: of a flag file.
+    name: below CONFIG_DIR. old, new: bytes are the contents of a rule file; an Access is a
+    flag file's; None: the file does not exist.
     """
 
     name: str
@@ -45,12 +46,12 @@ class Change(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Return the whole path."""
+        """Return the absolute path."""
         return f"{CONFIG_DIR}/{self.name}"
 
 
 def need_root() -> None:
-    """Raise NeedsRoot for everybody else."""
+    """Raise NeedsRoot unless the caller is root."""
     if os.geteuid() != 0:
         raise NeedsRoot(
             "only root can change grants; nothing was changed", "type the same with sudo before it"
@@ -59,10 +60,10 @@ def need_root() -> None:
 
 @contextlib.contextmanager
 def locked() -> Iterator[None]:
-    """Hold the lock that makes one pybindctl at a time read and write; waits for it.
+    """Hold the lock of pybindctl, so that no two change the files at a time; waits for it.
 
-    A file of its own that only root can open: anybody may flock(2) a folder
-    that he can read.
+    The lock is a file that only root can open. Any user can flock(2) a folder that they
+    can read. Raises NeedsRoot, Failed.
     """
     need_root()
     _refuse_unsafe_folders()
@@ -80,11 +81,11 @@ def locked() -> Iterator[None]:
 
 
 def _refuse_unsafe_folders() -> None:
-    """Write nothing below a folder that others than root can write.
+    """Raise Failed if others than root can write one of the folders.
 
-    Whoever can write byport may put a link in the place of a flag file between
-    two system calls, and have root change the mode of any file on the host. Once
-    a folder is root's alone, only root can change that.
+    A user who can write byport may replace a flag file by a link between two system
+    calls. Root would then change the mode of any file on the host. A folder that passes
+    stays safe: only root can change its owner or mode.
     """
     for trouble in folders.broken():
         repair = ("repair: " + trouble.repair,) if trouble.repair else ()
@@ -101,7 +102,7 @@ def _lock() -> int:
                 told = True
                 print(f"pybindctl: note: {_who_is_waited_for(fd)}", file=sys.stderr, flush=True)
             time.sleep(_POLL_S)
-        # Whoever held it has unlinked it: then this is a lock on nothing.
+        # The earlier holder has unlinked the file: if this is the old file, try again.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), os.stat(_LOCK)):
                 os.write(fd, f"{os.getpid()}\n".encode())
@@ -118,26 +119,26 @@ def _try_to_lock(fd: int) -> bool:
 
 
 def _who_is_waited_for(fd: int) -> str:
-    """Return the sentence for people who wait; the holder has written its number."""
+    """Return the sentence about the wait. The holder has written its pid into the file."""
     pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
     return f"waiting for another pybindctl{f', process {pid}' if pid.isdecimal() else ''} ({_LOCK})"
 
 
 def left_over() -> list[str]:
-    """Return what a run that was killed left beside the permission files."""
-    found = []
+    """Return the paths of temporary files that a killed pybindctl has left."""
+    paths = []
     for folder in FOLDERS:
         with contextlib.suppress(OSError):
-            found += [
+            paths += [
                 f"{CONFIG_DIR}/{folder}/{name}"
                 for name in os.listdir(f"{CONFIG_DIR}/{folder}")
                 if name.startswith(".") and name.endswith(LEFT_OVER)
             ]
-    return found
+    return paths
 
 
 def commit(changes: list[Change]) -> None:
-    """Carry out all changes, or none. Raises Failed with the reason; needs locked()."""
+    """Carry out all changes, or none. The caller holds locked(). Raises Failed."""
     undo: list[Change] = []
     current = CONFIG_DIR
     try:
@@ -166,7 +167,7 @@ def _beside(change: Change, suffix: str) -> str:
 
 
 def _is_in_place(change: Change) -> bool:
-    """Tell whether only a mode or list changes: one system call, nothing to rename."""
+    """Tell whether only owner, mode or list change: then nothing is renamed."""
     return isinstance(change.old, Access) and isinstance(change.new, Access)
 
 
@@ -210,7 +211,7 @@ def _undo(done: list[Change]) -> None:
                 write_access(change.path, change.new, change.old)
             elif change.old is not None:
                 os.rename(_beside(change, _OLD), change.path)
-            elif not os.path.lexists(_beside(change, _NEW)):  # else it was not renamed yet
+            elif not os.path.lexists(_beside(change, _NEW)):  # the new file is in its place
                 os.unlink(change.path)
     with contextlib.suppress(OSError):
         _sync_folders(done)
@@ -233,7 +234,7 @@ def _sync_folders(changes: list[Change]) -> None:
 
 @contextlib.contextmanager
 def as_failure(path: str) -> Iterator[None]:
-    """Turn an OSError about a file into Failed, with a hint where there is one."""
+    """Turn an OSError about a file into Failed, with a repair if one is known."""
     try:
         yield
     except OSError as error:
@@ -256,7 +257,7 @@ def _failed(path: str, error: OSError) -> Failed:
 
 
 def _immutable(path: str) -> str | None:
-    """Return how to make writable what chattr(1) has made immutable or append-only."""
+    """Return the command that undoes chattr(1) +i or +a on the file or its folder; or None."""
     for part in (path, os.path.dirname(path)):
         with contextlib.suppress(OSError):
             fd = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

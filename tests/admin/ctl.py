@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of pybindctl share: running it, and what it left in the folders."""
+"""What the tests of pybindctl share: how to run it and how to read the permission files."""
 
 import contextlib
 import errno
@@ -34,14 +34,14 @@ def pybindctl(*args, **options):
 
 
 def done(*args, **options):
-    """Run pybindctl where it must end with 0; returns its output."""
+    """Run pybindctl, which must exit with 0; return its output."""
     process = pybindctl(*args, **options)
     assert process.returncode == 0, (process.stdout, process.stderr)
     return process.stdout
 
 
 def failed(status, *args, words=(), **options):
-    """Run pybindctl where it must end with status, say these words, and change nothing."""
+    """Run pybindctl, which must exit with `status`, print `words` and change nothing."""
     before = snapshot()
     process = pybindctl(*args, **options)
     assert process.returncode == status, (process.stdout, process.stderr)
@@ -53,7 +53,7 @@ def failed(status, *args, words=(), **options):
 
 
 def as_json(*args, status=0, **options):
-    """Run pybindctl with --json; returns the object."""
+    """Run pybindctl with --json; return the object."""
     process = pybindctl(*args, "--json", **options)
     assert process.returncode == status, (process.stdout, process.stderr)
     answer = json.loads(process.stdout)
@@ -62,7 +62,7 @@ def as_json(*args, status=0, **options):
 
 
 def acl(path):
-    """Return a file's access control list as bytes, empty where there is none."""
+    """Return a file's access control list as bytes, empty if the file has none."""
     try:
         return os.getxattr(path, "system.posix_acl_access")
     except OSError:
@@ -84,13 +84,13 @@ def snapshot():
 
 
 def lines(name):
-    """Return the lines of a rule file, none where it is missing."""
+    """Return the lines of a rule file, none if the file is missing."""
     path = CONFIG / name
     return path.read_text().splitlines() if path.exists() else []
 
 
 class Counting:
-    """The os module, but the call number `at` that changes a file is the last, or fails."""
+    """Stands in for os: of the calls that change files, call number `at` kills us or fails."""
 
     def __init__(self, at, what):
         self.at, self.what, self.seen = at, what, 0
@@ -109,7 +109,7 @@ class Counting:
 
 
 def killed(at, what, arguments):
-    """Run pybindctl in a child that ends or fails at a call; returns status, calls, stderr."""
+    """Run pybindctl in a child that dies or fails at a call; return status, calls, stderr."""
     with tempfile.TemporaryFile("w+") as err, tempfile.TemporaryFile("w+") as out:
         pid = os.fork()
         if pid == 0:

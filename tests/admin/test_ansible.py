@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role of contrib/ansible, run by ansible-core on this host: twice, with --check, with --prune."""
+"""The role of contrib/ansible, run by ansible-core on this host."""
 
 import json
 import os
@@ -12,12 +12,12 @@ import support
 from support import OTHER_UID, UID
 
 ROLES = support.REPOSITORY / "contrib/ansible/roles"
-PATIENCE_S = 120  # ansible takes seconds for each run
+PATIENCE_S = 120  # one run of ansible takes some seconds
 
 
 @pytest.fixture
 def playbook(tmp_path):
-    """Return a function that runs the role with these variables; gives (status, counts, text)."""
+    """Return a function that runs the role with variables and returns (status, counts, text)."""
 
     def run(*options, **variables):
         book = tmp_path / "site.yml"
@@ -81,7 +81,7 @@ def test_twice(playbook):
 
 
 def test_check_mode(playbook):
-    """--check --diff says that and what would change, and changes nothing."""
+    """--check --diff shows what would change, and changes nothing."""
     before = ctl.snapshot()
     status, counts, text = playbook("--check", "--diff", pybind_grants=GRANTS)
     assert (status, counts["changed"], counts["failed"]) == (0, 1, 0), text
@@ -90,7 +90,7 @@ def test_check_mode(playbook):
 
 
 def test_prune(playbook):
-    """With pybind_prune what the playbook does not list goes; without it it stays."""
+    """pybind_prune removes the grants that the playbook does not list; otherwise they stay."""
     ctl.done("grant", OTHER_UID, "25", "--yes")
     grants = GRANTS[:1]
     assert playbook(pybind_grants=grants)[1]["changed"] == 1
@@ -101,7 +101,7 @@ def test_prune(playbook):
 
 
 def test_prune_of_everything(playbook):
-    """An empty list takes nothing away, as it may be a mistake; the word none takes all."""
+    """An empty list, which may be a mistake, removes no grant; the word none removes all."""
     ctl.done("grant", OTHER_UID, "25", "--yes")
     before = ctl.snapshot()
     status, counts, text = playbook(pybind_grants=[], pybind_prune=True)
@@ -114,7 +114,7 @@ def test_prune_of_everything(playbook):
 
 @pytest.mark.parametrize("mode", [(), ("--check",)])
 def test_wrong_grants_fail(playbook, mode):
-    """A user who does not exist ends the play with pybindctl's message; nothing is changed."""
+    """A user who does not exist fails the play with pybindctl's message; nothing is changed."""
     before = ctl.snapshot()
     grants = [*GRANTS, {"user": "no-such-user", "ports": ["80"]}]
     status, counts, text = playbook(*mode, pybind_grants=grants)
@@ -127,7 +127,7 @@ def test_wrong_grants_fail(playbook, mode):
 @pytest.mark.parametrize("mode", [(), ("--check",)])
 @pytest.mark.parametrize("granted", [False, True])
 def test_a_host_on_which_all_is_refused(playbook, mode, granted):
-    """Whether something would change or not: the play fails, and says which file refuses."""
+    """The play fails and names the file that refuses, even if nothing would change."""
     if granted:
         assert playbook(pybind_grants=GRANTS)[0] == 0
     (support.CONFIG / "byuser").chmod(0o775)

@@ -48,7 +48,7 @@ def wanted(tmp_path):
 
 
 def test_apply(wanted):
-    """Writes what is wanted; a second run changes nothing; --check tells."""
+    """apply writes the grants of FILE, a second run changes nothing, and --check tells both."""
     before = snapshot()
     assert pybindctl("apply", wanted, "--check").returncode == 1
     assert snapshot() == before
@@ -65,7 +65,7 @@ def test_apply(wanted):
 
 
 def test_diff(wanted):
-    """A unified diff, with --check or without."""
+    """--diff prints a unified diff, with or without --check."""
     rules(f"byuser/{UID}", "# mine", "any,80")
     out = pybindctl("apply", wanted, "--check", "--diff").stdout
     assert f"--- /etc/pybind/byuser/{UID}\n+++ /etc/pybind/byuser/{UID}\n" in out
@@ -75,7 +75,7 @@ def test_diff(wanted):
 
 
 def test_prune(wanted):
-    """Takes away what is not wanted, and nothing else; comments stay."""
+    """--prune removes the grants that FILE lacks, and nothing else; comments stay."""
     rules(f"byuser/{UID}", "# mine", "any,80-90 # web", "any,22 # ssh")
     rules("byuser/1", "any,1-1023")
     rules("byuser/!1", "any,631")
@@ -87,16 +87,16 @@ def test_prune(wanted):
     assert lines(f"byuser/{UID}") == [
         "# mine", "any,80 # web", "# ssh", "any,443/tcp", "192.0.2.0/24,8000-8010"
     ]  # fmt: skip
-    assert lines("byuser/1") == []  # what a flag file overrides would be granted when that goes
+    assert lines("byuser/1") == []  # the line would count when the flag file above it goes
     assert lines("byuser/!1") == []
     assert "byport/81" not in snapshot()
-    assert snapshot()["byport/92"][2] & 0o111 == 0o100  # kept, it keeps the port from others
+    assert snapshot()["byport/92"][2] & 0o111 == 0o100  # the file stays: it refuses others
     assert (CONFIG / "README").exists()
     assert done("apply", wanted, "--prune") == "nothing to change\n"
 
 
 def test_prune_of_overridden_lines():
-    """Where everyone's file goes, a line that it overrode must not come to life."""
+    """A line that everyone's flag file overrode must not count when that file goes."""
     rules(f"byuser/{UID}", "any,80")
     flag("byport/80", gid=0, mode=0o755)
     done("apply", "-", "--prune", input="grant = []")
@@ -104,7 +104,7 @@ def test_prune_of_overridden_lines():
 
 
 def test_prune_of_what_is_behind_a_file():
-    """Lines and entries that another file overrides go too: they would come to life without it."""
+    """Overridden lines and entries go too: they would count without the overriding file."""
     rules(f"byuser/{UID}", "any,80-90 # web", "any,600")
     rules("byuser/1", "any,600 # never counts here")
     rules("bygroup/33", "any,80")
@@ -132,7 +132,7 @@ ports = ["80"]
 
 
 def test_prune_where_an_empty_flag_file_would_refuse():
-    """A flag file that grants nobody any more goes where FILE wants a part of it."""
+    """A flag file that grants nobody any more is removed if it would refuse a wanted grant."""
     flag("byport/80")
     text = '[[grant]]\nuser = 65534\nports = ["80/tcp"]\n'
     done("apply", "-", "--prune", input=text)
@@ -142,7 +142,7 @@ def test_prune_where_an_empty_flag_file_would_refuse():
 
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
 def test_prune_by_an_empty_file(text):
-    """A file that came empty takes nothing away, unless it says so itself."""
+    """An empty FILE removes nothing, unless it says `grant = []`."""
     rules(f"byuser/{UID}", "any,80")
     for options in ([], ["--check"]):
         failed(3, "apply", "-", "--prune", *options, input=text,
@@ -168,13 +168,13 @@ def test_prune_by_an_empty_file(text):
      ("[[grant]]\neveryone=false\nports=['80']", "can only be true")],
 )  # fmt: skip
 def test_wrong_files(text, words):
-    """Exit 3, which entry and what, nothing changed."""
+    """The status is 3, the message names the entry and its fault, and nothing is changed."""
     failed(3, "apply", "-", "--prune", input=text, words=[words, "nothing was changed"]
            if "grants" not in text and "grant = 3" not in text else [words])  # fmt: skip
 
 
 def test_other_failures(tmp_path, wanted):
-    """No file, not UTF-8, broken rules, not root."""
+    """A missing FILE, text that is not UTF-8, broken rules and a user who is not root fail."""
     failed(1, "apply", tmp_path / "none.toml", words=["No such file"])
     (tmp_path / "bytes.toml").write_bytes(b"\xff")
     failed(3, "apply", tmp_path / "bytes.toml", words=["not UTF-8"])
@@ -191,7 +191,7 @@ def test_other_failures(tmp_path, wanted):
 
 
 def test_toml_for_older_pythons():
-    """Without tomllib and tomli: which package."""
+    """Without tomllib and tomli the message names the package to install."""
     code = (
         "import sys; sys.modules['tomllib'] = sys.modules['tomli'] = None\n"
         "sys.path.insert(0, '/usr/local/share/pybind'); from pybind.admin.cli import main\n"
@@ -226,7 +226,7 @@ FLAGS = ["byport/80", "byport/80,tcp", "byport/!631", "byaddr/192.0.2.1,53", "by
     ),
 )  # fmt: skip
 def test_apply_of_an_export(files, flags):
-    """Changes nothing; with --prune what other files override goes, and the export stays."""
+    """Applying an export changes nothing; --prune removes only what other files override."""
     clear_config()
     for name, content in files.items():
         rules(name, *content)
@@ -239,13 +239,13 @@ def test_apply_of_an_export(files, flags):
     assert changes_nothing(str(path)), text
     assert snapshot() == before
     if text.endswith("grant = []\n") or "[[grant]]" in text:
-        run("apply", str(path), "--prune")  # 1 where a file excludes the group of who is asked
+        run("apply", str(path), "--prune")  # status 1 if a file excludes the group of the user
         assert _exported() == text
         assert changes_nothing(str(path), "--prune"), text
 
 
 def changes_nothing(*arguments):
-    """Tell whether apply would change nothing; it may say that :: needs 0.0.0.0, or who is shut out."""
+    """Tell whether apply would change nothing; it may note a missing half or a refused user."""
     status, said = cli_run("apply", *arguments, "--check")
     return status in (0, 3) and said.startswith("nothing to change\n")
 
@@ -273,7 +273,7 @@ WANTED_PORTS = ["80", "80/tcp", "85", "631", "192.0.2.1:53", "[::1]:443", "0.0.0
     ),
 )  # fmt: skip
 def test_prune_ends_in_the_file(files, flags, wanted):
-    """Whatever was there, after apply --prune the export is what FILE says, or nothing was done."""
+    """After apply --prune the export equals FILE, unless apply refused and changed nothing."""
     clear_config()
     for name, content in files.items():
         rules(name, *content)
@@ -287,27 +287,27 @@ def test_prune_ends_in_the_file(files, flags, wanted):
     path.write_text(text or "grant = []")
     before = snapshot()
     status, said = cli_run("apply", str(path), "--prune")
-    if status == 1 and "cannot be granted" in said:  # a flag file that others need decides on more
+    if status == 1 and "cannot be granted" in said:  # a flag file that others need refuses it
         assert snapshot() == before
         return
     assert status == 0, said
     assert same(boxes(_exported()), boxes(text)), (text, _exported())
     assert run("apply", str(path), "--prune", "--check") == 0
     for name in [name for name in snapshot() if name.startswith(("byport", "byaddr"))]:
-        (CONFIG / name).unlink()  # what was hidden behind them would show now
+        (CONFIG / name).unlink()  # lines that a flag file overrides would count now
     now = boxes(_exported())
     assert not [who for who in now if subtract_all(now[who], boxes(text).get(who, []))], now
 
 
 def cli_run(*arguments):
-    """Run pybindctl in this process; returns its status and all that it says."""
+    """Run pybindctl in this process; return its status and output."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         return cli.main(list(arguments)), out.getvalue()
 
 
 def boxes(text):
-    """Return who -> what an export or a FILE grants, in one canonical form."""
+    """Return who -> the rules that an export or a FILE grants, in a canonical form."""
     found = {}
     for entry in toml().loads(text).get("grant", []):
         key = next((k, entry[k]) for k in ("user", "group", "everyone") if k in entry)
@@ -323,7 +323,7 @@ def number_of(kind, name):
 
 
 def same(one, other):
-    """Tell whether two of boxes() grant the same."""
+    """Tell whether two results of boxes() grant the same."""
     return all(
         not subtract_all(a.get(who, []), b.get(who, []))
         for a, b in ((one, other), (other, one))

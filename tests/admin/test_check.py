@@ -37,7 +37,7 @@ def as_himself(*arguments, **options):
 
 
 def question(*arguments):
-    """Return the answer as an object, which is the same for root and for the user himself."""
+    """Return the JSON answer, which must be the same for root and for the user."""
     theirs = as_root(*arguments, "--json", *NOBODY)
     own = as_himself(*arguments, "--json")
     assert theirs.stderr == own.stderr == ""
@@ -49,7 +49,7 @@ def question(*arguments):
 
 
 def explained(spec, *words, file=None, line=None):
-    """Ask why UID is refused; returns the commands that are proposed."""
+    """Ask why UID is refused; return the proposed commands."""
     answer = question("explain", spec)
     first = answer["addresses"][0]
     assert not answer["granted"]
@@ -70,7 +70,7 @@ def explained(spec, *words, file=None, line=None):
 
 
 def repair(command):
-    """Type a command at a terminal, and say yes to what grant asks (sudo has a terminal of its own)."""
+    """Type a command at a terminal, and answer grant's question with yes."""
     command = command.replace("pybindctl grant ", "pybindctl grant --yes ")
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"], input=b"y\n", env=SANE,
@@ -80,7 +80,7 @@ def repair(command):
 
 
 def granted(spec):
-    """Tell whether check says so, to root and to the user himself."""
+    """Tell whether check says that UID is granted, to root and to that user."""
     answer = question("check", spec)
     pybind = support.pybind("-q", "--check", "--port", spec)
     assert (pybind.returncode == 0) == answer["granted"]
@@ -92,7 +92,7 @@ SPECS = ["80", "127.0.0.1:80/udp", "[::1]:443", "631", "[::ffff:127.0.0.1]:80", 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_no_grant(spec):
-    """Every file looked at is shown; the command grants exactly what was asked."""
+    """Every file that was looked at is shown; the command grants exactly what was asked."""
     (command,) = explained(spec, "nothing in /etc/pybind grants it", "looked at and not there")
     assert command.startswith("sudo pybindctl grant nobody ")
     repair(command)
@@ -101,7 +101,7 @@ def test_no_grant(spec):
 
 
 def test_order_of_files():
-    """Files appear in the helper's order, both halves of :: too; what is absent in one line."""
+    """Files appear in the helper's order, for both halves of ::; absent ones share one line."""
     rules(f"byuser/{UID}", "::/0,80", "0.0.0.0/0,81")
     rules(f"bygroup/{GID}", "# nothing", "0.0.0.0,80")
     lines = as_root("explain", "[::]:80", *NOBODY).stdout.splitlines()
@@ -120,7 +120,7 @@ def test_order_of_files():
 
 
 def test_folded():
-    """Where both families answer alike, one verdict in four lines, and the command."""
+    """If IPv4 and IPv6 get the same answer, one verdict of four lines and the command appear."""
     rules(f"byuser/{UID}", "any,80")
     lines = as_root("explain", "80", *NOBODY).stdout.splitlines()
     assert lines[0] == "nobody, 80/tcp, every address (0.0.0.0 and ::): GRANTED"
@@ -138,7 +138,7 @@ def test_folded():
     ],
 )
 def test_without_its_mark(make, words):
-    """A file for a port of 512 to 1023 without the '!' in its name is named."""
+    """The message names a file that lacks the '!' which ports 512 to 1023 need."""
     make()
     explained("853", words)
     assert "is not looked at" not in as_root("explain", "80", *NOBODY).stdout
@@ -147,7 +147,7 @@ def test_without_its_mark(make, words):
 @pytest.mark.parametrize("command", ["check", "explain"])
 @pytest.mark.parametrize("spec", ["192.0.2.0/24:80", "80-90", "192.0.2.1-192.0.2.9:80"])
 def test_one_address_and_port(command, spec):
-    """A range or prefix is granted, but not asked about: said, with a question that works."""
+    """A range or prefix cannot be asked about; the error proposes a question that works."""
     done = as_root(command, spec)
     assert done.returncode == 2
     assert "one address and one port" in done.stderr
@@ -156,7 +156,7 @@ def test_one_address_and_port(command, spec):
 
 
 def test_missing_half():
-    """The missing half of :: is named; without an address it does not decide."""
+    """The missing half of :: is named; without an address the half does not decide."""
     rules(f"byuser/{UID}", "::/0,80")
     for command in explained("[::]:80", "other half 0.0.0.0"):
         rules(f"byuser/{UID}", "::/0,80")
@@ -169,7 +169,7 @@ def test_missing_half():
 
 
 def test_granted_to_another():
-    """A flag file that is not for this user: owner and mode, and the entry that adds him."""
+    """A flag file for others is shown with owner and mode, and the command that adds the user."""
     path = flag("byport/80", uid=OTHER_UID, gid=0, mode=0o500)
     commands = explained("80", "not executable", f"owner {OTHER_UID}", "mode 0500", file=path)
     repair(commands[0])
@@ -177,7 +177,7 @@ def test_granted_to_another():
 
 
 def test_flag_of_another_kind():
-    """A symbolic link in place of a flag."""
+    """A symbolic link in place of a flag file is named."""
     path = CONFIG / "byport" / "80"
     path.symlink_to("/bin/true")
     rules(f"byuser/{UID}", "any,80")
@@ -186,7 +186,7 @@ def test_flag_of_another_kind():
 
 
 def test_flag_on_noexec():
-    """On a noexec mount no flag file is executable: the mount is named."""
+    """The message names a noexec mount, on which no flag file is executable."""
     command = ["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", CONFIG / "byport"]
     subprocess.run(command, check=True)
     try:
@@ -199,7 +199,7 @@ def test_flag_on_noexec():
 
 @pytest.mark.parametrize(("line", "words"), support.BROKEN_LINES)
 def test_broken_rule_file(line, words):
-    """A broken line: file, number and fault."""
+    """A broken line is named with file, number and fault."""
     path = rules(f"byuser/{UID}", "any,80", line)
     repair(explained("80", words, file=path, line=2)[0])
     assert granted("80")
@@ -210,7 +210,7 @@ def test_broken_rule_file(line, words):
     [({"uid": UID}, f"owner {UID}"), ({"mode": 0o666}, "mode 0666"), ({"mode": 0o600}, "readable")],
 )
 def test_unsafe_rule_file(options, words):
-    """A rule file that the user owns, others can write, or the user cannot read."""
+    """A rule file is named that the user owns or cannot read, or that others can write."""
     path = rules(f"byuser/{UID}", "any,80", **options)
     repair(explained("80", words, file=path)[0])
     assert granted("80")
@@ -218,7 +218,7 @@ def test_unsafe_rule_file(options, words):
 
 @pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
 def test_unsafe_directory(folder):
-    """A directory that others can write: named, no file is looked at."""
+    """A folder that others can write is named, and no file below is looked at."""
     flag("byport/80")
     (CONFIG / folder).chmod(0o777)
     answer = question("explain", "80")
@@ -239,7 +239,7 @@ def test_missing_directory():
 
 
 def test_helper_missing():
-    """A helper that is not installed: an error, not an answer."""
+    """A missing helper is an error, not a refusal."""
     moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
     try:
         for done in (as_root("check", "80", *NOBODY), as_himself("explain", "80")):
@@ -252,7 +252,7 @@ def test_helper_missing():
 
 
 def test_helper_lost_its_capability():
-    """A copied helper: setup gives the capability back."""
+    """A copied helper has no capability; the proposed setup gives it back."""
     flag("byport/80")
     subprocess.run(["setcap", "-r", HELPER], check=True)
     try:
@@ -267,7 +267,7 @@ def test_helper_lost_its_capability():
 
 
 def test_nosuid_mount():
-    """A helper on a nosuid mount; the proposed remount works."""
+    """A nosuid mount below the helper is named, and the proposed remount works."""
     flag("byport/80")
     folder = pathlib.Path(HELPER).parent
     subprocess.run(["mount", "--bind", folder, folder], check=True)
@@ -300,7 +300,7 @@ def test_stripped_caller(option, words):
 
 
 def test_user_namespace():
-    """In a user namespace the caller is told that its root is not the host's."""
+    """The message says that root of a user namespace is not root of the host."""
     if support.run(["/usr/bin/unshare", "-U", "true"]).returncode:
         pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
     done = support.run(["/usr/bin/unshare", "-U", PYBINDCTL, "explain", "80"])
@@ -309,7 +309,7 @@ def test_user_namespace():
 
 
 def test_traced():
-    """Under an ordinary user's strace the tracer is named."""
+    """The message names the tracer if an ordinary user runs strace."""
     flag("byport/80")
     strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
     done = support.run([*strace, PYBINDCTL, "explain", "80"])
@@ -327,7 +327,7 @@ def test_traced():
     ],
 )
 def test_taking_away(make):
-    """Where it is granted, the proposed command takes it from this user."""
+    """For a granted port the proposed command takes the port from this user."""
     path = make()
     answer = question("explain", "80")
     assert answer["addresses"][0]["file"] == str(path)
@@ -336,7 +336,7 @@ def test_taking_away(make):
 
 
 def test_unprivileged_port():
-    """What the kernel allows needs no grant, and no helper."""
+    """A port that the kernel gives to everybody needs no grant and no helper."""
     assert "ports from 1024 on" in as_root("check", "8080", *NOBODY).stdout
     assert granted("8080")
     path = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -351,7 +351,7 @@ def test_unprivileged_port():
 
 
 def test_lines_of_check():
-    """One line for each address; colour only on a terminal and without NO_COLOR."""
+    """check prints a line for each address, coloured only on a terminal without NO_COLOR."""
     rules(f"byuser/{UID}", "0.0.0.0,80")
     done = as_root("check", "80", *NOBODY)
     assert done.stdout.splitlines() == [
@@ -389,7 +389,7 @@ def test_lines_of_check():
     ],
 )
 def test_wrong_input(arguments, words, status):
-    """A clear error and no answer."""
+    """Wrong input gets a clear error and no answer."""
     for command in ("check", "explain"):
         done = as_root(command, *arguments)
         assert done.returncode == status
@@ -398,7 +398,7 @@ def test_wrong_input(arguments, words, status):
 
 
 def test_asking_for_another_needs_root():
-    """An ordinary user can ask about himself only."""
+    """Ordinary users can ask only about themselves."""
     done = as_himself("check", "80", "--user", "daemon")
     assert done.returncode == 4
     assert "only root can ask for uid 1" in done.stderr
@@ -406,7 +406,7 @@ def test_asking_for_another_needs_root():
 
 
 def test_groups_of_the_account():
-    """Root asks with the groups of the account; a process that lacks one is told so."""
+    """Root asks with the account's groups; a process that lacks one of them gets a note."""
     rules("bygroup/4242", "any,80")
     groups = pathlib.Path("/etc/group")
     before = groups.read_text()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asking as another user: the child is that user for good, and leaves nothing behind."""
+"""Asking the helper as another user, in a child that becomes this user for good."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
 
 
 def test_ask_as_is_the_user():
-    """The helper sees exactly the ids it is asked with, also of nobody's account."""
+    """The helper sees exactly the ids that it is asked with, even without such an account."""
     rules("byuser/12345", "any,80")
     rules("bygroup/777", "any,81")
     port81 = PORT80._replace(port=81)
@@ -33,7 +33,7 @@ def test_ask_as_is_the_user():
 
 
 def test_a_stopped_child_keeps_nobody(monkeypatch):
-    """The user can stop the child that asks as him: root gives up, and leaves no child."""
+    """If the user stops the child that asks as them, root gives up and leaves no child."""
     become = child._become
 
     def stopped(*ids):
@@ -49,7 +49,7 @@ def test_a_stopped_child_keeps_nobody(monkeypatch):
 
 
 def test_ask_as_leaves_nothing(monkeypatch):
-    """No child, no descriptor stays, with SIGCHLD ignored too; an ordinary user is refused."""
+    """No child and no descriptor stays, even with SIGCHLD ignored; only root may ask."""
     before = sorted(os.listdir("/proc/self/fd"))
     for disposition in (signal.SIG_DFL, signal.SIG_IGN):
         old = signal.signal(signal.SIGCHLD, disposition)

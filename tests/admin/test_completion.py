@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl completion: bash is driven through its programmable completion.
+"""pybindctl completion: the tests drive bash through its programmable completion.
 
-zsh and fish are parsed by themselves where they are installed; that their
-scripts name every command and option is looked at everywhere.
+zsh and fish parse their scripts where they are installed. Their scripts are always
+searched for every command and option.
 """
 
 import re
@@ -15,7 +15,7 @@ import support
 
 COMMANDS = ("grant", "revoke", "list", "lint", "check", "explain", "apply", "export", "status")
 COMMANDS += ("log", "doctor", "setup", "import", "completion")
-# Fills COMP_* as readline does: words are split at ':' and '=' too, and those are words.
+# Fills COMP_* as readline does: each ':' and '=' ends a word and is a word itself.
 DRIVER = r"""
 source "$1"
 COMP_LINE=$2 COMP_POINT=${#2} COMP_TYPE=9 COMP_KEY=9
@@ -54,7 +54,7 @@ def complete(script, line, before="", clean=True):
 
 
 def test_syntax(script):
-    """Bash parses it, also where a shell is strict about unset variables."""
+    """bash parses the script, even with `set -u`."""
     subprocess.run(["bash", "-n", script], check=True, timeout=support.PATIENCE_S)
     subprocess.run(
         ["bash", "-uec", 'source "$1"', "bash", script], check=True, timeout=support.PATIENCE_S
@@ -62,7 +62,7 @@ def test_syntax(script):
 
 
 def test_commands(script):
-    """Every command is offered, and what fits to a beginning."""
+    """Every command is offered, or every command with the typed beginning."""
     assert complete(script, "pybindctl ") == list(COMMANDS)
     assert complete(script, "pybindctl ex") == ["explain", "export"]
     assert complete(script, "pybindctl import ") == ["authbind", "daemonusr", "portacl"]
@@ -70,14 +70,14 @@ def test_commands(script):
 
 
 def test_options(script):
-    """Options are those of the command."""
+    """The offered options are those of the command."""
     assert complete(script, "pybindctl grant --") == ["--yes", "--json", "--help"]
     assert complete(script, "pybindctl import authbind --ap") == ["--apply"]
     assert "--prune" in complete(script, "pybindctl apply -")
 
 
 def test_values(script):
-    """Users, groups, services, files and folders, where each is meant."""
+    """Users, groups, services, files and folders are offered where each is expected."""
     assert complete(script, "pybindctl grant nobo") == ["nobody"]
     assert complete(script, "pybindctl grant @www-d") == ["@www-data"]
     assert complete(script, "pybindctl grant every") == ["everyone"]
@@ -92,7 +92,7 @@ def test_values(script):
 
 
 def test_own_options_of_pybind(script):
-    """Its own options and their values, up to the program."""
+    """pybind's own options and their values are offered, up to the program."""
     assert complete(script, "pybind --mo") == ["--mode"]
     assert complete(script, "pybind --li") == ["--listen"]
     assert complete(script, "pybind --user nobo") == ["nobody"]
@@ -105,7 +105,7 @@ def test_own_options_of_pybind(script):
     "before", ["", "-p 80 ", "--port 127.0.0.1:80 ", "-p [::1]:443/tcp -v -- ", "--port=80 -q "]
 )
 def test_program(script, before):
-    """The program is a command; its words are completed as files where it has no own way."""
+    """The program is completed as a command; its words as files if it has no completion."""
     assert "chmod" in complete(script, f"pybind {before}chmo")
     assert "/etc/passwd" in complete(script, f"pybind {before}chmod /etc/pass")
     assert complete(script, f"pybind {before}/bin/chmo") == ["/bin/chmod"]
@@ -113,7 +113,7 @@ def test_program(script, before):
 
 @pytest.mark.parametrize("before", ["", "-p 80 ", "-p [::1]:443 --mode auto -- "])
 def test_words_of_the_program(script, before):
-    """A program with its own completion sees the line as if pybind were not there."""
+    """A program's own completion sees the line as if pybind were not there."""
     own = (
         '_own() { COMPREPLY=("$1|$2|$3|$COMP_CWORD|${COMP_WORDS[*]}|$COMP_LINE|$COMP_POINT"); }; '
         "complete -o nospace -F _own prog"
@@ -127,7 +127,7 @@ def test_words_of_the_program(script, before):
 
 @pytest.mark.parametrize("name", ["_command_offset", "_comp_command_offset"])
 def test_with_bash_completion(script, name):
-    """Where bash-completion is loaded it does the inner command, by either of its names."""
+    """bash-completion, if loaded, completes the inner command, by either name of its function."""
     before = f'{name}() {{ COMPREPLY=("$1 ${{COMP_WORDS[$1]}}"); }}'
     assert complete(script, "pybind -p 80 git che", before) == ["3 git"]
     assert complete(script, "pybind --port 127.0.0.1:80 git che", before) == ["5 git"]
@@ -135,7 +135,7 @@ def test_with_bash_completion(script, name):
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells(shell, tmp_path):
-    """Every command and option is there, quotes are balanced, the shell itself parses it."""
+    """The script has every command and option and balanced quotes; its shell can parse it."""
     text = ctl.done("completion", shell)
     for word in COMMANDS:
         assert re.search(rf"\b{word}\b", text)
@@ -153,5 +153,5 @@ def test_other_shells(shell, tmp_path):
 
 
 def test_wrong_shell():
-    """Another shell is named, with those that there are."""
+    """The error for another shell lists the known shells."""
     ctl.failed(2, "completion", "csh", words=["csh", "bash"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl doctor and setup: each fault is found, and what is proposed repairs it."""
+"""pybindctl doctor and setup: doctor finds each fault, and the proposed command repairs it."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def typed(command):
 
 @pytest.fixture(autouse=True)
 def repaired():
-    """Leave the installation as it was found."""
+    """Restore the installation after the test."""
     yield
     support.clear_config()
     for path in (HELPER, LIBRARY):
@@ -45,7 +45,7 @@ def examine(*args, status=0, **options):
 
 
 def in_namespace(prefix, *args):
-    """Run the doctor under a command such as setpriv; returns (status, what it printed)."""
+    """Run doctor under a command such as setpriv; return (status, output)."""
     done = subprocess.run(
         [*prefix, ctl.PYBINDCTL, "doctor", *args],
         capture_output=True,
@@ -59,7 +59,7 @@ def in_namespace(prefix, *args):
 
 
 def test_all_is_well():
-    """A fresh installation has nothing broken; what was looked at is said."""
+    """A fresh installation has no fault, and doctor says what it looked at."""
     found = examine()
     assert {level for level, _, _ in found.values()} <= {"ok", "warning"}
     for topic in ("helper's owner", "helper's mode", "helper's capability", "helper's mount"):
@@ -74,14 +74,14 @@ def test_all_is_well():
 
 
 def test_as_an_ordinary_user():
-    """Nobody needs root to ask."""
+    """An ordinary user can run doctor."""
     done = support.run([ctl.PYBINDCTL, "doctor", "--", "true"])
     assert done.returncode == 0, done.stdout
     assert "served by the preload library" in done.stdout
 
 
 def test_nothing_to_set_up():
-    """Setup of what is whole changes nothing."""
+    """setup changes nothing on a sound installation."""
     before = os.stat(HELPER).st_ctime_ns
     assert "nothing to do" in ctl.done("setup")
     assert os.stat(HELPER).st_ctime_ns == before
@@ -105,7 +105,7 @@ def test_nothing_to_set_up():
 )
 @pytest.mark.hostile("R3")
 def test_found_and_set_up(damage, topic, words):
-    """Damage is found, `pybindctl setup` is proposed, and repairs it; a second time nothing is left."""
+    """doctor finds the damage and proposes `pybindctl setup`, which repairs all of it."""
     typed(damage)
     status = 0 if damage.startswith("rmdir") else 1
     level, text, repair = examine(status=status)[topic]
@@ -121,12 +121,12 @@ def test_found_and_set_up(damage, topic, words):
 
 @pytest.mark.parametrize("damage", [f"chown {OTHER_UID} {HELPER}", f"chmod 0775 {HELPER}"])
 def test_helper_of_a_stranger(damage):
-    """What another user could have replaced gets no capability unless root says so."""
+    """A helper that another user could have replaced gets no capability without root's yes."""
     typed(damage)
     typed(f"setcap -r {HELPER} || true")
     found = examine(status=1)
     assert "broken" in (found["helper's owner"][0], found["helper's mode"][0])
-    assert "helper's capability" not in found  # nothing is given to it before
+    assert "helper's capability" not in found  # first the owner has to be repaired
     for finding in found.values():
         assert not any("setcap" in command or "--yes" in command for command in finding[2])
     support.rules(f"byuser/{UID}", "any,80")
@@ -147,7 +147,7 @@ def test_helper_of_a_stranger(damage):
 
 
 def test_group_of_the_helper():
-    """Another group alone is only a warning, and is set right."""
+    """A helper with another group is only a warning; setup corrects the group."""
     os.chown(HELPER, 0, OTHER_UID)
     typed(f"setcap {CAPABILITY} {HELPER}")
     assert examine()["helper's owner"][0] == "warning"
@@ -157,7 +157,7 @@ def test_group_of_the_helper():
 
 
 def test_helper_folder_of_a_stranger():
-    """The folder of the helper counts too."""
+    """A helper's folder that others can write is a fault too."""
     pathlib.Path(HELPER).parent.chmod(0o777)
     level, _, repair = examine(status=1)["folder of the program"]
     assert level == "broken"
@@ -167,7 +167,7 @@ def test_helper_folder_of_a_stranger():
 
 
 def test_missing_helper(tmp_path):
-    """Without a helper only a new installation helps."""
+    """For a missing helper doctor proposes a new installation."""
     kept = shutil.move(HELPER, HELPER + ".kept")
     try:
         level, _, repair = examine(status=1)["helper"]
@@ -183,7 +183,7 @@ def test_missing_helper(tmp_path):
 
 
 def test_folder_that_is_a_link():
-    """A link where a folder must be: put aside, then made anew."""
+    """A link in place of a folder is put aside, and setup makes the folder."""
     (CONFIG / "byport").rmdir()
     (CONFIG / "byport").symlink_to("/tmp")
     assert ctl.pybindctl("setup").returncode == 1
@@ -194,7 +194,7 @@ def test_folder_that_is_a_link():
 
 
 def test_setup_needs_root():
-    """An ordinary user is told so."""
+    """setup tells an ordinary user that it needs root."""
     done = support.run([ctl.PYBINDCTL, "setup"])
     assert done.returncode == 4
     assert "sudo pybindctl setup" in done.stderr
@@ -202,7 +202,7 @@ def test_setup_needs_root():
 
 @pytest.mark.parametrize(("mode", "words"), [(0o700, "cannot read"), (0o777, "can write")])
 def test_library(mode, words):
-    """The preload library must be readable and nobody else's to write; the repair works."""
+    """Everybody must read the preload library and only root may write it; the repair works."""
     pathlib.Path(LIBRARY).chmod(mode)
     level, text, repair = examine(status=1)["preload library"]
     assert level == "broken"
@@ -212,7 +212,7 @@ def test_library(mode, words):
 
 
 def test_unreadable_package():
-    """A package that other users cannot read is found, as one of them finds it."""
+    """doctor finds a package that other users cannot read."""
     (SHARE / "pybind").chmod(0o700)
     try:
         level, text, repair = examine(status=1)["python"]
@@ -229,13 +229,13 @@ def test_unreadable_package():
     ("module", "level"), [("click", "broken"), ("prctl", "warning"), ("seccomp", "warning")]
 )
 def test_missing_modules(module, level):
-    """A missing module is named with the package that has it."""
+    """doctor names a missing module and the Debian package that has it."""
     folder = support.scratch_dir()
     site = folder / f"{module}.py"
     site.write_text("raise ImportError\n")
     package = SHARE / f"{module}.py"  # beside the package, so it is found first
     if module == "click":
-        # pybindctl itself needs click: ask the function.
+        # pybindctl itself needs click, so this calls the function.
         from pybind.admin.doctor import installation
 
         found = {f.topic: f for f in installation._modules(["click"])}
@@ -251,9 +251,9 @@ def test_missing_modules(module, level):
 
 
 def test_mounted_nosuid():
-    """A helper on a file system mounted nosuid is found, with the remount that helps.
+    """doctor finds a nosuid mount below the helper and proposes a remount that works.
 
-    PREFIX is an overlay here, which takes no `remount` without `bind` from newer mount(8).
+    PREFIX is an overlay here: a newer mount(8) can only remount it with `bind`.
     """
     repair = f"mount -o remount,bind,suid {support.PREFIX}"
     script = f"mount -o remount,bind,nosuid {support.PREFIX}; {ctl.PYBINDCTL} doctor; echo $?; "
@@ -265,13 +265,13 @@ def test_mounted_nosuid():
     assert status == "1", done
     assert "mounted nosuid" in before
     assert repair in before
-    assert before.count("broken") == 1  # one cause, one finding
+    assert before.count("broken") == 1  # one cause gives one finding
     assert done.returncode == 0, after
 
 
 @pytest.mark.hostile(28)
 def test_mounted_noexec():
-    """On noexec no flag file grants: found."""
+    """doctor finds a noexec mount, on which no flag file grants."""
     script = f"mount -t tmpfs -o noexec,mode=755 tmpfs {CONFIG} && {ctl.PYBINDCTL} setup; "
     script += f"exec {ctl.PYBINDCTL} doctor"
     done = subprocess.run(
@@ -292,7 +292,7 @@ def test_mounted_noexec():
 )
 @pytest.mark.hostile("R20")
 def test_process(prefix, words):
-    """What keeps every program that is started here from gaining a capability is found."""
+    """doctor finds what keeps every program of this process from gaining a capability."""
     status, text = in_namespace(prefix)
     assert status == 1
     assert words in text
@@ -308,7 +308,7 @@ def test_process(prefix, words):
     ],
 )
 def test_unprivileged_ports(start, level, words):
-    """The sysctl of this network namespace."""
+    """doctor reports ip_unprivileged_port_start of this network namespace."""
     sysctl = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     sysctl.write_text(str(start))
     try:
@@ -323,7 +323,7 @@ def test_unprivileged_ports(start, level, words):
     ("release", "level"), [("5.10.0-9", "broken"), ("5.15.0", "warning"), ("6.1.0-13-amd64", "ok")]
 )
 def test_kernel_versions(release, level, monkeypatch):
-    """5.14 is needed, 5.19 for the supervised mode."""
+    """pybind needs Linux 5.14, and the supervised mode 5.19."""
     from pybind.admin.doctor import kernel
 
     uname = os.uname()
@@ -333,7 +333,7 @@ def test_kernel_versions(release, level, monkeypatch):
 
 @pytest.mark.parametrize(("scope", "level"), [("0", "ok"), ("1", "ok"), ("2", "warning")])
 def test_yama(scope, level, monkeypatch):
-    """Where no process may look into another, the supervised mode is not had."""
+    """The supervised mode cannot work if Yama lets no process look into another."""
     from pybind.admin.doctor import kernel
 
     monkeypatch.setattr(kernel, "_read", lambda _: scope)
@@ -342,7 +342,7 @@ def test_yama(scope, level, monkeypatch):
 
 @pytest.fixture
 def capable():
-    """Return a function that makes a program with a file capability in a folder of PATH."""
+    """Return a function that puts a program with a file capability into a folder of PATH."""
     made = []
 
     def make(name, caps="cap_net_bind_service=ep"):
@@ -359,7 +359,7 @@ def capable():
 
 @pytest.mark.parametrize("name", ["java", "node", "python3.11", "node18"])
 def test_interpreters(capable, name):
-    """setcap on an interpreter: named, with the grant that replaces it and setcap -r."""
+    """An interpreter with the capability is named, with a grant instead and setcap -r."""
     path = capable(name)
     level, text, repair = examine()["interpreter with setcap"]
     assert level == "warning"
@@ -370,7 +370,7 @@ def test_interpreters(capable, name):
 
 
 def test_other_programs_with_a_capability(capable):
-    """Another program with it is named too; one with another capability is not, the helper never."""
+    """Any program with this capability is named, but not with another one, nor the helper."""
     assert "programs with setcap" in examine()
     capable("myping", "cap_net_raw=ep")
     assert examine()["programs with setcap"][0] == "ok"
@@ -390,14 +390,14 @@ def test_other_programs_with_a_capability(capable):
     ],
 )
 def test_program(program, status, words):
-    """How PROGRAM would be served to an ordinary user, also when root asks."""
+    """doctor says how PROGRAM is served to an ordinary user, even if root asks."""
     level, text, _ = examine("--", program, "-x", "y", status=status)["program"]
     assert level == ("ok" if status == 0 else "broken")
     assert words in text
 
 
 def test_program_that_cannot_be_served():
-    """A setgid program: refused with the reason, though root could start it."""
+    """A setgid program is refused with the reason, although root could start it."""
     path = support.scratch_dir() / "server"
     shutil.copy("/bin/true", path)
     os.chown(path, 0, 2000)
@@ -408,7 +408,7 @@ def test_program_that_cannot_be_served():
 
 
 def test_program_in_a_private_folder(tmp_path):
-    """A program that only its user can reach is looked at by root instead."""
+    """If nobody else can reach PROGRAM, doctor looks at it as root."""
     folder = tmp_path / "private"
     folder.mkdir(mode=0o700)
     shutil.copy("/bin/true", folder / "server")

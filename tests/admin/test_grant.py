@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""grant and revoke: what they write, what they refuse, what they leave alone."""
+"""grant and revoke: what they write, refuse and leave alone."""
 
 import os
 import pty
@@ -24,7 +24,7 @@ def allowed(port, host="127.0.0.1", udp=False, uid=UID, gid=GID, groups=()):
 
 
 def test_a_user_a_group_and_everyone():
-    """Users go to byuser, groups to bygroup, everyone to byport; root's, with safe modes."""
+    """Users go to byuser, groups to bygroup, everyone to byport; root owns each file."""
     assert done("grant", "nobody", "80", "192.0.2.0/24:443/tcp").splitlines() == [
         "nobody may now bind 80/tcp and 80/udp on every address, 443/tcp on 192.0.2.0/24 (proved)",
         "to use it, as nobody: pybind --port 80 -- PROGRAM",
@@ -42,7 +42,7 @@ def test_a_user_a_group_and_everyone():
 
 
 def test_idempotent():
-    """A second grant, or one that is covered, writes nothing and says so."""
+    """A grant that is already covered writes nothing and says so."""
     done("grant", WHO, "80-90")
     before = snapshot()
     for spec in ("80-90", "85/tcp", "127.0.0.1:80"):
@@ -53,7 +53,7 @@ def test_idempotent():
 
 
 def test_umask_and_missing_folders():
-    """Modes do not depend on the umask, and a folder that is missing is made."""
+    """Modes do not depend on the umask, and a missing folder is made."""
     (CONFIG / "byuser").rmdir()
     done("grant", WHO, "80", umask=0o077)
     assert stat.S_IMODE((CONFIG / "byuser").stat().st_mode) == 0o755
@@ -61,7 +61,7 @@ def test_umask_and_missing_folders():
 
 
 def test_reserved_ports():
-    """512 to 1023 go to the files with '!', and a range is split there."""
+    """Ports 512 to 1023 go to files with '!', and a range is split at these ports."""
     done("grant", WHO, "500-1030", "--yes")
     assert lines(f"byuser/{UID}") == ["any,500-511", "any,1024-1030"]
     assert lines(f"byuser/!{UID}") == ["any,512-1023"]
@@ -73,7 +73,7 @@ def test_reserved_ports():
 
 
 def test_revoke_splits():
-    """Out of ranges of ports, addresses and protocols; comments stay."""
+    """revoke cuts a port out of ranges of ports, addresses and protocols; comments stay."""
     rules(
         f"byuser/{UID}", "# mine", "any,80-90   # web", "", "192.0.2.0/24:443,443", "any,22 # ssh"
     )
@@ -85,7 +85,7 @@ def test_revoke_splits():
 
 
 def test_revoke_one_address_of_any():
-    """What stays is said: who binds the wildcard takes the address too."""
+    """revoke says what stays: the user can still take the address by the wildcard."""
     done("grant", WHO, "80/tcp")
     out = done("revoke", WHO, "192.0.2.1:80")
     assert lines(f"byuser/{UID}") == [
@@ -95,7 +95,7 @@ def test_revoke_one_address_of_any():
 
 
 def test_revoke_says_what_stays():
-    """Granted by the group, and by a flag file: named."""
+    """revoke names the group and the flag file that still grant the port."""
     done("grant", WHO, "80")
     done("grant", f"@{GID}", "80")
     assert f"still granted by /etc/pybind/bygroup/{GID} line 1" in done("revoke", WHO, "80")
@@ -106,7 +106,7 @@ def test_revoke_says_what_stays():
 
 
 def test_flag_of_another_gets_an_entry():
-    """byport/80 of a group: the user is added to its list, and nobody loses it."""
+    """A user is added to the list of a group's byport/80, and nobody loses the port."""
     flag("byport/80", gid=33)
     done("grant", WHO, "80")
     assert lines(f"byuser/{UID}") == []
@@ -128,7 +128,7 @@ def test_flag_of_another_gets_an_entry():
 
 
 def test_entry_opens_nothing_else():
-    """What the mask of a list held back stays away when the mask grows."""
+    """A right that the mask of a list held back stays away when the mask grows."""
     path = flag("byport/80", gid=0, mode=0o700)
     subprocess.run(["setfacl", "-m", f"u:{OTHER_UID}:rwx,m::r", path], check=True)
     assert not allowed(80, uid=OTHER_UID, gid=OTHER_UID)
@@ -138,7 +138,7 @@ def test_entry_opens_nothing_else():
 
 
 def test_address_flag_gets_an_entry_too():
-    """A byaddr file inside of what is granted would refuse the one address."""
+    """A byaddr file inside of the granted range gets an entry, or it would refuse there."""
     flag("byaddr/127.0.0.1,80", gid=33)
     done("grant", WHO, "80")
     assert lines(f"byuser/{UID}") == ["any,80"]
@@ -151,7 +151,7 @@ def test_address_flag_gets_an_entry_too():
 
 @pytest.mark.parametrize("who", [WHO, f"@{GID}", "everyone"])
 def test_narrower_than_the_flag(who):
-    """What the file cannot express is refused, and the proposed command works when typed."""
+    """A grant that the flag file cannot express is refused; the proposed command works."""
     flag("byport/80", gid=33)
     err = failed(1, "grant", who, "127.0.0.1:80", "--yes", words=["/etc/pybind/byport/80"])
     command = err.split("pybindctl grant ")[1].replace("'", "").split()
@@ -163,14 +163,14 @@ def test_narrower_than_the_flag(who):
 
 
 def test_everyone_part_of_a_port():
-    """The command that is proposed for everyone's half of a port."""
+    """The command that is proposed for one protocol of everyone's port works."""
     done("grant", "everyone", "80", "--yes")
     err = failed(1, "revoke", "everyone", "80/tcp", words=["cannot be revoked alone"])
     assert "sudo pybindctl revoke everyone 80 && sudo pybindctl grant everyone 80/udp" in err
 
 
 def test_user_owned_flag():
-    """A user who owns the file could open it again: refused, and the repair works."""
+    """A flag file of the user's is refused, because they could open it; the repair works."""
     path = flag("byport/80", uid=UID, mode=0o500)
     err = failed(1, "revoke", WHO, "80", words=["could make it executable again"])
     subprocess.run(err.split("repair: ")[1], shell=True, check=True)
@@ -184,13 +184,13 @@ def test_user_owned_flag():
      (["everyone", "600/udp"], "rsh, NFS")],
 )  # fmt: skip
 def test_confirmation(arguments, words):
-    """Without a terminal --yes is needed; on one it is asked once, and no means no."""
+    """Without a terminal --yes is needed; a terminal gets one question, and no means no."""
     failed(2, "grant", *arguments, words=[words, "--yes"])
     assert _on_a_terminal(arguments, b"n\n") == 1
     assert snapshot() == {}
     assert _on_a_terminal(arguments, b"y\n") == 0
     assert snapshot() != {}
-    done("grant", *arguments)  # already granted: nothing to ask
+    done("grant", *arguments)  # already granted, so there is no question
 
 
 def _on_a_terminal(arguments, answer):
@@ -208,7 +208,7 @@ def _on_a_terminal(arguments, answer):
 
 
 def test_json():
-    """One object, with what was written and what the helper says."""
+    """--json gives one object with the changes and the helper's answers."""
     answer = as_json("grant", WHO, "80/tcp")
     assert answer["changed"]
     assert answer["changes"] == [
@@ -222,7 +222,7 @@ def test_json():
 
 
 def test_revoke_everything():
-    """Without ports, or with all: what WHO has goes, what others have stays."""
+    """revoke without ports, or with all of them, removes only the grants of WHO."""
     for words in ((), ("all",)):
         done("grant", WHO, "80", "443/tcp", "631", "--yes")
         done("grant", "1", "80")
@@ -238,7 +238,7 @@ def test_revoke_everything():
 
 
 def test_revoke_names_who_holds_it():
-    """A server goes on with the port that was taken away: named, with what closes it."""
+    """revoke names a server that still holds the port, and the command that ends it."""
     done("grant", WHO, "80")
     argv = [support.PYBIND, "/usr/bin/python3", "-m", "http.server", "80"]
     with support.server(argv, ready=support.answers_http) as process:
@@ -252,7 +252,7 @@ def test_revoke_names_who_holds_it():
 
 
 def test_accounts_with_the_names_of_words():
-    """An account called everyone, 1234 or @wheel: what is printed means it, and nobody else."""
+    """For an account called everyone, 1234 or @wheel the printed words mean this account."""
     passwd = CONFIG.parent / "passwd"
     before = passwd.read_text()
     try:
@@ -271,7 +271,7 @@ def test_accounts_with_the_names_of_words():
 
 
 def test_half_of_the_wildcard():
-    """[::]:80 alone is of no use: said, with the command that helps."""
+    """A note says that [::]:80 alone is of no use, with the command that helps."""
     process = pybindctl("grant", WHO, "[::]:80/tcp", "--yes")
     assert process.returncode == 1
     command = process.stderr.split("pybindctl grant ")[1].split("\n")[0]
@@ -280,13 +280,13 @@ def test_half_of_the_wildcard():
 
 
 def test_open_to_all_is_noted():
-    """A port that the kernel gives to everybody."""
+    """A note says that the kernel gives the port to everybody."""
     assert "lets everybody bind 8080" in pybindctl("grant", WHO, "8080").stderr
     assert socket.has_ipv6
 
 
 def test_own_group_with_an_entry():
-    """An entry for the file's own group counts beside its group bits, and is revoked with them."""
+    """revoke removes an entry for the file's own group together with its group bits."""
     path = flag("byport/80", gid=2000, mode=0o700)
     subprocess.run(["setfacl", "-m", "g:2000:x", path], check=True)
     assert pybindctl("check", "80", "--user", UID).returncode == 1

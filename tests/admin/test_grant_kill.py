@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Killed at any moment, or failing at any system call: every file is old or new, never half."""
+"""pybindctl dies or fails at any system call: each file is old or new, never half."""
 
 import os
 import random
@@ -24,7 +24,7 @@ ports = ["81"]
 
 
 def prepare():
-    """Files to change, to make, to remove, and a list to extend."""
+    """Make files that the command will change or remove, and a list that it will extend."""
     clear_config()
     rules(f"byuser/{UID}", "# by hand", "any,22", *[f"any,{port}" for port in range(2000, 2400)])
     rules(f"bygroup/{OTHER_UID}", "any,99")
@@ -46,7 +46,7 @@ def command(request, tmp_path):
 
 @pytest.mark.parametrize("what", ["kill", "ENOSPC"])
 def test_at_each_call(command, what):
-    """SIGKILL: each file old or new, the next run completes. An error: nothing changed at all."""
+    """After SIGKILL each file is old or new, and a next run completes; an error undoes all."""
     prepare()
     before = visible()
     status, count, err = ctl.killed(0, what, command)
@@ -71,7 +71,7 @@ def test_at_each_call(command, what):
 
 
 def test_killed_at_random():
-    """The installed command, killed from outside at random moments."""
+    """The same holds for the installed command, killed at random moments."""
     prepare()
     before = visible()
     done(*GRANT)
@@ -91,7 +91,7 @@ def test_killed_at_random():
 
 
 def test_two_at_once():
-    """They wait for each other: no grant is lost."""
+    """Two commands wait for each other, so no grant is lost."""
     ports = range(2000, 2012)
     running = [
         subprocess.Popen([ctl.PYBINDCTL, "grant", str(UID), str(port)], stdout=subprocess.DEVNULL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""grant and revoke where they must not: a clear error, and nothing is changed."""
+"""grant and revoke refuse: a clear error, and nothing is changed."""
 
 import contextlib
 import subprocess
@@ -14,7 +14,7 @@ WHO = str(UID)
 
 
 def test_all_or_nothing():
-    """One SPEC that cannot be granted: the others are not either."""
+    """If one SPEC cannot be granted, no other SPEC is granted either."""
     flag("byport/80", gid=33)
     failed(1, "grant", WHO, "443", "80/tcp", "--yes")
     failed(2, "grant", WHO, "443", "99999")
@@ -32,8 +32,8 @@ def test_all_or_nothing():
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["grant", "revoke"])
 def test_wrong_input(command, arguments, words):
-    """Usage: 2, what is wrong, nothing changed."""
-    if command == "grant" or arguments != ["daemon"]:  # to revoke nothing is to revoke all
+    """Wrong usage gets status 2 and a clear error, and changes nothing."""
+    if command == "grant" or arguments != ["daemon"]:  # revoke without ports revokes all
         failed(2, command, *arguments, words=[words])
 
 
@@ -42,18 +42,18 @@ def test_wrong_input(command, arguments, words):
     [(["80", "tcp"], "write 80/tcp"), (["80,443"], "write 80 443"), (["80", "all"], "1-65535")],
 )
 def test_words_that_help(specs, words):
-    """What people type at first, and what they should."""
+    """For what people type at first, the error says what to type instead."""
     for command in ("grant", "revoke"):
         failed(2, command, WHO, *specs, words=[words])
 
 
 def test_group_of_that_name():
-    """A group's name without the @: the message says so."""
+    """For a group's name without @, the error proposes the @."""
     failed(2, "grant", "shadow", "80", words=["write @shadow"])
 
 
 def test_everyone_limits():
-    """No flag file for a prefix, none for thousands of ports."""
+    """everyone gets no prefix and not thousands of ports: flag files cannot say that."""
     failed(1, "grant", "everyone", "192.0.2.0/24:80", "--yes", words=["grant @GROUP"])
     failed(1, "grant", "everyone", "2000-9000", "--yes", words=["7001 flag files"])
     done("grant", "everyone", "[::1]:80-82/tcp", "--yes")
@@ -61,7 +61,7 @@ def test_everyone_limits():
 
 
 def test_not_root():
-    """Exit 4 for grant and revoke, before anything else is looked at."""
+    """Without root both exit with 4 before they look at anything else."""
     rules(f"byuser/{UID}", "any,80")
     before = snapshot()
     for words in (("grant", WHO, "443"), ("revoke", WHO, "80"), ("grant", "nosuchuser", "80")):
@@ -72,7 +72,7 @@ def test_not_root():
 
 @pytest.mark.parametrize("what", ["full", "readonly", "noacl"])
 def test_file_system_says_no(what):
-    """Disk full, read-only /etc, no access control lists: a clear error, nothing changed."""
+    """A full disk, read-only /etc or missing ACL support gets a clear error, nothing changed."""
     kind = "ramfs" if what == "noacl" else "tmpfs"  # a ramfs has no extended attributes
     options = "mode=755" + (",size=16k" if what == "full" else "")
     subprocess.run(["mount", "-t", kind, "-o", options, "none", CONFIG], check=True)
@@ -108,7 +108,7 @@ def test_file_system_says_no(what):
 
 
 def test_no_folder():
-    """Without /etc/pybind: how to make it."""
+    """Without /etc/pybind the error says how to make the folder."""
     support.shutil.rmtree(CONFIG)
     process = pybindctl("grant", WHO, "80")
     assert process.returncode == 1

@@ -23,7 +23,7 @@ PORTS = [80, 85, 511, 512, 600, 1023, 1024]
 POINTS = [(host, port, proto) for host in HOSTS for port in PORTS for proto in ("tcp", "udp")]
 HAND = ["# by hand", "any,22-25 # keep this", "", "  # and this", "192.0.2.0/24:30,31"]
 
-# SPEC -> what it means, said without the code under test.
+# SPEC -> its meaning, written without the code under test.
 SPECS = {
     "80": lambda h, p, t: p == 80,
     "85/tcp": lambda h, p, t: p == 85 and t == "tcp",
@@ -46,13 +46,13 @@ STEPS = st.one_of(
 
 
 def run(*arguments):
-    """Run pybindctl in this process, which is root's; returns its status."""
+    """Run pybindctl in this process, which is root's; return its status."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return cli.main(list(arguments))
 
 
 def granted(uid, gid, groups):
-    """Return the points that the helper grants."""
+    """Return the points (address, port, protocol) that the helper grants."""
     addresses = []
     for host, port, proto in POINTS:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -63,7 +63,7 @@ def granted(uid, gid, groups):
 
 
 def expected(held, *names):
-    """Return what a user with these names may bind; :: takes 0.0.0.0 too."""
+    """Return what a user with these names may bind; :: needs 0.0.0.0 too."""
     union = set().union(*(held[name] for name in names))
     return {at for at in union if at[0] != "::" or ("0.0.0.0", *at[1:]) in union}
 
@@ -74,7 +74,7 @@ def expected(held, *names):
 )  # fmt: skip
 @given(st.lists(STEPS, min_size=1, max_size=8), st.booleans())
 def test_sequences(steps, with_flag):
-    """Users, a group and everyone, with and without a flag file of somebody else."""
+    """Sequences for users, a group and everyone, with or without another's flag file."""
     clear_config()
     held = {name: set() for name in (str(ALICE), str(BOB), f"@{WWW}", "everyone")}
     rules(f"byuser/{ALICE}", *HAND)
@@ -86,7 +86,7 @@ def test_sequences(steps, with_flag):
         status = run(command, who, spec, "--yes")
         points = {at for at in POINTS if SPECS[spec](*at)}
         if status == 1 and snapshot() == before and (with_flag or who == "everyone"):
-            continue  # refused: a flag file cannot express it
+            continue  # refused, because a flag file cannot express the grant
         assert status == 0 or (status == 1 and ":" in spec), (command, who, spec)
         held[who] = held[who] | points if command == "grant" else held[who] - points
     assert granted(ALICE, ALICE, [WWW]) == expected(held, str(ALICE), f"@{WWW}", "everyone"), steps

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl import: the plan, what is not carried over, and the same answers afterwards."""
+"""pybindctl import: its plan, what it leaves out, and the helper's answers afterwards."""
 
 import itertools
 import json
@@ -53,7 +53,7 @@ def test_plan_changes_nothing():
 
 
 def test_apply_and_again():
-    """What authbind granted is granted, proved, and a second run finds nothing to do."""
+    """authbind's grants are made and verified, and a second run finds nothing to do."""
     old_flag("byport/80", uid=UID, mode=0o500)
     old_flag("byport/443", gid=2000, mode=0o750)
     old_flag("byport/!631")
@@ -77,7 +77,7 @@ def test_apply_and_again():
 
 
 def test_owner_becomes_an_entry():
-    """A file of the user's, who could open it to everybody, becomes root's with his entry."""
+    """A flag file that the user owns becomes root's, with an entry for the user."""
     old_flag("byport/80", uid=UID, mode=0o500)
     assert f"belongs to nobody (uid {UID})" in ctl.done("import", "authbind", "--apply")
     assert (CONFIG / "byport/80").stat().st_uid == 0
@@ -85,7 +85,7 @@ def test_owner_becomes_an_entry():
 
 
 def test_lists_and_links_are_kept():
-    """An access control list grants the same users; a link is followed, as authbind does."""
+    """An access control list grants the same users; a link is followed as by authbind."""
     target = old_flag("target", mode=0o700)
     subprocess.run(["setfacl", "-m", f"u:{UID}:x,u:{OTHER_UID}:-", target], check=True)
     (AUTHBIND / "byport/80").symlink_to(target)
@@ -109,7 +109,7 @@ def test_lists_and_links_are_kept():
     ],
 )
 def test_lines_in_a_strict_spelling(line, becomes):
-    """What authbind reads and a strict reader does not is written so that both do."""
+    """A line that only authbind reads is written in a spelling that pybind reads too."""
     (AUTHBIND / f"byuid/{UID}").write_bytes(line.encode() + b"\n::1,22\n")
     ctl.done("import", "authbind", "--apply")
     assert ctl.lines(f"byuser/{UID}")[1:] == [becomes, "::1,22"]
@@ -132,7 +132,7 @@ def test_lines_in_a_strict_spelling(line, becomes):
     ],
 )
 def test_lines_left_out(line, why):
-    """What authbind never matched, or nobody can have meant, becomes a comment with the reason."""
+    """A line that never matched, or that nobody can have meant, becomes a comment."""
     (AUTHBIND / f"byuid/{UID}").write_text(line + "\n::1,22\n")
     process = ctl.pybindctl("import", "authbind", "--apply")
     assert process.returncode == 0, process.stdout
@@ -148,7 +148,7 @@ def test_lines_left_out(line, why):
 
 
 def test_tail_of_a_long_comment():
-    """authbind takes it for a rule: it is left out, and the difference is listed with its reason."""
+    """authbind reads the end of a long comment as a rule: left out and listed as a difference."""
     text = "#".ljust(298, "x") + "127.0.0.1,80\n"
     (AUTHBIND / f"byuid/{UID}").write_text(text)
     process = ctl.pybindctl("import", "authbind", "--apply")
@@ -174,7 +174,7 @@ def test_tail_of_a_long_comment():
     ],
 )
 def test_files_that_authbind_never_reads(name, why):
-    """They are named with the reason, and nothing is made of them: status 1 where that is all."""
+    """Files that authbind never reads are named with the reason and left out."""
     old_flag(name)
     process = ctl.pybindctl("import", "authbind", "--apply")
     assert process.returncode == 1
@@ -195,7 +195,7 @@ def test_files_that_authbind_never_reads(name, why):
     ],
 )  # fmt: skip
 def test_wildcard_alone(name, content, commands):
-    """A grant of :: alone is named in the plan, before anything is done, with what keeps it."""
+    """The plan names a grant of :: alone, with the commands that keep it."""
     old_flag(name).write_text(content)
     before = ctl.snapshot()
     plan = ctl.done("import", "authbind")
@@ -215,14 +215,14 @@ def test_wildcard_alone(name, content, commands):
 
 
 def test_unsearchable_folder():
-    """Who cannot search byport is refused all by authbind: no file here can say that."""
+    """authbind refuses all to a user who cannot search byport; no file of pybind can say so."""
     old_flag("byport/80")
     (AUTHBIND / "byport").chmod(0o750)
     ctl.failed(3, "import", "authbind", "--apply", words=["mode 0750", "chmod 0755"])
 
 
 def test_what_is_here_stays():
-    """Grants of before keep their answers; what an import adds comes beside them."""
+    """Grants that were here keep their answers; an import only adds to them."""
     rules(f"byuser/{OTHER_UID}", "any,80", "# kept")
     flag("byport/443", gid=UID)
     old_flag("byport/80", gid=2000, mode=0o750)
@@ -238,7 +238,7 @@ def test_what_is_here_stays():
 
 
 def test_broken_file_here():
-    """A broken rule file here is named; nothing is written."""
+    """A broken rule file in /etc/pybind is named, and nothing is written."""
     rules(f"byuser/{UID}", "rubbish")
     (AUTHBIND / f"byuid/{UID}").write_text("127.0.0.1,25\n")
     old_flag("byport/80")
@@ -246,7 +246,7 @@ def test_broken_file_here():
 
 
 def test_differences_end_with_1():
-    """A flag file of before that refuses what authbind granted is listed, status 1."""
+    """A flag file here that refuses an authbind grant is listed, with status 1."""
     flag("byport/80,tcp", uid=0, gid=0, mode=0o700)
     (AUTHBIND / f"byuid/{UID}").write_text("127.0.0.1,80\n")
     process = ctl.pybindctl("import", "authbind", "--apply")
@@ -264,7 +264,7 @@ def many_old_grants():
 
 
 def test_killed_at_any_moment():
-    """Every file is whole, and the next run completes what is left to do."""
+    """After a kill every file is whole, and the next run completes the import."""
     many_old_grants()
     apply = ("import", "authbind", "--apply")
     status, count, err = ctl.killed(0, "kill", apply)
@@ -284,7 +284,7 @@ def test_killed_at_any_moment():
 
 
 def test_failed_at_any_moment():
-    """Wherever a call fails, in a flag file or in what is added to others: nothing was changed."""
+    """Whichever call fails, nothing is changed."""
     rules(f"byuser/{OTHER_UID}", "any,22", "any,81")
     flag("byport/82", gid=2000)
     old_flag("byport/80")
@@ -298,7 +298,7 @@ def test_failed_at_any_moment():
         status, count, err = ctl.killed(at, "fail", apply)
         if count < at:
             break
-        if status == 0:  # what is undone or thrown away may fail
+        if status == 0:  # a failure to clean up is no failure of the import
             continue
         failed += 1
         assert ctl.snapshot() == before, at
@@ -310,7 +310,7 @@ def test_failed_at_any_moment():
 
 
 def test_no_room():
-    """Where a file cannot be written nothing is left of the others."""
+    """If one file cannot be written, none of the other files stays."""
     many_old_grants()
     script = (
         f"mount -t tmpfs -o mode=755,nr_inodes=30 tmpfs {CONFIG} && {ctl.PYBINDCTL} setup && "
@@ -325,7 +325,7 @@ def test_no_room():
 
 
 def test_needs_root_and_a_folder():
-    """Applying needs root; a folder that is not there is named."""
+    """Applying needs root; a missing folder is named."""
     process = support.run([ctl.PYBINDCTL, "import", "authbind", "--apply"])
     assert process.returncode == 4
     ctl.failed(2, "import", "authbind", "/nonexistent", words=["/nonexistent"])
@@ -333,7 +333,7 @@ def test_needs_root_and_a_folder():
 
 
 def test_daemonusr(tmp_path):
-    """Lines PORT:USER become grants; unknown users are left out; again changes nothing."""
+    """Lines PORT:USER become grants, without unknown users; a second run changes nothing."""
     path = tmp_path / "daemonusr"
     path.write_text(f"# mail\n25:{UID}\n\n80:nobody, 443:www-data # web\n700:{UID}\n25:no-such\n")
     text = ctl.done("import", "daemonusr", "--apply", path)
@@ -350,14 +350,14 @@ def test_daemonusr(tmp_path):
 
 @pytest.mark.parametrize("line", ["25", "25:", ":exim", "x:1:root", "99999:root", "80:everyone"])
 def test_daemonusr_wrong(tmp_path, line):
-    """A line that is not PORT:USER is named; nothing is written."""
+    """A line that is not PORT:USER is named, and nothing is written."""
     path = tmp_path / "daemonusr"
     path.write_text(f"80:{UID}\n{line}\n")
     ctl.failed(3, "import", "daemonusr", "--apply", path, words=[f"{path} line 2"])
 
 
 def test_portacl():
-    """FreeBSD's rules, also as sysctl prints them."""
+    """FreeBSD's rules become grants, even in the form that sysctl prints."""
     words = f"security.mac.portacl.rules: uid:{UID}:tcp:80,gid:2000:udp:53, uid:{UID}:tcp:0"
     answer = ctl.as_json("import", "portacl", words, "--apply")
     assert answer["differences"] == []
@@ -375,12 +375,12 @@ def test_portacl():
     "rule", ["uid:80:tcp", "uid:80:sctp:80", "uid:x:tcp:80", "gid:1:udp:65536"]
 )
 def test_portacl_wrong(rule):
-    """A rule that is none is named; nothing is written."""
+    """A malformed rule is named, and nothing is written."""
     ctl.failed(3, "import", "portacl", f"uid:1:tcp:80,{rule}", "--apply", words=["rule 2", rule])
 
 
 def test_json_of_a_plan():
-    """The plan as one object."""
+    """--json gives the plan as one object."""
     old_flag("byport/80")
     answer = ctl.as_json("import", "authbind")
     assert answer["applied"] is False
@@ -390,7 +390,7 @@ def test_json_of_a_plan():
 
 @pytest.mark.parametrize("folder", ["byport", "byaddr", "byuser", "bygroup"])
 def test_inherited_lists(folder):
-    """A default list of a folder changes no file: what was planned is what is there."""
+    """A default list of a folder changes no file: the files are as planned."""
     subprocess.run(["setfacl", "-d", "-m", "u:13:rwx,g:14:rwx,m::rwx", CONFIG / folder], check=True)
     old_flag("byport/80", mode=0o750)
     old_flag("byport/81", uid=UID, mode=0o750)
@@ -410,7 +410,7 @@ def test_inherited_lists(folder):
 
 
 def test_names_beside_numbers(tmp_path):
-    """A number of another system may be somebody else's here: the plan says whose it is."""
+    """The plan says whose a number is, because another system may number users differently."""
     rules_text = "uid:8:tcp:119,gid:33:udp:53,uid:4242:tcp:80"
     text = ctl.done("import", "portacl", rules_text)
     assert "note: rule 1 (uid:8:tcp:119): uid 8 is mail on this host" in text
@@ -429,7 +429,7 @@ def test_names_beside_numbers(tmp_path):
 
 
 def test_copied_tree(tmp_path):
-    """After cp -a of authbind's folder: lint's command takes all over, and then lint is silent."""
+    """After cp -a of authbind's folder lint proposes an import, and is silent after it."""
     old_flag("byport/80", uid=UID, mode=0o500)
     (AUTHBIND / f"byuid/{OTHER_UID}").write_text("127.0.0.1,25\n")
     subprocess.run(["cp", "-a", f"{AUTHBIND}/.", CONFIG], check=True)
@@ -450,7 +450,7 @@ def test_copied_tree(tmp_path):
 
 
 def test_wrong_folder():
-    """A folder one level too deep, or a level too high: what is there, and nothing else."""
+    """For a folder one level too deep or too high, the error says what is there."""
     old_flag("byport/80")
     err = ctl.failed(2, "import", "authbind", AUTHBIND / "byport")
     assert "no byport, byaddr or byuid there: it has '80'" in err
@@ -465,7 +465,7 @@ def test_wrong_folder():
 
 
 def test_words_of_a_plan():
-    """One line for each file, and at the end what is left to do by hand."""
+    """The plan has a line for each file, and at the end what is left to do by hand."""
     flag("byport/80", uid=0, gid=2000)
     rules("byuser/4242", "any,81")
     old_flag("byport/80", uid=UID, mode=0o500)
@@ -486,7 +486,7 @@ def test_words_of_a_plan():
 
 
 def test_a_flag_file_that_cannot_stand_here():
-    """It would take the port from others: its lines are not used, as they are not there."""
+    """A flag file that would take a port from others becomes lines, and overlaps are cut."""
     rules("bygroup/2000", "any,80")
     old_flag("byport/80", gid=2001, mode=0o750)
     (AUTHBIND / f"byuid/{UID}").write_text("127.0.0.1,79-81\n")
@@ -498,7 +498,7 @@ def test_a_flag_file_that_cannot_stand_here():
 
 
 def test_a_refusal_that_cannot_stand_here():
-    """A flag file that refuses one member of a group is left out where others have the port."""
+    """A flag file that refuses one member of a group is left out if others have the port."""
     rules("bygroup/2000", "any,80")
     path = old_flag("byport/80", gid=2001, mode=0o750)
     subprocess.run(["setfacl", "-m", f"u:{UID}:-", path], check=True)
@@ -511,7 +511,7 @@ def test_a_refusal_that_cannot_stand_here():
 
 
 def test_plan_by_an_ordinary_user():
-    """Whoever may read the files sees the plan; only root can try it."""
+    """Whoever may read the files sees the plan, but only root can try the plan."""
     old_flag("byport/80")
     process = support.run([ctl.PYBINDCTL, "import", "authbind"])
     assert process.returncode == 0
@@ -520,7 +520,7 @@ def test_plan_by_an_ordinary_user():
 
 
 def test_nothing_stays_of_a_trial():
-    """The copy in which a plan is tried is gone afterwards, and nobody else could change it."""
+    """The copy in which a plan is tried is removed, and only root could write to the copy."""
     old_flag("byport/80")
     ctl.done("import", "authbind")
     places = map(pathlib.Path, ("/run", "/tmp", "/var/tmp"))
@@ -528,7 +528,7 @@ def test_nothing_stays_of_a_trial():
 
 
 def test_behind_a_flag_file_that_cannot_stand_here():
-    """What authbind never looks at, because a file before it decides, grants nothing here."""
+    """A file that authbind never reached, because another file decides, grants nothing."""
     rules("bygroup/2000", "127.0.0.1,80")
     old_flag("byport/80", gid=2001, mode=0o750)
     old_flag("byaddr/::1,80", uid=UID, mode=0o500)
@@ -542,7 +542,7 @@ def test_behind_a_flag_file_that_cannot_stand_here():
 
 
 def test_no_member_of_a_group_loses_a_port():
-    """A flag file that lets a group in and one of its members not takes that member's port."""
+    """A flag file that admits a group but refuses one member would take that member's port."""
     rules("bygroup/2000", "any,80", "any,81")
     path = old_flag("byport/80", mode=0o755)
     subprocess.run(["setfacl", "-m", f"g:2000:x,u:{UID}:-", path], check=True)
@@ -560,7 +560,7 @@ def test_no_member_of_a_group_loses_a_port():
 
 
 def test_helper_without_its_capability():
-    """What was written is shown, and that nobody can bind yet, with the command that repairs it."""
+    """Without the helper's capability the report says that nobody can bind, and the repair."""
     old_flag("byport/80")
     subprocess.run(["setcap", "-r", support.HELPER], check=True)
     try:
@@ -576,7 +576,7 @@ def test_helper_without_its_capability():
 
 
 def test_nobody_can_be_asked():
-    """Without the right to become somebody else the import is made, and not called proved."""
+    """An import that cannot ask as other users is made, but not called verified."""
     old_flag("byport/80")
     drop = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-all", "sh", "-c"]
     command = [*drop, f"exec {ctl.PYBINDCTL} import authbind --apply"]

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Generated authbind configurations, imported: the real helpers give the same answers.
+"""Generated authbind configurations are imported: both real helpers give the same answers.
 
-The generator, the helpers' driver and the named differences are tests/proof/compat's.
-Of the differences in pybind(5) only those remain that no import can avoid, and
-one comes that an import makes on purpose: what authbind's library never asks
-about is not carried over.
+The generator, the helpers' driver and the named differences are those of
+tests/proof/compat. Of the differences in pybind(5) only the unavoidable ones remain.
+An import adds one on purpose: it leaves out grants that authbind's library never asks for.
 """
 
 import collections
@@ -34,14 +33,14 @@ from pybind.permissions.who import Identity
 CONFIGURATIONS = 200
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
 AUTHBIND = pathlib.Path("/etc/authbind")
-# What may differ: names of pybind(5), the line- differences as one, and one that an import
-# makes on purpose, what authbind's library never asks about.
+# The allowed differences: names of pybind(5), with all line- differences as one, and
+# grants that an import leaves out because authbind's library never asks for them.
 NOT_CARRIED, HIGH_PORT = "line-", "port above 1023"
 
 
 @pytest.fixture
 def every_address(monkeypatch):
-    """Make every address one that can be bound, and the generator write authbind's tree only."""
+    """Make every address local, and let the generator write only authbind's files."""
     paths = [f"/proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
     for path in paths:
         pathlib.Path(path).write_text("1")
@@ -53,7 +52,7 @@ def every_address(monkeypatch):
 
 
 def run(*arguments):
-    """Run pybindctl in this process; returns (status, what it printed)."""
+    """Run pybindctl in this process; return (status, output)."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         status = cli.main(list(arguments))
@@ -61,14 +60,14 @@ def run(*arguments):
 
 
 def judged(request):
-    """Return the addresses that pybind(5) judges for a request: IPv4 for mapped, both of `::`."""
+    """Return the addresses that pybind(5) judges: IPv4 for a mapped one, both halves of `::`."""
     if reference.is_mapped(request):
         return [request.address[12:]]
     return [request.address, bytes(4)] if request.address == bytes(16) else [request.address]
 
 
 def old_answers(caller, requests):
-    """Return what the import believes that authbind answers: to each as asked, and as judged."""
+    """Return authbind's answers as the import predicts them: (as asked, as judged) for each."""
     reader = authbind._Reader(str(AUTHBIND))
     reader.read_rule_files()
 
@@ -91,7 +90,7 @@ def old_answers(caller, requests):
 
 
 def names(request, theirs, ours, answers):
-    """Return why ours may differ from theirs."""
+    """Return the names of the differences that excuse our answer."""
     if not ours.granted and not theirs.granted:
         return ["refusal-errno"] if ours.error == errno.EACCES else []
     if ours.granted and theirs.granted:
@@ -107,7 +106,7 @@ def names(request, theirs, ours, answers):
 
 
 class Comparison:
-    """What was compared, and what explained the differences."""
+    """Counts of the comparisons and of the excuses."""
 
     def __init__(self):
         self.imported = 0
@@ -117,7 +116,7 @@ class Comparison:
         self.failures = []
 
     def compare(self, configuration, request, answers, believed):
-        """Hold authbind's answer, ours, and what the import makes of the former together."""
+        """Compare authbind's answer, pybind's, and the prediction of the import."""
         assert not isinstance(answers, str), answers
         theirs, ours = answers
         as_asked, as_judged = believed
@@ -139,7 +138,7 @@ class Comparison:
 
 
 def test_same_answers(every_address):
-    """For 200 configurations: import, then authbind's real helper and ours agree."""
+    """After the import of 200 configurations, authbind's real helper and pybind's agree."""
     drivers = ask.start_drivers(generate.CALLERS)
     comparison = Comparison()
     refused = 0
@@ -189,9 +188,9 @@ def assert_unusable(configuration, said):
 
 
 def test_odd_lines_are_broken_ones():
-    """A line that authbind reads as nobody meant it is one that pybind(5) calls broken.
+    """A line that authbind reads in a way that nobody meant is broken by pybind(5).
 
-    So that what an import leaves out falls under the line- differences.
+    So the lines that an import leaves out fall under the line- differences.
     """
     seen = 0
     for number in range(400):

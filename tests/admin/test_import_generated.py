@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Generated authbind folders with wildcards, ranges over ::, lists and default lists.
 
-What an import would change is told by its plan, before --apply: authbind's own
-helper is asked before, pybind-helper after, as every user of the configuration
-and as a stranger, and each answer that differs has to be in the plan.
+The plan of an import has to list every answer that will differ. The test asks authbind's
+own helper before the import and pybind-helper after it, as every user of the
+configuration and as a stranger.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ ASKED += ("::ffff:0.0.0.0", "::ffff:127.0.0.1", "::ffff:10.0.0.1")
 
 @pytest.fixture
 def every_address():
-    """Make every address one that can be bound."""
+    """Make every address local."""
     paths = [f"/proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
     for path in paths:
         pathlib.Path(path).write_text("1")
@@ -64,7 +64,7 @@ def every_address():
 
 
 def run(*arguments):
-    """Run pybindctl in this process; returns (status, what it printed)."""
+    """Run pybindctl in this process; return (status, output)."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         status = cli.main(list(arguments))
@@ -105,9 +105,9 @@ def lines(rng, used):
 
 
 def make(rng):
-    """Write one configuration: authbind's folder, and empty or used ones of pybind's.
+    """Write one configuration: authbind's folder, and pybind's, which may be empty.
 
-    Returns the ports that it is about.
+    Returns the ports of the configuration.
     """
     used = rng.sample(PORTS, 3)
     shutil.rmtree(AUTHBIND, ignore_errors=True)
@@ -127,7 +127,7 @@ def make(rng):
     for caller, reserved in itertools.product(CALLERS, ("", "!")):
         if rng.random() < 0.6:
             (AUTHBIND / f"byuid/{reserved}{caller.uid}").write_text(lines(rng, used))
-    (AUTHBIND / "byuid/1399").write_text("127.0.0.1,79\n")  # never nothing at all
+    (AUTHBIND / "byuid/1399").write_text("127.0.0.1,79\n")  # so that there is always a grant
     if rng.random() < 0.25:
         support.rules(
             "byuser/1302", rng.choice(("any,80", "0.0.0.0,443", "::,80", "127.0.0.1,511"))
@@ -148,7 +148,7 @@ def requests(caller, ports):
 def told(plan, request, granted, groups=True):
     """Tell whether the plan says that this caller's answer becomes `granted`.
 
-    groups: or that of a group of the caller's, or a stranger's.
+    groups: an entry for a group of the caller, or for a stranger, counts too.
     """
     caller = request.caller
     whos = {str(caller.uid)}
@@ -163,7 +163,7 @@ def told(plan, request, granted, groups=True):
 
 
 def parse(spec):
-    """Return (family, low, high, ports) of a SPEC as the plan has it; mapped ones too."""
+    """Return (family, low, high, ports) of a SPEC of the plan, which may be v4-mapped."""
     where, _, ports = spec.rpartition(":")
     first, _, last = ports.partition("/")[0].partition("-")
     if "::ffff:" not in where:
@@ -185,7 +185,7 @@ def holds(box, request):
 
 
 def answers(connections, ports):
-    """Return request -> (authbind's answer, ours), as each caller."""
+    """Return request -> (authbind's answer, ours), asked as each caller."""
     for caller, connection in connections.items():
         connection.send(list(requests(caller, ports)))
     return {
@@ -196,7 +196,7 @@ def answers(connections, ports):
 
 
 def test_plan_tells_what_differs(every_address):
-    """The same verdict before and after for everybody, or the plan has it, before --apply."""
+    """Everybody's verdict stays the same, or the plan lists the difference before --apply."""
     connections = ask.start_drivers((*CALLERS, STRANGER))
     differing, named, kept = 0, set(), 0
     for number in range(CONFIGURATIONS):
@@ -221,7 +221,7 @@ def test_plan_tells_what_differs(every_address):
             if (theirs or ours) != now:
                 differing += 1
                 assert told(plan, request, now), (number, request, theirs, ours, now, plan)
-            elif request.caller == CALLERS[0]:  # has no groups but those that the plan knows
+            elif request.caller == CALLERS[0]:  # a caller with no groups that the plan does not know
                 for granted in (False, True):
                     assert not told(plan, request, granted, groups=False), (number, request, plan)
         named |= {difference["name"] for difference in plan["differences"]}
@@ -233,7 +233,7 @@ def test_plan_tells_what_differs(every_address):
 
 
 def type_all(plan):
-    """Type every command that the plan has; then nothing of what was granted is lost."""
+    """Type every command of the plan; after that no grant is lost."""
     commands = [command for difference in plan["differences"] for command in difference["commands"]]
     for command in commands:
         status, said = run(*command.split()[1:], "--yes")

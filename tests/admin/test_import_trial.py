@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The copy in which an import tries its plan: like /etc/pybind, without a capability, and gone after."""
+"""The copy of /etc/pybind in which an import tries its plan."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ from pybind.permissions.who import identity_of
 
 
 def described(root):
-    """Return name -> what decides about a permission file, of everything in the folders."""
+    """Return name -> the attributes that decide, of everything in the permission folders."""
     found = {}
     for path in sorted(pathlib.Path(f"{root}{CONFIG}").rglob("*")):
         status = path.lstat()
@@ -30,7 +30,7 @@ def described(root):
 
 
 def test_copy_is_like_the_folders():
-    """Owner, mode, list, lines and kind of every file are those of the original."""
+    """Every file of the copy has the owner, mode, list, lines and kind of the original."""
     flag("byport/80", uid=UID, mode=0o570)
     subprocess.run(["setfacl", "-m", f"u:{OTHER_UID}:x", flag("byport/81")], check=True)
     rules(f"byuser/{UID}", "any,82", mode=0o640, gid=2000)
@@ -45,7 +45,7 @@ def test_copy_is_like_the_folders():
 
 
 def test_links_stay_links():
-    """A link, which the helper refuses, is one in the copy, wherever it leads."""
+    """A link stays a link in the copy, wherever it leads, so the helper refuses it there too."""
     flag("target")
     (CONFIG / "byport/80").symlink_to(CONFIG / "target")
     with rehearsal.copy([]) as root:
@@ -53,7 +53,7 @@ def test_links_stay_links():
 
 
 def test_plan_is_carried_out_in_the_copy_alone():
-    """What is planned is there; in /etc/pybind nothing is."""
+    """The copy has the planned files; /etc/pybind does not."""
     rules(f"byuser/{UID}", "any,82", mode=0o640, gid=2000)
     flag("byport/81")
     before = ctl.snapshot()
@@ -72,7 +72,7 @@ def test_plan_is_carried_out_in_the_copy_alone():
 
 @pytest.mark.parametrize("umask", [0o077, 0o000])
 def test_helper_of_the_copy(umask):
-    """It answers by the copy and has no capability, whatever the umask; the original is as before."""
+    """The copied helper reads the copy and has no capability; the original is unchanged."""
     rules(f"byuser/{OTHER_UID}", "any,80")
     address = Address(2, b"\x7f\0\0\1", 0, 80, False)
     before = os.umask(umask)
@@ -90,14 +90,14 @@ def test_helper_of_the_copy(umask):
 
 
 def test_gone_after_an_error():
-    """Nothing of the copy stays where something fails inside."""
+    """The copy is removed after an error too."""
     with pytest.raises(RuntimeError), rehearsal.copy([]) as root:
         raise RuntimeError
     assert not os.path.exists(root)
 
 
 def test_without_a_place():
-    """Where no folder is on a file system that executes, the plan is shown and not tried."""
+    """Without a folder whose file system allows execution, the plan is shown but not tried."""
     (CONFIG / "byuser").rmdir()
     script = (
         "for place in /run /tmp /var/tmp; do mount -t tmpfs -o noexec tmpfs $place; done; "

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""lint: every broken or dangerous file is named, and its repair repairs it.
+"""lint: it names every broken or dangerous file, and the proposed command repairs the file.
 
-That it calls broken exactly what the helper does is in test_list.py.
+test_list.py shows that lint calls exactly those files broken that the helper refuses.
 """
 
 import os
@@ -20,7 +20,7 @@ ENVIRON = {"PATH": f"{support.PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_AL
 
 
 def lint(*arguments):
-    """Return {(code, file below the folder, line)} of what lint finds."""
+    """Return {(code, file below the folder, line)} of lint's findings."""
     process = pybindctl("lint", "--json", *arguments)
     assert process.returncode in (0, 3), process.stderr
     found = as_json("lint", *arguments, status=process.returncode)
@@ -47,7 +47,7 @@ def left_over():
 BIG = "# more than 1 MiB"
 ME = f"byuser/{UID}"
 MINE = f"byuser/!{UID}"
-# What is made, the level, and the finding; more than one may be there beside it.
+# (what makes the fault, its level, the finding that must be among lint's findings)
 CASES = [
     (lambda: rules(ME, "any,80", "any,8o"), "broken", ("line", ME, 2)),
     (lambda: rules(ME, "any,80", "any,81\r", "any,82\r"), "broken", ("line", ME, 2)),
@@ -107,7 +107,7 @@ CASES = [
 
 @pytest.mark.parametrize(("make", "level", "finding"), CASES)
 def test_finding_and_repair(make, level, finding):
-    """Each is found, alone and among all files; what is typed repairs it."""
+    """lint finds each fault, by its file name and among all files; the repair works."""
     make()
     found = lint()
     assert finding in found
@@ -131,7 +131,7 @@ def test_finding_and_repair(make, level, finding):
 )  # fmt: skip
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_a_repair_keeps_the_grant(content, locale):
-    """What is typed for a broken line takes no grant away that can be read in it."""
+    """The repair of a broken line keeps a grant that can be read in the line."""
     rules(ME).write_bytes(content)
     for _ in range(3):
         found = [entry for entry in lint().values() if entry["level"] == "broken"]
@@ -145,7 +145,7 @@ def test_a_repair_keeps_the_grant(content, locale):
 
 
 def test_half_of_the_wildcard():
-    """A line for :: is of use where 0.0.0.0 is granted too: here, by a group, or by a flag file."""
+    """lint warns about a line for :: unless 0.0.0.0 is granted by any file or group."""
     rules(ME, "::,80", "0.0.0.0,80")
     assert lint() == {}
     rules(ME, "::,80")
@@ -156,14 +156,14 @@ def test_half_of_the_wildcard():
 
 
 def test_hidden_files_are_left_alone():
-    """Those of etckeeper and git are nobody's mistake."""
+    """lint ignores hidden files, such as those of etckeeper and git."""
     (CONFIG / ".git").mkdir()
     (CONFIG / ".gitignore").touch()
     assert lint() == {}
 
 
 def test_in_a_user_namespace():
-    """Where root's files seem to be nobody's, no command tells to chown them."""
+    """In a user namespace, where root's files seem to be nobody's, no repair is a chown."""
     if support.run(["/usr/bin/unshare", "-Ur", "true"]).returncode:
         pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
     rules(ME, "any,80")
@@ -175,7 +175,7 @@ def test_in_a_user_namespace():
 
 
 def test_clean():
-    """What pybindctl and the examples of pybind(5) write is clean."""
+    """lint finds nothing in the files of pybindctl and of the examples in pybind(5)."""
     flag("byport/80", gid=33)
     rules(ME, "any,80-90 # the web", "192.0.2.53,53/udp", "any,1-1023", "::/0,443")
     rules(MINE, "any,631/tcp")
@@ -186,7 +186,7 @@ def test_clean():
 
 
 def test_shadowed():
-    """What other files decide before is never reached; what is only partly decided is no error."""
+    """lint names a file that is never reached, but not one that others overrule in part."""
     flag("byport/80")
     flag("byport/443,tcp")
     flag("byaddr/127.0.0.1:25")
@@ -207,7 +207,7 @@ def test_shadowed():
 
 
 def test_broken_names_that_can_be_merged():
-    """A name beside its number: the lines are added, also without a last newline."""
+    """The lines of a file with a user's name are added to the file with the number."""
     (CONFIG / ME).write_text("any,80")
     rules("byuser/nobody", "any,81")
     command = lint()["name", "byuser/nobody", None]["repair"]
@@ -217,7 +217,7 @@ def test_broken_names_that_can_be_merged():
 
 
 def test_noexec():
-    """On a noexec mount no flag file grants."""
+    """lint names flag files on a noexec mount, which grant nothing."""
     command = ["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", CONFIG / "byport"]
     subprocess.run(command, check=True)
     try:
@@ -230,7 +230,7 @@ def test_noexec():
 
 
 def test_repairs_of_generated_files():
-    """Whatever is broken: a few rounds of typing the repairs leave nothing broken."""
+    """Typing the repairs a few times leaves nothing broken, in any generated folder."""
     for number in range(12):
         write(generate.configuration(SEED, number).files)
         for _ in range(5):
@@ -256,7 +256,7 @@ def test_repairs_of_generated_files():
     ],
 )
 def test_validate(content, status, words):
-    """As a validate command: a file anywhere, by its lines alone, its name and owner free."""
+    """lint of a file anywhere judges only the lines, whatever its name and owner."""
     content = content.replace(BIG, "\n" * ((1 << 20) + 1))
     path = support.scratch_dir() / "source.tmp"
     path.write_text(content)
@@ -271,7 +271,7 @@ def test_validate(content, status, words):
 
 
 def test_strict_and_folders_of_others():
-    """--strict makes warnings an answer; a staged byuser/ND tells what its names mean."""
+    """With --strict a warning changes the status; another folder's names are judged as here."""
     folder = support.scratch_dir() / "bygroup"
     folder.mkdir()
     (folder / "!33").write_text("any,631\nany,80\n")
@@ -285,7 +285,7 @@ def test_strict_and_folders_of_others():
 
 
 def test_wrong_files():
-    """What cannot be read is a clear error."""
+    """A file that cannot be read is a clear error."""
     for path in ("/no/such", "/tmp", f"{CONFIG}/byuser/77"):
         process = pybindctl("lint", path)
         assert process.returncode == 2
@@ -294,7 +294,7 @@ def test_wrong_files():
 
 
 def test_ordinary_user():
-    """Who is not root is told what he could not look at."""
+    """An ordinary user is told which files lint could not look at."""
     rules(ME, "any,80")
     rules("byuser/1", "any,80", mode=0o640)
     process = support.run([PYBINDCTL, "lint"])
@@ -307,7 +307,7 @@ def test_ordinary_user():
 
 
 def test_no_folders():
-    """Nothing there, or something else in its place."""
+    """A missing folder, or a file in its place, is a clear finding."""
     rules(ME, "any,80")
     (CONFIG / "byport").rmdir()
     assert lint() == {}
@@ -323,7 +323,7 @@ def test_no_folders():
 
 
 def test_names_cannot_speak_to_the_terminal():
-    """A file's name with control bytes is escaped, in tables too."""
+    """Control bytes in a file's name are escaped, in tables too."""
     (CONFIG / "byuser" / "\x1b[2J\n80").touch()
     os.close(os.open(os.fsencode(CONFIG) + b"/byport/\xff", os.O_CREAT))
     process = pybindctl("lint")
@@ -334,7 +334,7 @@ def test_names_cannot_speak_to_the_terminal():
 
 
 def test_many_files_on_a_terminal():
-    """With many files there is a bar where standard error is a terminal, and only there."""
+    """With many files a progress bar is shown, only if standard error is a terminal."""
     for number in range(600):
         rules(f"byuser/{20000 + number}", "any,80")
     assert pybindctl("lint").stderr == ""
@@ -347,7 +347,7 @@ def test_many_files_on_a_terminal():
 
 
 def test_short_cut_reads_as_the_parser():
-    """The short cut for plain lines gives what the parser gives, for lines of all kinds."""
+    """The short cut for plain lines gives the same as the parser, for lines of all kinds."""
     rng = random.Random(SEED)
     lines = {b"any,80", b"any,65535", b"any,65536", b"1.2.3.4,080", b"01.2.3.4,80", b"1.2.3,80"}
     lines |= {b"256.1.1.1,80", b"1.2.3.4,80/tcp", b"1.2.3.4,80/udp", b"any,80/sctp", b"any,80\n"}

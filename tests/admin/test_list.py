@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""list: what it says is granted is what the helper grants, file and line and all."""
+"""list: the grants that it shows, with file and line, are those of the helper."""
 
 import ipaddress
 import json
@@ -59,7 +59,7 @@ def write(files):
 
 
 def questions(configuration):
-    """Return the addresses to ask about: what the requests name, with both protocols."""
+    """Return the addresses of the requests, each with both protocols."""
     found = {}
     for request in configuration.requests:
         family = socket.AF_INET if len(request.address) == 4 else socket.AF_INET6
@@ -69,7 +69,7 @@ def questions(configuration):
 
 
 def covers(entry, addr, port, protocol):
-    """Tell whether an entry of the JSON covers a question, as the documentation reads it."""
+    """Tell whether an entry of the JSON covers a question, by the documentation."""
     if not entry["ports"][0] <= port <= entry["ports"][1] or protocol not in entry["protocols"]:
         return False
     text, address = entry["address"], ipaddress.ip_address(addr)
@@ -111,7 +111,7 @@ def says(entries, address):
 
 
 def is_meant(entry, caller):
-    """Tell whether an entry of the list for all users means a caller."""
+    """Tell whether an entry of the list of all users applies to a caller."""
 
     def fits(who):
         if who["kind"] == "user":
@@ -122,12 +122,12 @@ def is_meant(entry, caller):
 
 
 def objects(found):
-    """Return what --json would show of the delegations."""
+    """Return the objects that --json shows for the delegations."""
     return [listing._as_object(row, found.flags) for row in found.delegations]
 
 
 def test_what_list_says_is_what_the_helper_grants():
-    """For generated files, callers and requests; granting and refusing ones both often."""
+    """list and the helper agree on generated files, callers and requests."""
     seen = {True: 0, False: 0}
     for number in range(CONFIGURATIONS):
         configuration = generate.configuration(SEED, number)
@@ -155,7 +155,7 @@ def test_what_list_says_is_what_the_helper_grants():
 
 
 def test_lint_calls_broken_what_the_helper_does():
-    """In whole configurations: every file or folder that the helper refuses for is named."""
+    """lint names every file or folder that makes the helper refuse, in whole configurations."""
     causes = set()
     for number in range(CONFIGURATIONS):
         configuration = generate.configuration(SEED, number)
@@ -182,7 +182,7 @@ def test_lint_calls_broken_what_the_helper_does():
 
 
 def alone(name):
-    """Ask for what only this file can decide, as whom it is for; returns the reply."""
+    """Ask the helper a question that only this file can decide; return the reply."""
     what = parse_name(*name.split("/"))
     who, port, addr, udp = Identity(UID, UID, (), None), 80, bytes(4), False
     if isinstance(what, Flag):
@@ -198,7 +198,7 @@ def alone(name):
 
 
 def test_lint_calls_broken_exactly_what_the_helper_does():
-    """Each generated file alone: broken for lint if and only if it is for the helper."""
+    """lint calls a generated file broken if and only if the helper refuses it."""
     seen = {True: 0, False: 0}
     for number in range(CONFIGURATIONS):
         for name, entry in generate.configuration(SEED, number).files.items():
@@ -224,7 +224,7 @@ def test_lint_calls_broken_exactly_what_the_helper_does():
 
 
 def test_table():
-    """Who, address, port, protocol, file and line, in the order of the files."""
+    """The table has user, address, port, protocol, file and line, in the order of the files."""
     flag("byport/443", mode=0o755)
     flag("byport/25", uid=1, gid=2, mode=0o710)
     flag("byaddr/::1,443,tcp", mode=0o750)
@@ -262,7 +262,7 @@ def test_table():
 
 
 def test_access_lists():
-    """Entries of an access control list are delegations; who is left out is said."""
+    """Entries of an access control list are delegations; excluded users are named."""
     path = flag("byport/80", gid=0, mode=0o700)
     subprocess.run(["setfacl", "-m", f"u:{UID}:x,u:1:r,g:33:x", path], check=True)
     found = as_json("list")["delegations"]
@@ -277,7 +277,7 @@ def test_access_lists():
 
 
 def test_refusing_files_are_named():
-    """A broken file grants nothing, is named on standard error, and for its user stops all."""
+    """A broken file grants nothing, is named on standard error, and stops its user's search."""
     rules(f"byuser/{UID}", "any,80", "any,8o")
     rules(f"bygroup/{UID}", "any,81")
     process = pybindctl("list")
@@ -297,7 +297,7 @@ def test_refusing_files_are_named():
 
 
 def test_needs_no_root():
-    """An ordinary user may list, others' delegations too; what he cannot read is named."""
+    """An ordinary user may list everybody's delegations; unreadable files are named."""
     rules("byuser/1", "any,80")
     rules("byuser/2", "any,81", gid=2, mode=0o640)
     process = support.run([PYBINDCTL, "list"])
@@ -309,7 +309,7 @@ def test_needs_no_root():
 
 
 def test_empty_and_missing():
-    """No files, no folders, a file in a folder's place: no traceback."""
+    """No files, no folders or a file in a folder's place gives no traceback."""
     assert done("list") == "nothing is granted\n"
     assert as_json("list") == {"schema": 1, "delegations": [], "refusing": []}
     shutil.rmtree(CONFIG / "byport")
@@ -324,14 +324,14 @@ def test_empty_and_missing():
 
 @pytest.mark.parametrize("arguments", [["--port", "0"], ["--port", "x"], ["--user", "no-such"]])
 def test_wrong_input(arguments):
-    """A clear error and no table."""
+    """Wrong input gets a clear error and no table."""
     process = pybindctl("list", *arguments)
     assert (process.returncode, process.stdout) == (2, "")
     assert "Traceback" not in process.stderr
 
 
 def test_many_files_on_a_terminal():
-    """With many files there is a bar where standard error is a terminal, and only there."""
+    """With many files a progress bar is shown, only if standard error is a terminal."""
     for number in range(600):
         rules(f"byuser/{20000 + number}", "any,80", "10.0.0.0/8,443/tcp")
     quiet = pybindctl("list")

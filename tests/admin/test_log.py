@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl log: a view of the journal, of which only root's lines are believed.
+"""pybindctl log: it shows the lines of the journal that root wrote.
 
-No systemd runs here: a stand-in for journalctl(1) is mounted over the real one.
-It keeps its arguments, and prints the lines that pybindd itself makes.
+No systemd runs here: a stand-in is mounted over journalctl(1). The stand-in records
+its arguments and prints lines made by pybindd's own code.
 """
 
 import json
@@ -38,7 +38,7 @@ def line(event=layout.GRANTED, file=1, uid=support.UID, port=80, udp=0, comm=b"j
 
 @pytest.fixture
 def journal():
-    """Return a function that fills the journal, and the folder of the stand-in."""
+    """Return (a function that fills the journal, the folder of the stand-in)."""
     if not JOURNALCTL.exists():
         pytest.fail("journalctl is missing: apt-get install systemd")
     folder = support.scratch_dir()
@@ -59,7 +59,7 @@ def journal():
 
 
 def test_lines(journal):
-    """Verdict, user, port, address, file and program of each; root's lines alone are asked for."""
+    """A row has verdict, user, port, address, file and program; only root's lines are read."""
     folder = journal(
         line(),
         line(layout.REFUSED, file=0, port=53, udp=1, comm=b"named"),
@@ -86,7 +86,7 @@ def test_lines(journal):
 
 
 def test_json(journal):
-    """One object with every field."""
+    """--json gives one object with every field."""
     journal(line(layout.REFUSED, low=1, family=6, file=2, port=443))
     (entry,) = ctl.as_json("log")["entries"]
     assert entry["event"] == "refused" and entry["file"] == "byuser/65534"
@@ -95,7 +95,7 @@ def test_json(journal):
 
 
 def test_one_user(journal):
-    """--user shows that account alone; nothing for them is status 1."""
+    """--user shows only that account; the status is 1 if there is no line for it."""
     journal(line(), line(uid=4242))
     assert len(ctl.done("log", "--user", "4242").splitlines()) == 1
     assert "pybindd has logged nothing" in ctl.failed(1, "log", "--user", "4243")
@@ -109,7 +109,7 @@ def test_a_name_that_a_program_chose(journal):
 
 
 def test_needs_root(journal):
-    """Who is not root is told what to type."""
+    """An ordinary user is told to use sudo."""
     journal(line())
     done = support.run([ctl.PYBINDCTL, "log"])
     assert done.returncode == 4 and "sudo pybindctl log" in done.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Case 71: pybindctl without CAP_SETUID, and accounts with odd names: what was done is what is said."""
+"""Case 71: pybindctl reports truly without CAP_SETUID and for accounts with odd names."""
 
 import json
 import os
@@ -17,7 +17,7 @@ NAMES = [b"caf\xe9", b"bell\x07\x1b[31mred", b"tab\tname", "müller".encode()]
 
 @pytest.fixture
 def odd():
-    """Give accounts 5001, 5002 ... names that are not UTF-8, or that speak to a terminal."""
+    """Give accounts 5001, 5002 ... names that are not UTF-8 or have control bytes."""
     passwd = CONFIG.parent / "passwd"
     before = passwd.read_bytes()
     numbers = range(5001, 5001 + len(NAMES))
@@ -28,7 +28,7 @@ def odd():
 
 
 def run(*command):
-    """Run pybindctl; returns status and everything it printed, as bytes."""
+    """Run pybindctl; return its status and output, as bytes."""
     process = subprocess.run(
         [ctl.PYBINDCTL, *map(str, command)], capture_output=True, check=False,
         stdin=subprocess.DEVNULL, timeout=support.PATIENCE_S,
@@ -38,7 +38,7 @@ def run(*command):
 
 @pytest.mark.hostile(71)
 def test_odd_names(odd):
-    """The right answers; nothing that a terminal would obey; export is read back by apply."""
+    """Answers are right and without control bytes; apply reads what export prints."""
     for number in odd:
         rules(f"byuser/{number}", "any,80")
         commands = [
@@ -64,7 +64,7 @@ def test_odd_names(odd):
 @pytest.mark.hostile(71)
 @pytest.mark.parametrize("command", ["grant", "revoke"])
 def test_without_the_right_to_become_somebody(command):
-    """Root without CAP_SETUID: the change is made and said, and that it is not verified."""
+    """Without CAP_SETUID the change is made, and the report says that it is not verified."""
     rules(f"byuser/{UID}", "any,22")
     process = subprocess.run(
         [*UNABLE, ctl.PYBINDCTL, command, str(UID), "80" if command == "grant" else "22"],
@@ -85,7 +85,7 @@ def test_without_the_right_to_become_somebody(command):
 @pytest.mark.hostile(71)
 @pytest.mark.parametrize("command", [("grant", UID, "80"), ("revoke", UID, "22"), ("status",)])
 def test_full_standard_output(command):
-    """Where nobody reads the answer, or it cannot be written, the status is still the answer's."""
+    """The status is that of the answer even if the output cannot be written."""
     rules(f"byuser/{UID}", "any,22")
     for target in ("/dev/full", None):
         script = 'exec "$@" >&-' if target is None else f'exec "$@" >{target}'

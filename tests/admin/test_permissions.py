@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading rule files, names and SPECs: held against the helper and the documented grammar."""
+"""Rule files, names and SPECs are read as by the helper and the documented grammar."""
 
 import socket
 
@@ -70,7 +70,7 @@ def _question(addr, port, udp):
     st.booleans(),
 )
 def test_lines_as_the_helper_reads_them(lines, addr, port, udp):
-    """The same line is broken, for the same fault; else the same line covers the question."""
+    """Helper and Python name the same broken line and fault, or the same covering line."""
     path = support.CONFIG / f"byuser/{UID}"
     path.write_bytes("\n".join(lines).encode())
     path.chmod(0o644)
@@ -122,7 +122,7 @@ BOXES = st.builds(
 @settings(FEW, max_examples=400)
 @given(BOXES, BOXES)
 def test_subtraction(one, other):
-    """What is left does not meet what was cut, and both together are what there was."""
+    """The rest and the cut piece do not overlap; together they are the original."""
     rest = subtract(one, other)
     common = intersect(one, other)
     assert not any(intersect(part, other) for part in rest)
@@ -141,7 +141,7 @@ def test_subtraction(one, other):
      ("[2001:db8::5]-[2001:db8::9]:80/tcp", "2001:db8::5-2001:db8::9,80/tcp")],
 )  # fmt: skip
 def test_specs(spec, line):
-    """A SPEC is a rule; the SPEC of a rule is read back as that rule."""
+    """A SPEC gives a rule, and the SPEC of that rule gives the same rule again."""
     rule = parse_spec(spec)
     assert rule_text(rule) == line
     assert parse_spec(spec_text(rule)) == rule
@@ -156,7 +156,7 @@ def test_specs(spec, line):
      ("[2001:db8::1]/32:80", "[2001:db8::]/32"), ("web.example:80", "not an IPv4 address")],
 )  # fmt: skip
 def test_wrong_specs(spec, words):
-    """What is wrong is named, with what to write."""
+    """The error names the fault and says what to write."""
     with pytest.raises((AdminError, UsageError)) as raised:
         parse_spec(spec)
     assert words in " ".join(raised.value.lines)
@@ -176,7 +176,7 @@ def test_wrong_specs(spec, words):
     ],
 )
 def test_mapped_addresses_count_for_no_ipv6_line(line, counts):
-    """The helper judges a mapped address as IPv4: what is left of a line is all that it grants."""
+    """The part of an IPv6 line that is left without mapped addresses is all that it grants."""
     rules(f"byuser/{UID}", line)
     whole, parts = parse_line(line.encode()), in_force(parse_line(line.encode()), reserved=False)
     assert [rule_text(part) for part in parts] == counts
@@ -193,7 +193,7 @@ def test_mapped_addresses_count_for_no_ipv6_line(line, counts):
 
 
 def test_pieces():
-    """Split where the names of files change."""
+    """A range is split where the names of files change."""
     found = [(at.port_min, at.port_max) for at in pieces(parse_spec("1-65535"))]
     assert found == [(1, 511), (512, 1023), (1024, 65535)]
 
@@ -228,7 +228,7 @@ def test_flag_names_as_the_helper_spells_them(addr, port):
 
 
 def test_unsafe_and_broken_files_are_refused():
-    """With file and line."""
+    """The error for an unsafe or broken file has file and line."""
     rules("byuser/1", "any,80", "any,90-80")
     rules("byuser/2", "any,80", mode=0o666)
     (support.CONFIG / "byuser/3").symlink_to("/etc/passwd")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host on which something refuses what is granted: no command calls it well.
+"""A host on which a fault refuses granted ports: no command calls the host sound.
 
-Each way is tried with a flag file and a rule file; what each command prints as
-its repair is typed, and after it the port can be bound.
+Each fault is tried with a flag file and a rule file. The repair that each command
+prints is typed, and then the port can be bound.
 """
 
 import json
@@ -61,7 +61,7 @@ def can_bind():
 
 @pytest.fixture
 def granted():
-    """Grant a port by a rule file and one by a flag file; afterwards all is as installed."""
+    """Grant a port by a rule file and one by a flag file; restore the installation after."""
     rules(f"byuser/{UID}", "any,443")
     flag("byport/80", mode=0o755)
     yield
@@ -77,13 +77,13 @@ def granted():
 
 
 def repairs(text):
-    """Return the commands that a message tells to type."""
+    """Return the commands that a message proposes."""
     return re.findall(r"repair: (.*)", text)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_command_says_so(granted, way):
-    """Not one of them ends with 0 or is silent about the file; the repair repairs."""
+    """No command exits with 0 or leaves the file unnamed; the repair works."""
     assert can_bind()
     damage, path = WAYS[way]
     typed(damage)
@@ -91,7 +91,7 @@ def test_every_command_says_so(granted, way):
     for command in COMMANDS:
         answers = way in ("unreadable rules", "rules of somebody else") and "80" in command
         if answers or (way == "noexec" and "443" in command):
-            continue  # about the other port, which is fine
+            continue  # this question is about the other port, which works
         process = ctl.pybindctl(*command, input=APPLY if "-" in command else "")
         case = (command, process.returncode, process.stdout, process.stderr)
         assert process.returncode in (1, 3), case
@@ -111,7 +111,7 @@ def test_every_command_says_so(granted, way):
     "command", [("status",), ("list",), ("export",), ("apply", "-", "--check")]
 )
 def test_in_json(granted, command):
-    """The object names the file too, and what repairs it."""
+    """The JSON object names the file and the repair too."""
     typed(f"chmod 0600 {RULES}")
     process = ctl.pybindctl(*command, "--json", input=APPLY)
     assert process.returncode == 3, process.stderr
@@ -122,7 +122,7 @@ def test_in_json(granted, command):
 
 
 def test_an_ordinary_user_is_told(granted):
-    """Status, list and export without root: the same, and what only root can read is a note."""
+    """status, list and export say the same without root, and note what only root can read."""
     typed(f"chmod 0600 {RULES}")
     for command, status in (("status", 3), ("list", 3), ("export", 4)):
         process = support.run([ctl.PYBINDCTL, command])
@@ -131,7 +131,7 @@ def test_an_ordinary_user_is_told(granted):
 
 
 def test_not_of_this_host(granted):
-    """What only this process lacks is a note: others can bind."""
+    """A right that only this process lacks is a note, because others can bind."""
     done = subprocess.run(
         ["setpriv", "--no-new-privs", ctl.PYBINDCTL, "list"],
         capture_output=True, text=True, check=False,

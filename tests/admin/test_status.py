@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl status: granted ports, free or held by whom."""
+"""pybindctl status: granted ports, and who holds them."""
 
 import contextlib
 import os
@@ -35,13 +35,13 @@ def grants(*args):
 
 
 def test_nothing_granted():
-    """Says so, with the command that grants."""
+    """Without grants, status says so with the command that grants."""
     assert "pybindctl grant" in ctl.done("status")
     assert grants() == {}
 
 
 def test_free():
-    """Every granted port is listed with its file and line, and free."""
+    """Every granted port is listed as free, with its file and line."""
     flag("byport/80")
     flag("byaddr/127.0.0.1,53,udp")
     rules(f"byuser/{UID}", "# mine", "any,443/tcp", "192.0.2.0/24,8000-8010")
@@ -61,7 +61,7 @@ def test_free():
 
 
 def test_held_by_a_users_server():
-    """A served port shows the uid; root sees the process, another user does not."""
+    """A held port shows the uid; only root sees the process."""
     flag("byport/80")
     argv = [PYBIND, "/usr/bin/python3", "-m", "http.server", "80"]
     with support.server(argv, ready=support.answers_http) as process:
@@ -85,7 +85,7 @@ def test_held_by_a_users_server():
 )
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_protocols_and_families(family, address, kind):
-    """TCP and UDP, IPv4 and IPv6: each in its own row; this process is found by its socket."""
+    """TCP, UDP, IPv4 and IPv6 sockets are found, with this process as the holder."""
     flag("byport/80")
     with bound(family, kind, (address, 80)):
         found = grants()
@@ -97,7 +97,7 @@ def test_protocols_and_families(family, address, kind):
 
 
 def test_ports_of_a_range():
-    """A range is one row; what is held in it stands below."""
+    """A range is one row, with its held ports below."""
     rules(f"byuser/{UID}", "any,80-90/tcp")
     with (
         bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 82)),
@@ -129,7 +129,7 @@ def test_ports_of_a_range():
     ],
 )
 def test_addresses_that_meet(rule, held, free):
-    """Only a socket that is in the way of the granted address counts; wildcards are in all ways."""
+    """Only a socket that conflicts with the granted address counts; a wildcard always does."""
     rules(f"byuser/{UID}", rule)
     for address, expected in ((held, False), (free, True)):
         if address is not None:
@@ -144,7 +144,7 @@ def test_what_is_never_asked_is_not_shown():
 
 
 def test_connections_are_not_holders():
-    """An accepted connection does not keep the port; only who listens does."""
+    """Only a listening socket holds a port; an accepted connection does not."""
     flag("byport/80")
     listening = bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 80))
     with listening as sock, socket.create_connection(("127.0.0.1", 80)), sock.accept()[0]:
@@ -152,7 +152,7 @@ def test_connections_are_not_holders():
 
 
 def test_broken_files_are_noted():
-    """A broken file grants nothing: a note names it, the rest is shown."""
+    """A note names a broken file, which grants nothing; the rest is shown."""
     flag("byport/80")
     rules(f"byuser/{UID}", "any,443", "rubbish")
     rules(f"byuser/{OTHER_UID}", "any,22", mode=0o666)
@@ -165,7 +165,7 @@ def test_broken_files_are_noted():
 
 
 def test_columns_on_a_terminal_with_colours():
-    """A colour takes no room: each column begins where its head does."""
+    """Colours do not shift columns: each column begins where its head begins."""
     flag("byport/80", mode=0o755)
     rules(f"byuser/{UID}", "any,443/tcp")
     with bound(socket.AF_INET, socket.SOCK_STREAM, ("0.0.0.0", 443)):

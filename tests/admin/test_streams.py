@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever standard output is, the exit status is the answer's, and nothing breaks."""
+"""The exit status is that of the answer, whatever standard output is."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ FULL, CLOSED, NO_READER = ">/dev/full", ">&-", "no reader"
 
 
 def run(how, *arguments, stdin=""):
-    """Run pybindctl with such a standard output; returns its status and standard error."""
+    """Run pybindctl with this standard output; return its status and standard error."""
     words = " ".join(f"'{word}'" for word in (ctl.PYBINDCTL, *map(str, arguments)))
     # bash waits for the reader to end; the first write then has nobody to take it
     script = f"{words} {how}"
@@ -45,7 +45,7 @@ def run(how, *arguments, stdin=""):
     ],
 )
 def test_status_is_the_answers(how, arguments, status):
-    """A command whose status is the answer keeps it; what it was to do is done."""
+    """A command whose status is the answer keeps its status, and does its work."""
     flag("byport/80")
     text = f'[[grant]]\nuser = {UID}\nports = ["82"]\n'
     found, err = run(how, *arguments, stdin=text)
@@ -57,7 +57,7 @@ def test_status_is_the_answers(how, arguments, status):
 
 @pytest.mark.parametrize("arguments", [["export"], ["list"], ["status"], ["lint", "--json"]])
 def test_output_that_is_the_answer(arguments):
-    """An export that could not be written has failed; who closes it, or reads no more, did not ask."""
+    """A full disk makes export fail; a closed output or a reader that left does not."""
     rules(f"byuser/{UID}", "any,80")
     status, err = run(FULL, *arguments)
     assert status == 1
@@ -67,7 +67,7 @@ def test_output_that_is_the_answer(arguments):
 
 
 def test_standard_error_too():
-    """Where nobody reads the error either, the status says it."""
+    """The status tells the error even if nobody reads standard error."""
     process = subprocess.run(
         ["bash", "-c", f"{ctl.PYBINDCTL} check nonsense 2>/dev/full >/dev/full"], check=False
     )
@@ -75,7 +75,7 @@ def test_standard_error_too():
 
 
 def test_closed_descriptors_are_no_files_of_ours():
-    """With all three closed, nothing that is printed gets into a file that was opened."""
+    """With stdin, stdout and stderr closed, no output gets into a file that was opened."""
     rules(f"byuser/{UID}", "any,80")
     command = f"{ctl.PYBINDCTL} grant {UID} 81 <&- >&- 2>&-"
     assert subprocess.run(["bash", "-c", command], check=False).returncode == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is written keeps what it had, and nothing is written where others could lead root astray."""
+"""A rewritten file keeps its attributes, and root writes nothing where others could interfere."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from ctl import done, failed, lines
 from support import CONFIG, OTHER_UID, UID, flag, rules
 
 WHO = str(UID)
-GROUP = 4711  # whose members may write in a folder that an administrator made so
+GROUP = 4711  # its members may write in a folder, by an administrator's mistake
 
 
 def attributes(path):
@@ -27,7 +27,7 @@ def attributes(path):
 @pytest.mark.hostile(70)
 @pytest.mark.parametrize("how", ["grant", "revoke", "apply", "prune"])
 def test_attributes_of_a_rule_file_stay(how):
-    """Group, mode, access control list and extended attributes of a file that is rewritten."""
+    """A rewritten rule file keeps its group, mode, list and extended attributes."""
     path = rules(f"byuser/{UID}", "# mine", "any,22", "any,80", gid=65534, mode=0o640)
     subprocess.run(["setfacl", "-m", f"u:{OTHER_UID}:r", path], check=True)
     os.setxattr(path, "user.note", b"kept by hand")
@@ -47,7 +47,7 @@ def test_attributes_of_a_rule_file_stay(how):
 
 @pytest.mark.hostile(70)
 def test_attributes_of_a_flag_file_stay():
-    """A flag file gets an entry, and keeps the rest."""
+    """A flag file that gets an entry keeps everything else."""
     path = flag("byport/80", gid=33)
     os.setxattr(path, "user.note", b"kept by hand")
     done("grant", WHO, "80")
@@ -59,7 +59,7 @@ def test_attributes_of_a_flag_file_stay():
 
 @pytest.mark.hostile(70)
 def test_a_new_file_has_no_list_of_its_folder():
-    """A default access control list of the folder opens nothing to whom it names."""
+    """A default list of the folder gives nobody a right over a new file."""
     subprocess.run(["setfacl", "-d", "-m", f"u:{OTHER_UID}:rwx", CONFIG / "byport"], check=True)
     done("grant", "everyone", "80", "--yes")
     done("grant", WHO, "443")
@@ -76,7 +76,7 @@ COMMANDS = [
 @pytest.mark.hostile(69)
 @pytest.mark.parametrize("folder", ["byport", "byuser", "", "/etc"])
 def test_nothing_is_written_below_an_unsafe_folder(folder):
-    """Whatever is typed: nothing is changed, the folder is named, and its repair repairs."""
+    """Every command refuses to change an unsafe folder, and names it with a repair that works."""
     rules(f"byuser/{UID}", "any,22")
     flag("byport/25", mode=0o755)
     path = CONFIG / folder if folder != "/etc" else CONFIG.parent
@@ -94,7 +94,7 @@ def test_nothing_is_written_below_an_unsafe_folder(folder):
 
 @pytest.mark.hostile(69)
 def test_a_member_swaps_files_under_root():
-    """A member of byport's group swaps byport/80 for a link while root grants: nothing outside changes."""
+    """A group member swaps byport/80 for a link while root grants: no file outside changes."""
     outside = support.scratch_dir() / "secret"
     outside.write_text("root's")
     outside.chmod(0o600)
@@ -114,7 +114,7 @@ def test_a_member_swaps_files_under_root():
     member = support.as_user(["/usr/bin/python3", "-c", swap, byport, outside], gid=GROUP)
     try:
         support.wait_for(lambda: (byport / "80").is_symlink(), "the member to swap")
-        # The control: who believes the name changes the file outside.
+        # Control: code that trusts the name changes the file outside.
         support.wait_for(lambda: _naive(byport / "80", outside), "a naive chmod to be led astray")
         outside.chmod(0o600)
         for _ in range(5):
@@ -134,7 +134,7 @@ def _naive(path, outside):
 @pytest.mark.hostile(69)
 @pytest.mark.parametrize("kind", ["link", "second name", "folder"])
 def test_what_a_member_left_behind(kind):
-    """In a folder that is root's again: a link or a second name of a file outside is not changed."""
+    """A link or hard link to a file outside, left by a member, is not written through."""
     outside = support.scratch_dir() / "secret"
     outside.touch(mode=0o600)
     place = CONFIG / "byport/80"
@@ -158,7 +158,7 @@ def test_what_a_member_left_behind(kind):
 
 
 def test_waiting_is_not_silent():
-    """Who waits for another pybindctl is told, with its number, and goes on when it is gone."""
+    """A waiting pybindctl names the PID that it waits for, and goes on afterwards."""
     lock = CONFIG / ".pybindctl.lock"
     with open(lock, "w") as held:
         print(os.getpid(), file=held, flush=True)
@@ -177,7 +177,7 @@ def test_waiting_is_not_silent():
 
 
 def test_immutable():
-    """What chattr made immutable: the file is named, and the command that makes it writable."""
+    """The error names an immutable file and the chattr that makes the file writable."""
     path = rules(f"byuser/{UID}", "any,22")
     if subprocess.run(["chattr", "+i", path], check=False).returncode:
         pytest.skip("this file system has no immutable files")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host for the examples: /run and /srv of its own, the user app, a Java server."""
+"""A host for the examples: its own /run and /srv, the user app, a Java server."""
 
 import subprocess
 
@@ -12,11 +12,11 @@ JAVA = support.REPOSITORY / "tests/programs/src/HttpAnswer.java"
 
 @pytest.fixture(scope="session")
 def host():
-    """Mount an empty /run and /srv, and make the user app; all of it ends with the sandbox."""
+    """Mount an empty /run and /srv, and make the user app; both end with the sandbox."""
     javac, jar = placing.need("javac", "default-jdk-headless"), placing.need("jar", "default-jdk")
     for folder in ("/run", "/srv"):
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", folder], check=True)
-    # Not 1000, which tests/manual gives to alice.
+    # Not 1000: tests/manual gives that number to alice.
     subprocess.run(["useradd", "--uid", "4321", "--no-create-home", "--home", placing.SRV, "app"],
                    check=True)  # fmt: skip
     placing.SRV.mkdir()
@@ -33,6 +33,6 @@ def host():
 
 @pytest.fixture
 def granted(host):
-    """Grant app the port 80, with the command that the examples name."""
+    """Grant port 80 to app, with the command that the examples name."""
     subprocess.run([support.PREFIX + "/bin/pybindctl", "grant", "app", "80"], check=True,
                    capture_output=True)  # fmt: skip

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real systemd for the units: as process 1 of namespaces of its own, or a user's.
+"""A real systemd for the units: process 1 of its own namespaces, or a user's manager.
 
-It sees no units but those of a test, and runs in a control group that is
-removed after it.
+The manager sees only the units of a test, and runs in a control group that is removed
+afterwards.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 TARGETS = ("basic", "exit", "final", "multi-user", "network", "shutdown", "sockets", "sysinit")
 SYSTEM_UNITS = "/usr/lib/systemd/system"
 
-# CGROUP... -- COMMAND...: enters the control groups. No namespace for these: the
-# mounts would still be the host's, and systemd would take their root for its own.
+# CGROUP... -- COMMAND...: enters the control groups, without a namespace for them. In a
+# namespace systemd would take the root of the host's mounts for its own control group.
 ENTER = """
 while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done
 shift
 exec unshare --mount --uts --ipc --pid --fork --kill-child --mount-proc "$@"
 """
-# What systemd as process 1 would do to the host: start its units, raise
-# fs.file-max, set the host's name (a namespace above), leave files in /tmp, speak
-# on the console.
+# As process 1 systemd would start the host's units, raise fs.file-max, set the host's
+# name, leave files in /tmp and write to the console. These mounts keep it from that;
+# a namespace above keeps the name.
 AS_PROCESS_1 = """
 for folder in "$1" /tmp /var/tmp; do mount -t tmpfs tmpfs "$folder"; done
 mount -o bind,ro /proc/sys /proc/sys
@@ -41,12 +41,12 @@ exec env -i container=other PATH=/usr/bin:/bin "$3" --system --unit=basic.target
 
 @contextlib.contextmanager
 def control_groups(owner=0):
-    """Make a control group in each hierarchy that systemd looks at; gives their folders."""
+    """Make a control group in each hierarchy that systemd looks at; yield their folders."""
     hybrid = [CGROUPS / name for name in ("unified", "systemd") if (CGROUPS / name).is_dir()]
     made = []
     try:
         for root in hybrid or [CGROUPS]:
-            # Not named by a process: another sandbox has the same numbers.
+            # Not named by a PID: another sandbox has the same PIDs.
             made.append(pathlib.Path(tempfile.mkdtemp(prefix="pybind-test-", dir=root)))
             path = made[-1]
             path.chmod(0o755)
@@ -62,7 +62,7 @@ def control_groups(owner=0):
 
 
 def remove(groups):
-    """Remove the groups and what is in them; tells whether they are gone."""
+    """Remove the groups and everything in them; return whether they are gone."""
     with contextlib.suppress(OSError):
         for group in groups:
             for folder, _, _ in os.walk(group, topdown=False):
@@ -72,9 +72,9 @@ def remove(groups):
 
 @contextlib.contextmanager
 def started(groups, argv, systemctl):
-    """Run a manager in its namespaces; gives a function that runs its systemctl there.
+    """Run a manager in its namespaces; yield a function that runs its systemctl there.
 
-    From outside they do not speak: a manager wants to know the process that asks.
+    A systemctl outside would be refused: the manager looks up the process that asks.
     """
     log = (support.scratch_dir() / "log").open("w+b")
     process = subprocess.Popen(["sh", "-c", ENTER, "sh", *groups, "--", *argv],
@@ -100,7 +100,7 @@ def started(groups, argv, systemctl):
 
 @contextlib.contextmanager
 def system():
-    """Run systemd as the system's; gives a function that calls systemctl."""
+    """Run systemd as the system's manager; yield a function that calls systemctl."""
     argv = ["sh", "-c", AS_PROCESS_1, "sh", SYSTEM_UNITS, " ".join(TARGETS), SYSTEMD]
     with control_groups() as groups, started(groups, argv, ["systemctl"]) as systemctl:
         yield systemctl
@@ -108,7 +108,7 @@ def system():
 
 @contextlib.contextmanager
 def user():
-    """Run systemd as app's own; gives a function that calls systemctl --user as app."""
+    """Run systemd as app's manager; yield a function that calls systemctl --user as app."""
     entry = placing.app()
     runtime = pathlib.Path("/run/user") / str(entry.pw_uid)
     runtime.mkdir(mode=0o700, parents=True)
@@ -116,7 +116,7 @@ def user():
     pathlib.Path("/run/systemd/system").mkdir(parents=True, exist_ok=True)  # sd_booted(3)
     as_app = ["setpriv", "--reuid=app", "--regid=app", "--init-groups", "--inh-caps=-all", "env",
               "-i", f"HOME={entry.pw_dir}", f"XDG_RUNTIME_DIR={runtime}", "PATH=/usr/bin:/bin"]  # fmt: skip
-    # Not as process 1, which is the system's.
+    # Not as process 1, which is the system's manager.
     argv = ["sh", "-c", '"$@"; exit', "sh", *as_app, SYSTEMD, "--user", "--log-target=console"]
     systemctl = [*as_app, "systemctl", "--user"]
     with control_groups(entry.pw_uid) as groups, started(groups, argv, systemctl) as run:

@@ -24,20 +24,20 @@ def app():
 
 
 def need(program, package):
-    """Return PROGRAM's path; a missing one fails the test and names its package."""
+    """Return PROGRAM's path. If it is missing, fail the test and name its package."""
     path = shutil.which(program)
     assert path, f"{program} is missing: apt-get install {package}"
     return path
 
 
 def init_systems():
-    """Return the folder with OpenRC and runit, which are unpacked and not installed."""
+    """Return the folder with OpenRC and runit, which are unpacked, not installed."""
     assert INIT_SYSTEMS.is_dir(), "make build/init-systems"
     return INIT_SYSTEMS
 
 
 def install(name, path, *replace):
-    """Copy examples/NAME to `path`, executable; `replace` are pairs of words to exchange."""
+    """Copy examples/NAME to `path`, executable, with the pairs (old, new) replaced."""
     text = (EXAMPLES / name).read_text()
     for old, new in replace:
         assert old in text, old
@@ -49,7 +49,7 @@ def install(name, path, *replace):
 
 
 def as_app(argv, **options):
-    """Run argv to its end as the user app, who has no other right."""
+    """Run argv to its end as the user app, with no other right."""
     entry = app()
     options.setdefault("cwd", "/")
     return support.run(argv, uid=entry.pw_uid, gid=entry.pw_gid, **options)
@@ -80,12 +80,12 @@ def ids(pid):
 
 
 def processes(program=None):
-    """Return the processes of app, those that run the file `program` or all."""
-    # The end of the path: in another mount namespace of a chroot more stands in front.
+    """Return the processes of app: all, or those that run the file `program`."""
+    # Only the end of the path: in a chroot's mount namespace the path is longer.
     wanted = os.path.realpath(program) if program else ""
     found = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process has ended
             if entry.stat().st_uid == app().pw_uid and executable(entry.name).endswith(wanted):
                 found.append(int(entry.name))
     return found
@@ -97,7 +97,7 @@ def java():
 
 
 def end_all():
-    """Kill what a test left of app's; no other process namespace has that user's."""
+    """Kill the processes of app that a test left."""
     for pid in processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -105,7 +105,7 @@ def end_all():
 
 
 def gone(pid):
-    """Tell whether no such process runs any more, nor a thread of it, which would hold the port."""
+    """Tell whether the process has ended with all its threads, which could hold the port."""
     try:
         state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be said about an example without running it."""
+"""What can be tested about an example without running it."""
 
 import pathlib
 import re
@@ -19,7 +19,7 @@ UNITS = [
     (["systemd/user/app.service"], ["--user"]),
     (["systemd/user/app-sandboxed.service"], ["--user"]),
 ]
-# systemd.exec(5), NoNewPrivileges=: what sets it, and a user namespace.
+# Options that set no_new_privs (systemd.exec(5), NoNewPrivileges=) or a user namespace.
 KEEPS_THE_HELPER_OUT = re.compile(
     r"^(NoNewPrivileges|DynamicUser|LockPersonality|MemoryDenyWriteExecute|PrivateDevices"
     r"|PrivateUsers|ProtectClock|ProtectHostname|ProtectKernel\w+|Restrict\w+|SystemCall\w+)=", re.M
@@ -28,22 +28,22 @@ KEEPS_THE_HELPER_OUT = re.compile(
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_header(name):
-    """Each example says what the administrator grants; the README names each, and no other."""
+    """Each example says what the administrator grants; the README names exactly the examples."""
     text = (EXAMPLES / name).read_text()
-    if name != "systemd/app-hardened.service":  # its socket says it
+    if name != "systemd/app-hardened.service":  # its .socket file says so
         assert "The administrator grants:  " in text
         assert f"]({name})" in (EXAMPLES / "README.md").read_text()
 
 
 def test_every_link_of_the_readme():
-    """What the README points to is there."""
+    """Every file that the README links to exists."""
     for target in re.findall(r"\]\(([^)]*)\)", (EXAMPLES / "README.md").read_text()):
         assert (EXAMPLES / target).is_file(), target
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_scripts(name):
-    """The shell scripts are executable, parse, and please shellcheck."""
+    """The shell scripts are executable, and shellcheck finds nothing."""
     path = EXAMPLES / name
     assert path.stat().st_mode & 0o111 == 0o111
     subprocess.run(["sh", "-n", path], check=True)
@@ -52,7 +52,7 @@ def test_scripts(name):
 
 @pytest.mark.parametrize(("names", "options"), UNITS, ids=lambda value: " ".join(value))
 def test_units(host, names, options):
-    """systemd finds nothing to say about the units, where their programs are installed."""
+    """systemd-analyze finds no fault in the units if their programs are installed."""
     analyze = placing.need("systemd-analyze", "systemd")
     units = [EXAMPLES / name for name in names]
     done = placing.as_root([analyze, *options, "--man=no", "verify", *units],
@@ -61,7 +61,7 @@ def test_units(host, names, options):
 
 
 def test_systemd_would_find_a_fault(host, tmp_path):
-    """The verification above is one: a wrong option and a missing program are reported."""
+    """Control for the test above: a wrong option and a missing program are reported."""
     unit = tmp_path / "app.service"
     text = (EXAMPLES / "systemd/app.service").read_text()
     unit.write_text(text.replace("/usr/local/bin/pybind", "/nonexistent") + "Wrong=yes\n")
@@ -71,7 +71,7 @@ def test_systemd_would_find_a_fault(host, tmp_path):
 
 
 def test_units_let_the_helper_work():
-    """Units with pybind in them have no option that sets no_new_privs; the other has many."""
+    """Units that run pybind have no option that sets no_new_privs; the hardened one has many."""
     for path in EXAMPLES.rglob("*.service"):
         found = KEEPS_THE_HELPER_OUT.findall(path.read_text())
         if "pybind" in path.read_text():
@@ -81,7 +81,7 @@ def test_units_let_the_helper_work():
 
 
 def test_install_puts_them_into_the_documentation(tmp_path):
-    """`make install` installs the examples as they are, executable where they are."""
+    """`make install` installs the examples unchanged, with their executable bits."""
     make = ["make", "-s", "-C", placing.EXAMPLES.parent, f"DESTDIR={tmp_path}"]
     subprocess.run([*make, "install"], check=True, capture_output=True)
     folder = tmp_path / support.PREFIX.lstrip("/") / "share/doc/pybind/examples"

@@ -12,9 +12,9 @@ import pytest
 import support
 from support import OTHER_UID, UID
 
-# Takes the socket as sd_listen_fds(3) has it and answers with its process ID.
-# `hold` keeps it from answering; a status in `fail` ends it at once; what it
-# gets of signals it writes into `signals`.
+# A server that takes its socket by sd_listen_fds(3) and answers with its process ID. It
+# does not answer while a file `hold` exists, exits at once with the status in a file
+# `fail`, and writes the signals that it gets into `signals`.
 PROGRAM = """#!/usr/bin/python3
 import os, pathlib, signal, socket, sys, time
 here = pathlib.Path(__file__).parent
@@ -89,7 +89,7 @@ def starts(folder):
 
 
 def taken_by_other():
-    """Let the other user try to bind the port, which is granted; return what it printed."""
+    """Let another user, who has the grant too, try to bind the port; return the output."""
     argv = [support.PYBIND, "--", "/usr/bin/python3", "-c", TAKE]
     done = support.run(argv, uid=OTHER_UID, gid=OTHER_UID)
     return done.stdout.split()
@@ -104,7 +104,7 @@ def listening():
 
 
 def test_the_port_is_kept(folder):
-    """Killed: nobody takes the port, and who connects meanwhile is served by the next one."""
+    """After a kill nobody can take the port, and the next program serves waiting clients."""
     with keeper(folder) as process:
         support.wait_for(listening, "the keeper to listen")
         first = answer()
@@ -122,19 +122,19 @@ def test_the_port_is_kept(folder):
         assert answer() == second
         assert "keep: " in process.log.read_text()
     assert "status 137, starting it again" in process.log.read_text()
-    assert taken_by_other() == ["bound"] * 4  # it was the socket that kept the other out
+    assert taken_by_other() == ["bound"] * 4  # so it was the socket that kept the other out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_is_passed_on(folder, number):
-    """The loop ends when the program has, with its status; the port is free then."""
+    """A stop signal goes to the program; the loop ends with its status and frees the port."""
     with keeper(folder) as process:
         support.wait_for(listening, "the keeper to listen")
         program = answer()
         (folder / "hold").touch()
         os.kill(process.pid, number)
         support.wait_for((folder / "signals").exists, "the program to be told")
-        assert process.poll() is None  # it waits for the program
+        assert process.poll() is None  # the loop waits for the program
         assert not placing.gone(program)
         (folder / "hold").unlink()
         assert process.wait(support.PATIENCE_S) == 7
@@ -145,18 +145,18 @@ def test_a_stop_is_passed_on(folder, number):
 
 
 def test_a_stop_in_the_pause(folder):
-    """A program that fails at once: tried again, and the stop is heard between two tries."""
+    """A program that fails at once is tried again; a stop between two tries ends the loop."""
     (folder / "fail").write_text("3")
     with keeper(folder) as process:
         support.wait_for(lambda: starts(folder) >= 2, "a second try")
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(support.PATIENCE_S) in (3, 143)  # the second: it met a start
+        assert process.wait(support.PATIENCE_S) in (3, 143)  # 143: the signal met a starting program
         support.wait_for(placing.free, "the port to be free")
 
 
 @pytest.mark.parametrize("status", [0, 126, 127])
 def test_ends_with_the_program(folder, status):
-    """A program that is done, or cannot be started, is not started again."""
+    """A program that exits with 0, or cannot be started, is not started again."""
     (folder / "fail").write_text(str(status))
     with keeper(folder) as process:
         assert process.wait(support.PATIENCE_S) == status
@@ -164,13 +164,13 @@ def test_ends_with_the_program(folder, status):
 
 
 def test_a_program_that_is_missing(folder):
-    """127, and no loop."""
+    """A missing program ends the loop with status 127."""
     with keeper(folder, folder / "missing") as process:
         assert process.wait(support.PATIENCE_S) == 127
 
 
 def test_wrong_use(folder):
-    """Without a program, or without pybind --listen around it, nothing is started."""
+    """Nothing is started without a program, or without pybind --listen around the loop."""
     for words, env in (([], {"LISTEN_FDS": "1"}), ([folder / "program"], {})):
         done = support.run([folder / "keep", *words], env={"PATH": "/usr/bin:/bin", **env})
         assert (done.returncode, done.stderr.split()[0]) == (2, "usage:")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""examples/openrc and examples/runit, under the real ones (unpacked, not installed)."""
+"""examples/openrc and examples/runit under the real OpenRC and runit (unpacked)."""
 
 import os
 import pathlib
@@ -11,8 +11,8 @@ import pytest
 import support
 from placing import java
 
-# A mount namespace in which OpenRC lies where it is installed, as in a container
-# with it; the process namespace is the sandbox's, which ends what is left.
+# A mount namespace in which OpenRC lies at its installed paths, as in a container. The
+# process namespace stays that of the sandbox, which ends leftover processes.
 OPENRC = r"""
 for dir in sbin bin lib; do
     mount -t overlay -o "lowerdir=$1/usr/$dir:/usr/$dir" overlay "/usr/$dir"
@@ -47,7 +47,7 @@ def openrc(granted):
 
 
 def test_openrc(openrc):
-    """start, status, a crash, restart, stop: Java as app on port 80."""
+    """Java serves as app on port 80 through start, status, a crash, restart and stop."""
     started = openrc("start")
     assert started.returncode == 0, started
     placing.answers()
@@ -103,7 +103,7 @@ def runit(granted):
 
 
 def test_runit(runit):
-    """Up, a crash, restart and down: the process that runsv knows is the server."""
+    """runsv's own process is the server, through up, a crash, restart and down."""
     run, service = runit
     placing.answers()
     (first,) = java()
@@ -124,7 +124,7 @@ def test_runit(runit):
 
 
 def test_runit_refused(runit):
-    """A refusal is in the log of runsv, and `once` tries once."""
+    """A refusal is in the log of runsv, and `once` tries only once."""
     run, service = runit
     placing.answers()
     assert run("stop").returncode == 0

@@ -15,7 +15,7 @@ SYSTEM = pathlib.Path("/etc/systemd/system")
 PREFIX_UNITS = pathlib.Path(support.PREFIX) / "lib/systemd/system"
 JAVA = "/usr/bin/java -jar /srv/app/app.jar"
 GUNICORN = "/usr/bin/gunicorn -b 0.0.0.0:80 --chdir /srv/app app:app"
-# Answers with what the kernel says about the process that answers.
+# The application answers with a field of its own /proc/self/status.
 WSGI = """
 def app(env, start):
     start("200 OK", [])
@@ -35,7 +35,7 @@ def application(granted):
 
 
 def answer(name):
-    """Wait for an answer; return that field of it, as in /proc/PID/status."""
+    """Wait for an answer; return the field `name` of the server's /proc/PID/status."""
     support.wait_for(support.answers_http, "an answer")
     return re.search(rf"^{name}:\s*(\S+)", support.http_get().decode(), re.M)[1]
 
@@ -45,7 +45,7 @@ def shown(systemctl, unit, name):
 
 
 def serves_and_restarts(systemctl, unit):
-    """Start, be killed, be there again, stop."""
+    """Start the unit, kill its process, wait for the restart, and stop the unit."""
     done = systemctl("start", unit)
     assert done.returncode == 0, done
     assert answer("Uid") == str(placing.app().pw_uid)
@@ -60,7 +60,7 @@ def serves_and_restarts(systemctl, unit):
 
 
 def ends_with_125(systemctl, unit):
-    """Start what pybind refuses: it is over, and not tried again."""
+    """Start a unit that pybind refuses: it ends with 125 and is not tried again."""
     systemctl("start", unit)
     support.wait_for(lambda: shown(systemctl, unit, "ActiveState") == "failed", "the refusal")
     assert shown(systemctl, unit, "ExecMainStatus") == "125"
@@ -73,7 +73,7 @@ def test_plain(application):
     with managers.system() as systemctl:
         assert serves_and_restarts(systemctl, "app") == "0"
         assert systemctl("start", "app").returncode == 0
-        assert answer("CapBnd") == f"{1 << 10:016x}"  # the sandbox is there
+        assert answer("CapBnd") == f"{1 << 10:016x}"  # the unit's sandbox is in force
         assert systemctl("stop", "app").returncode == 0
 
         text = unit.read_text()
@@ -88,7 +88,7 @@ def test_plain(application):
 
 
 def test_hardened(application):
-    """app-hardened: no grant, a full sandbox, and the port is kept while the service is down."""
+    """app-hardened serves without a grant, sandboxed; its port is kept while it is down."""
     for name in ("app-hardened.socket", "app-hardened.service"):
         placing.install(f"systemd/{name}", SYSTEM / name)
     support.clear_config()

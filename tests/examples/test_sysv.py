@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""examples/sysv: a real Java server, a real start-stop-daemon, root and a delegated user."""
+"""examples/sysv with a real Java server and start-stop-daemon, as root and as app."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ PIDFILE = pathlib.Path("/run/app/app.pid")
 
 @pytest.fixture(autouse=True)
 def installed(granted):
-    """Install the script as its header says; stop what a failed test left."""
+    """Install the script as its header says; afterwards stop the server."""
     placing.need("start-stop-daemon", "dpkg")
     placing.install("sysv/app", SCRIPT)
     (placing.SRV / "app.log").unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def pid():
 
 
 def test_root_starts_it_at_boot():
-    """Started as root: Java as app on port 80, by its pidfile; status, restart, stop."""
+    """Started by root, Java serves as app on port 80; status, restart and stop work."""
     assert as_root([SCRIPT, "status"]).returncode == 3
     assert as_root([SCRIPT, "start"]).returncode == 0
     first = pid()
@@ -59,7 +59,7 @@ def test_root_starts_it_at_boot():
 
 
 def test_the_delegated_user_restarts_it():
-    """Root started it; app restarts, stops and starts it with no right but its own."""
+    """After a start by root, app can restart, stop and start the server with its own rights."""
     assert as_root([SCRIPT, "start"]).returncode == 0
     placing.answers()
     first = pid()
@@ -69,7 +69,7 @@ def test_the_delegated_user_restarts_it():
     assert placing.ids(pid()) == (placing.app().pw_uid, 0)
     placing.answers()
     assert as_app([SCRIPT, "status"]).returncode == 0
-    assert as_root([SCRIPT, "status"]).returncode == 0  # and root's script knows its process
+    assert as_root([SCRIPT, "status"]).returncode == 0  # root's script finds the process too
     assert as_app([SCRIPT, "stop"]).returncode == 0
     assert as_app([SCRIPT, "status"]).returncode == 3
     assert as_app([SCRIPT, "start"]).returncode == 0
@@ -79,7 +79,7 @@ def test_the_delegated_user_restarts_it():
 
 
 def test_nobody_else(host):
-    """Another user is told so, and changes nothing."""
+    """Any other user is refused and changes nothing."""
     assert as_root([SCRIPT, "start"]).returncode == 0
     for action in ("stop", "restart", "status"):
         done = support.run([SCRIPT, action])
@@ -89,17 +89,17 @@ def test_nobody_else(host):
 
 @pytest.fixture
 def victim():
-    """Run a process of root's; the attack below is about it."""
+    """Run a process of root's, which the attack below tries to kill."""
     with subprocess.Popen(["sleep", "1000"]) as process:
         yield process
         process.kill()
 
 
 def test_a_forged_pidfile_kills_nobody(victim):
-    """app writes the number of root's process into its pidfile: root's stop leaves it alone.
+    """app writes the PID of root's process into its pidfile, and root's stop does not kill it.
 
-    The same start-stop-daemon with root's rights kills it, which is why the
-    script gives them up first.
+    Control: start-stop-daemon with root's rights kills the process, which is why the
+    script gives up these rights first.
     """
     assert as_root([SCRIPT, "start"]).returncode == 0
     assert as_root([SCRIPT, "stop"]).returncode == 0
@@ -113,7 +113,7 @@ def test_a_forged_pidfile_kills_nobody(victim):
 
 
 def test_a_link_as_pidfile_overwrites_nothing(host):
-    """app makes its pidfile a link to a file of root's."""
+    """If app makes its pidfile a link to a file of root's, root's start does not write it."""
     precious = pathlib.Path("/etc/precious")
     precious.write_text("precious")
     as_root([SCRIPT, "start"])
@@ -125,7 +125,7 @@ def test_a_link_as_pidfile_overwrites_nothing(host):
 
 
 def test_a_refusal_is_printed():
-    """Without the grant start fails, says what repairs it, and leaves nothing behind."""
+    """Without the grant start fails, names the repair, and leaves nothing behind."""
     support.clear_config()
     done = as_root([SCRIPT, "start"])
     assert done.returncode == 1
@@ -135,7 +135,7 @@ def test_a_refusal_is_printed():
 
 
 def test_a_busy_port_is_in_the_log():
-    """What shows only at the start makes start fail too, and stands in the log."""
+    """A busy port makes start fail too, and the reason is in the log."""
     with socket.socket() as holder:
         holder.bind(("0.0.0.0", 80))
         holder.listen()
@@ -146,7 +146,7 @@ def test_a_busy_port_is_in_the_log():
 
 
 def test_a_supervised_program():
-    """The front of a static program is found and stopped by the pidfile just as well."""
+    """The pidfile also finds and stops the front of a supervised static program."""
     busybox = placing.need("busybox", "busybox-static")
     placing.install("sysv/app", SCRIPT, ("DAEMON=/usr/bin/java", f"DAEMON={busybox}"),
                     ("-jar /srv/app/app.jar", "httpd -f -p 80 -h /srv/app"))  # fmt: skip
@@ -162,7 +162,7 @@ def test_a_supervised_program():
 
 
 def test_wrong_use(host):
-    """No action, or one that is not there: usage, status 2."""
+    """A missing or unknown action gets the usage and status 2."""
     for words in ([], ["reload-it"]):
         done = as_app([SCRIPT, *words])
         assert (done.returncode, done.stderr.split()[0]) == (2, "usage:")

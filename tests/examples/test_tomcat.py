@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real Tomcat: the example, and scripts that were written for authbind."""
+"""A real Tomcat, under the example and under scripts written for authbind."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ SERVER_XML = """<Server port="8005" shutdown="SHUTDOWN"><Service name="Catalina"
 <Engine name="Catalina" defaultHost="localhost"><Host name="localhost" appBase="webapps"/></Engine>
 </Service></Server>"""
 LAST_LINE = 'exec "$PRGDIR"/"$EXECUTABLE" start "$@"'
-# What the recipes for authbind replace it with.
+# The line that recipes for authbind put in its place.
 WITH_AUTHBIND = 'exec authbind --deep "$PRGDIR"/"$EXECUTABLE" start "$@"'
 OURS, REAL = support.PREFIX + "/bin/authbind", "/usr/bin/authbind"
 STARTED = "Server startup in"
@@ -24,7 +24,7 @@ STARTED = "Server startup in"
 
 @pytest.fixture(scope="module")
 def compat_command():
-    """Install the compatible command."""
+    """Install pybind's authbind command."""
     make = ["make", "-s", "-C", str(support.REPOSITORY), "install-authbind-compat"]
     subprocess.run(make, check=True)
 
@@ -52,11 +52,11 @@ def environ(home, first="/usr/local/bin"):
 
 
 def test_the_example(home):
-    """tomcat-pybind start and stop: catalina.sh unchanged, Java as app on port 80."""
+    """tomcat-pybind starts and stops an unchanged catalina.sh, with Java as app on port 80."""
     script = placing.install("tomcat/tomcat-pybind", home / "bin/tomcat-pybind")
     done = placing.as_app([script, "start"], env=environ(home))
     assert done.returncode == 0, done
-    placing.answers(b"")  # no application is there, and it is Tomcat that says so
+    placing.answers(b"")  # any answer: Tomcat has no application and says so
     pid = int((home / "temp/pid").read_text())
     assert placing.ids(pid) == (placing.app().pw_uid, 0)
     assert placing.as_app([script, "stop"], env=environ(home)).returncode == 0
@@ -64,8 +64,8 @@ def test_the_example(home):
 
 
 def test_the_example_without_a_home(host):
-    """It says what is not set."""
-    # A copy: the clone may lie where app cannot search.
+    """Without CATALINA_HOME the example says what is not set."""
+    # A copy, because the clone may lie in a folder that app cannot search.
     script = placing.install("tomcat/tomcat-pybind", support.scratch_dir() / "tomcat-pybind")
     done = placing.as_app([script], env={"PATH": "/usr/bin"})
     assert done.returncode == 2
@@ -74,7 +74,7 @@ def test_the_example_without_a_home(host):
 
 @pytest.mark.parametrize("command", [OURS, REAL])
 def test_startup_script_written_for_authbind(compat_command, home, command):
-    """The line of the recipes in startup.sh: by our command as by Debian's own."""
+    """The recipes' line in startup.sh works with pybind's authbind and with Debian's."""
     script = home / "bin/startup.sh"
     assert LAST_LINE in script.read_text()
     script.write_text(script.read_text().replace(LAST_LINE, WITH_AUTHBIND))
@@ -84,7 +84,7 @@ def test_startup_script_written_for_authbind(compat_command, home, command):
     os.chown(their_file, placing.app().pw_uid, 0)
     done = placing.as_app([script], env=environ(home, os.path.dirname(command)))
     assert done.returncode == 0, done
-    placing.answers(b"")  # no application is there, and it is Tomcat that says so
+    placing.answers(b"")  # any answer: Tomcat has no application and says so
     shutil.rmtree("/etc/authbind")
     loaded = pathlib.Path(f"/proc/{int((home / 'temp/pid').read_text())}/maps").read_text()
     assert (support.LIBRARY in loaded) == (command == OURS)
@@ -104,7 +104,7 @@ def test_depth(compat_command, home, depth, served):
 
 
 def test_exit_statuses(compat_command, home):
-    """A script's own status comes through; 255 where authbind has it."""
+    """The exit status is the script's, or 255 in the cases in which authbind's is 255."""
     catalina = home / "bin/catalina.sh"
     for words, expected in (([catalina, "configtest"], 0), ([catalina, "wrong"], 1),
                             ([home / "bin/missing.sh"], 255), (["--depth", "0", catalina], 255)):  # fmt: skip

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The commands of the systemd units as they are, Java included, without systemd.
+"""The commands of the systemd units, run without systemd.
 
-test_systemd.py has the units; it needs control groups, and this does not. What
-systemd does to a service that matters here is done by setpriv.
+test_systemd.py runs the units themselves, for which it needs control groups. Here
+setpriv does what systemd would do to the process of a service.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ def exec_start(name):
 
 @contextlib.contextmanager
 def service(argv, *more, around=()):
-    """Start argv as app, with more options for setpriv, SIGPIPE ignored; end it after."""
+    """Start argv as app with SIGPIPE ignored; `more` are options of setpriv. End it afterwards."""
     entry = placing.app()
     drop = ["setpriv", "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups",
             "--inh-caps=-all", *more, "/usr/bin/env", "--ignore-signal=PIPE"]  # fmt: skip
@@ -59,7 +59,7 @@ def status_of(pid, name):
 
 
 def test_plain(granted):
-    """app.service, with the bounding set that it asks for: the main process is the server."""
+    """app.service works with its own bounding set, and its main process is the server."""
     unit = (placing.EXAMPLES / "systemd/app.service").read_text()
     assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE\n" in unit
     with service(exec_start("app.service"), "--bounding-set=-all,+net_bind_service") as process:
@@ -72,7 +72,7 @@ def test_plain(granted):
 
 
 def test_plain_refused(host):
-    """Without the grant its status is one after which the unit says not to restart."""
+    """Without the grant the status is one that the unit's RestartPreventExitStatus= has."""
     with service(exec_start("app.service")) as process:
         assert process.wait(support.PATIENCE_S) == 125
     for name in ("app.service", "user/app.service", "user/app-sandboxed.service"):
@@ -81,21 +81,21 @@ def test_plain_refused(host):
 
 
 def test_user(granted, wsgi):
-    """user/app.service of a delegated user."""
+    """user/app.service serves for a delegated user."""
     with service(exec_start("user/app.service")) as process:
         placing.answers()
         assert placing.ids(process.pid) == (placing.app().pw_uid, 0)
 
 
 def test_user_sandboxed(granted, wsgi):
-    """user/app-sandboxed.service: pybind outside, no_new_privs inside, and it serves."""
+    """user/app-sandboxed.service serves, with pybind outside of no_new_privs."""
     with service(exec_start("user/app-sandboxed.service")) as process:
         placing.answers(b"wsgi")
         assert status_of(process.pid, "NoNewPrivs") == "1"
 
 
 def test_hardened(wsgi):
-    """app-hardened: activated, with no privilege left and no grant; pybind could not work there."""
+    """app-hardened serves by socket activation, without privileges, grant or pybind."""
     activate = placing.need("systemd-socket-activate", "systemd")
     sandbox = ("--no-new-privs", "--bounding-set=-all")
     command = exec_start("app-hardened.service")

@@ -25,7 +25,7 @@ def folder(grant80):
 
 @pytest.mark.parametrize("options", [["--port", "80"], ["--listen", "--port", "80/tcp"]])
 def test_gunicorn(folder, options):
-    """It binds by itself, and takes a socket; the workers serve, and reload with HUP."""
+    """gunicorn binds by itself or takes a socket; its workers serve, and HUP reloads them."""
     gunicorn = placing.need("gunicorn", "gunicorn")
     placing.install("gunicorn/gunicorn.conf.py", folder / "gunicorn.conf.py")
     (folder / "app.py").write_text(WSGI)
@@ -38,7 +38,7 @@ def test_gunicorn(folder, options):
 
 
 def test_nginx(folder):
-    """As the header starts it: tested, run, reloaded with one more port, stopped."""
+    """nginx, started as the header says, serves, reloads with one more port, and stops."""
     nginx = placing.need("nginx", "nginx-light")
     support.flag("byport/443")
     config = placing.install("nginx/nginx.conf", folder / "nginx.conf")
@@ -62,7 +62,7 @@ def test_nginx(folder):
 
 
 def test_pm2(folder):
-    """What pm2 makes of the file in fork mode: interpreter, its arguments, the script."""
+    """The program runs with the arguments that pm2 builds from the file in fork mode."""
     node = placing.need("node", "nodejs")
     config = placing.install("pm2/ecosystem.config.js", folder / "ecosystem.config.js")
     printed = subprocess.run([node, "-e", f"console.log(JSON.stringify(require('{config}')))"],
@@ -72,4 +72,4 @@ def test_pm2(folder):
     (folder / "app.js").write_text(APP_JS)
     argv = [app["interpreter"], *app["interpreter_args"].split(), folder / "app.js"]
     with support.server(argv, support.answers_http) as process:
-        assert support.http_get() == b"node %d" % process.pid  # whom pm2 signals is the server
+        assert support.http_get() == b"node %d" % process.pid  # pm2's child is the server

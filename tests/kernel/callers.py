@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes with real credentials, each in the control group that is judged.
+"""Processes with real credentials, each in the control group that pybindd judges.
 
-A driver becomes its caller once and for all. It binds a plain socket, which the
-kernel judges, and asks pybind-helper the same, unless it is in a user namespace.
+A driver becomes its caller for good. For each request it binds a plain socket, which
+the kernel judges, and asks pybind-helper too, unless it is in a user namespace.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from reference import Caller, Request
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 REFUSED = errno.EACCES
-# What bind(2) says of a port that it lets be bound.
+# Errors of bind(2) that come only after the privilege check has passed.
 ALLOWED = {0, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL}
 
 
 def bind_plainly(request: Request) -> bool:
-    """Bind as this process; tell whether the kernel let it."""
+    """Bind as this process; tell whether the kernel allowed the port."""
     family = socket.AF_INET if len(request.address) == 4 else socket.AF_INET6
     kind = socket.SOCK_STREAM if request.protocol == "tcp" else socket.SOCK_DGRAM
     text = socket.inet_ntop(family, request.address)
@@ -43,7 +43,7 @@ def bind_plainly(request: Request) -> bool:
 
 
 def become(caller: Caller) -> None:
-    """Become the caller for good; a root without any capability too."""
+    """Become the caller for good; root keeps no capability."""
     os.setgroups(caller.groups)
     os.setresgid(caller.gid, caller.gid, caller.gid)
     os.setresuid(caller.uid, caller.uid, caller.uid)
@@ -53,7 +53,7 @@ def become(caller: Caller) -> None:
 
 
 def enter_user_namespace(maps="0 0 4294967295") -> None:
-    """Enter a new user namespace. maps: of uids and of gids, written by a child that stays outside."""
+    """Enter a new user namespace. maps: uid and gid map, written by a child that stays outside."""
     ours, theirs = os.pipe()
     pid = os.getpid()
     child = os.fork()
@@ -97,9 +97,10 @@ def _drive(caller: Caller, cgroup: str, connection) -> None:
 
 
 def start_drivers(callers, cgroup):
-    """Return a connection for each caller: takes requests, gives (kernel, helper's Answer).
+    """Return a connection for each caller, which takes requests and gives (kernel, Answer).
 
-    Start them before the programs are loaded: a copy of a link would keep them.
+    Start the drivers before the programs are loaded: a forked copy of a link would keep
+    the programs alive.
     """
     context = multiprocessing.get_context("fork")
     connections = []

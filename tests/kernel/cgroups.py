@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Control groups for tests: each of its own, so that no other process passes a program under test."""
+"""Control groups for tests, so that pybindd under test judges no other process."""
 
 import contextlib
 import functools
@@ -14,7 +14,7 @@ PYBINDD = support.PREFIX + "/sbin/pybindd"
 
 
 def root():
-    """Return the root of the unified hierarchy; skip where there is none."""
+    """Return the root of the unified hierarchy; skip if there is none."""
     for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
         if " - cgroup2 " in line:
             return pathlib.Path(line.split()[4])
@@ -23,7 +23,7 @@ def root():
 
 @functools.lru_cache(maxsize=1)
 def able():
-    """Skip where pybindd cannot run, with its own reason."""
+    """Skip if pybindd cannot run, with pybindd's own reason."""
     done = subprocess.run([PYBINDD, "--trial", "--cgroup", root()], capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"this kernel cannot judge binds: {done.stderr.splitlines()[0]}")
@@ -31,9 +31,9 @@ def able():
 
 @contextlib.contextmanager
 def group():
-    """Give a new control group, and remove it when its processes have ended."""
+    """Yield a new control group; afterwards end its processes and remove it."""
     able()
-    # Not named by a process: another sandbox has the same numbers.
+    # Not named by a PID: another sandbox has the same PIDs.
     path = pathlib.Path(tempfile.mkdtemp(prefix="pybind-test-", dir=root()))
     path.chmod(0o755)
     try:
@@ -43,7 +43,7 @@ def group():
 
 
 def remove(path):
-    """End what is in a control group, and remove it."""
+    """End the processes of a control group, and remove the group."""
     for below in [*path.rglob("cgroup.procs"), path / "cgroup.procs"]:
         with contextlib.suppress(OSError):
             (below.parent / "cgroup.kill").write_text("1")

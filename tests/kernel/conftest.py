@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The model and the generator are those of tests/proof/compat."""
+"""Fixtures of the tests of pybindd."""
 
 import pytest
 import running
@@ -14,6 +14,6 @@ def daemon():
 
 @pytest.fixture
 def user(daemon):
-    """Give an ordinary user's process in that group."""
+    """Yield a process of an ordinary user in that group."""
     with running.worker(daemon.cgroup) as made:
         yield made

@@ -3,10 +3,10 @@
 
     tools/sandbox unshare --mount --net /usr/bin/python3 tests/kernel/judging.py SEED 17 1 1 CGROUP
 
-tries configuration 17 of a seed again. It takes the configurations FIRST, FIRST +
-STEP and so on until CASES requests were compared, and prints what it found as
-JSON. CGROUP is a new folder below the unified hierarchy. The table is made, and
-kept up with the files, by pybindd's own modules.
+tries configuration 17 of a seed again. The worker takes the configurations FIRST,
+FIRST + STEP and so on until CASES requests were compared, and prints its findings as
+JSON. CGROUP is a new folder below the unified hierarchy. pybindd's own modules make the
+table and keep it up to date with the files.
 """
 
 import collections
@@ -44,7 +44,7 @@ CALLERS = (
     Foreign(1000, 100),
     Foreign(100000, 100000),
 )
-NO_MORE_THAN = {6: 1, 7: 1}  # a caller in a user namespace -> the same outside of it
+NO_MORE_THAN = {6: 1, 7: 1}  # a caller in a user namespace -> the same caller outside of it
 EACH = 3  # callers for each request
 LAST_PRIVILEGED = 65533
 FAILURES_SHOWN = 3
@@ -70,7 +70,7 @@ def vary(files, rng):
 
 
 def write(files, left):
-    """Write a configuration: as the other comparison does, then lists and links."""
+    """Write a configuration as tests/lib/worker.py does, then its lists and links."""
     write_files(files)
     if support.CONFIG.is_symlink():
         return
@@ -83,13 +83,13 @@ def write(files, left):
 
 
 def remove_links(left):
-    """Remove what write() put beside the permission files."""
+    """Remove the hard links that write() made outside of the permission folders."""
     for number, _ in enumerate(left):
         pathlib.Path(f"/etc/link-{number}").unlink(missing_ok=True)  # none where all is refused
 
 
 class Judge:
-    """The programs in the kernel, attached to our control group."""
+    """pybindd's programs, attached to our control group."""
 
     def __init__(self, cgroup):
         self.program = Program(Libbpf(), BPF_OBJECT)
@@ -105,14 +105,14 @@ class Judge:
         self.numbers = Numbers()
 
     def keep_up(self):
-        """Put the files as they are in force."""
+        """Put the present files in force."""
         assert self.files.catch_up(time.monotonic() + 60)
         self.program.put_in_force(self.files.table(self.numbers))
         self.program.renew_lease(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
 
 
 class Findings:
-    """What was compared and what came of it."""
+    """Counts of the comparisons, and the failures."""
 
     def __init__(self):
         self.cases = 0
@@ -127,7 +127,7 @@ class Findings:
             self.failures.append(f"{what}: {describe(*details)}")
 
     def compare(self, configuration, left, request, answer):
-        """Hold the kernel against the manual, and the helper where it was asked."""
+        """Compare the kernel's answer with the manual, and with the helper's if there is one."""
         self.cases += 1
         if isinstance(answer, str):
             self._fail("broken run", configuration, request, answer)
@@ -159,7 +159,7 @@ class Findings:
             self.explained["kernel-left"] += 1
 
     def compare_twins(self, configuration, request, answers):
-        """Who is in a user namespace is granted no more than outside of it."""
+        """Check that a caller in a user namespace is granted no more than outside of it."""
         for inside, outside in NO_MORE_THAN.items():
             if inside in answers and outside in answers:
                 kernel, helper = answers[inside][0], answers[outside][1]

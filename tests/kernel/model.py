@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pybind.5 and pybindd.8 say about one request: tests/lib/reference.py, and more.
+"""The rules of pybind.5 and pybindd.8 about one request, added to tests/lib/reference.py.
 
-Adds access control lists, callers in a user namespace of their own, and files
-that the table leaves to the helper. Imports nothing of pybind.
+The module adds access control lists, callers in their own user namespace, and files
+that the table leaves to the helper. It imports nothing of pybind.
 """
 
 import struct
@@ -17,7 +17,7 @@ ACL = "system.posix_acl_access"
 
 
 class List(NamedTuple):
-    """An access control list: named users and groups, the file's own group, the mask."""
+    """An access control list: named users and groups, the file's group, the mask."""
 
     users: Dict[int, int]
     groups: Dict[int, int]
@@ -35,7 +35,7 @@ class List(NamedTuple):
 
 
 class Listed(Entry):
-    """An entry with a list; its mode shows the mask in the place of the group's bits."""
+    """An entry with a list; the group bits of its mode show the mask."""
 
     acl: List
 
@@ -57,13 +57,13 @@ def may(entry: Entry, caller: Caller, right: int) -> bool:
     groups = {caller.gid, *caller.groups}
     if entry.uid == caller.uid:
         return bool(entry.mode >> 6 & right)
-    if acl is not None and acl.mask:  # else the kernel does not look at it
+    if acl is not None and acl.mask:  # with an empty mask the kernel ignores the list
         if caller.uid in acl.users:
             return bool(acl.users[caller.uid] & acl.mask & right)
         found = [perm for gid, perm in acl.groups.items() if gid in groups]
         found += [acl.group] if entry.gid in groups else []
         if found:
-            # In another namespace a refused user may be here under a subordinate id.
+            # A refused user may come from another namespace under a subordinate id.
             foreign = isinstance(caller, Foreign) and entry.kind == "file"
             users = acl.users.values() if foreign else ()
             nobody_is_refused = all(perm & acl.mask & right for perm in users)
@@ -87,13 +87,13 @@ reference.may = may
 
 
 def is_left(files: Files) -> bool:
-    """Tell whether the table leaves everything to the helper: a folder not all can search."""
+    """Tell whether the table leaves everything to the helper: some cannot search a folder."""
     present = [files[folder] for folder in ("", *FOLDERS) if folder in files]
     return any(not entry.mode >> shift & EXECUTE for entry in present for shift in (0, 3, 6))
 
 
 def in_kernel(files: Files, left: Tuple[str, ...]) -> Files:
-    """Return the files as the table has them: whoever comes to one that is left is refused."""
+    """Return the files as the table has them: a file that is left to the helper refuses all."""
     return {
         name: entry._replace(kind="left") if name in left else entry
         for name, entry in files.items()

@@ -25,7 +25,7 @@ KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 class Pybindd:
-    """One pybindd. cgroup: what it serves; process: the Popen; log: what it says on stderr."""
+    """One pybindd. cgroup: the group that it serves; process: the Popen; log: its stderr."""
 
     def __init__(self, cgroup, *prefix, ready=True, **options):
         self.cgroup = cgroup
@@ -51,26 +51,26 @@ class Pybindd:
         raise AssertionError(f"pybindd is not ready: {self.log}")
 
     def is_ready(self):
-        """Tell whether it has said READY=1 by now."""
-        # Not MSG_DONTWAIT: on a socket with a timeout Python waits before it asks the kernel.
+        """Tell whether pybindd has sent READY=1 by now."""
+        # Not MSG_DONTWAIT: on a socket with a timeout Python waits before it calls recv(2).
         while not self._ready and select.select([self._notify], [], [], 0)[0]:
             self._ready = b"READY=1" in self._notify.recv(4096)
         return self._ready
 
     @property
     def log(self):
-        """Return what it said so far."""
+        """Return the stderr of pybindd so far."""
         return self._stderr.read_text()
 
     def sync(self):
-        """Wait until what was written counts; return the answer."""
+        """Wait until the present files are in force; return pybindd's answer."""
         said = client.sync()
         assert said is not None, self.log
         assert said["in_force"], said
         return said
 
     def stop(self):
-        """End it as its service would; return the exit status."""
+        """End pybindd as its service would; return the exit status."""
         self._notify.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
@@ -120,7 +120,7 @@ def _work(cgroup, caller, prepare, connection):
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             function, arguments = connection.recv()
-            if function is None:  # another child may hold a copy of the other end
+            if function is None:  # no end of file comes: another child may hold a copy of the pipe
                 return
             try:
                 connection.send((True, function(*arguments)))
@@ -129,7 +129,7 @@ def _work(cgroup, caller, prepare, connection):
 
 
 class Worker:
-    """A process in a control group, with a caller's credentials, that calls functions."""
+    """A process in a control group with a caller's credentials, which calls functions."""
 
     def __init__(self, cgroup, caller=USER, prepare=None):
         context = multiprocessing.get_context("fork")
@@ -141,12 +141,12 @@ class Worker:
         assert self._connection.recv() == "ready"
 
     def call(self, function, *arguments):
-        """Call a function of a test module there; return its result."""
+        """Call a function of a test module in the process; return its result."""
         self.send(function, *arguments)
         return self.receive()
 
     def send(self, function, *arguments):
-        """Call a function there, and do not wait for it."""
+        """Call a function in the process, and do not wait for the result."""
         self._connection.send((function, arguments))
 
     def answered(self):
@@ -154,17 +154,17 @@ class Worker:
         return self._connection.poll()
 
     def receive(self):
-        """Return the result of what was sent."""
+        """Return the result of the oldest send()."""
         good, result = self._connection.recv()
         assert good, result
         return result
 
     def bind(self, address="127.0.0.1", port=80, kind="tcp"):
-        """Return the errno of a plain bind there."""
+        """Return the errno of a plain bind in the process, 0 for none."""
         return self.call(bind_error, address, port, kind)
 
     def may(self, *where):
-        """Tell whether a bind is granted; anything but a clear answer fails."""
+        """Tell whether a bind is granted; fail on any errno but EACCES."""
         error = self.bind(*where)
         assert error in (0, errno.EACCES), errno.errorcode.get(error)
         return error == 0
@@ -181,7 +181,7 @@ class Worker:
 
 @contextlib.contextmanager
 def worker(cgroup, caller=USER, prepare=None):
-    """Give a Worker."""
+    """Yield a Worker."""
     made = Worker(cgroup, caller, prepare)
     try:
         yield made

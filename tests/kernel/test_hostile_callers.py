@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who binds, and from where: cases 75, 76, 83 and 84."""
+"""Callers of every kind, in namespaces and sandboxes: cases 75, 76, 83 and 84."""
 
 import errno
 import functools
@@ -21,7 +21,7 @@ def _grant(*lines, uid=support.UID):
 
 
 def _set_effective(uid, gid):
-    """Leave root with other effective than real ids."""
+    """Give this process effective ids that differ from its real ids."""
     os.setgroups([])
     os.setresgid(support.GID, gid, gid)
     os.setresuid(support.UID, uid, uid)
@@ -31,7 +31,7 @@ def _set_effective(uid, gid):
     "ids", [(support.OTHER_UID, support.GID), (support.UID, support.OTHER_UID)], ids=str
 )
 def test_case_75_two_identities(daemon, ids):
-    """Real and effective ids differ: no grant by either, and the log says why."""
+    """If real and effective ids differ, neither id grants, and the log says why."""
     for uid in (support.UID, support.OTHER_UID):
         _grant(uid=uid)
     daemon.sync()
@@ -41,7 +41,7 @@ def test_case_75_two_identities(daemon, ids):
 
 
 def test_case_75_most_groups(daemon):
-    """65,536 groups: the last of them counts, and one that is none of them does not."""
+    """Of 65,536 groups the last one counts, and another group does not."""
     groups = tuple(range(100000, 165536))
     rules("bygroup/165535", "any,80")
     rules("bygroup/165536", "any,81")
@@ -60,7 +60,7 @@ def test_case_75_most_groups(daemon):
 
 
 def test_case_75_groups_of_that_moment(daemon):
-    """setgroups(2) between two binds: each is judged by the groups that it had."""
+    """Each bind is judged by the groups of its moment, also after setgroups(2)."""
     rules("bygroup/2000", "any,80")
     daemon.sync()
     with worker(daemon.cgroup, None, prepare=_drop_all_but_ids) as changing:
@@ -84,7 +84,7 @@ def _drop_all_but_ids():
 
 
 def test_case_75_with_the_capability(daemon):
-    """Who has CAP_NET_BIND_SERVICE binds as ever, and no file or log is concerned."""
+    """A process with CAP_NET_BIND_SERVICE binds as without pybindd, and nothing is logged."""
     flag("byport/80", mode=0)
     daemon.sync()
     with worker(daemon.cgroup, None) as root:
@@ -101,7 +101,7 @@ def _user_namespace(maps, caller=None):
 
 
 def test_case_76_own_user_namespace(daemon):
-    """A user in a user namespace of theirs is the same user: by owner, list, group, rule file."""
+    """Users in their own user namespace keep their grants by owner, list, group and rule file."""
     _grant("any,80")
     rules(f"bygroup/{support.GID}", "any,81")
     flag("byport/82", uid=support.UID, gid=0, mode=0o500)
@@ -139,7 +139,7 @@ def test_case_76_refusals_are_not_undone(daemon):
     _grant("any,82")
     path = CONFIG / f"byuser/{support.UID}"
     subprocess.run(["setfacl", "-m", "g:2000:-", path], check=True)
-    # The user is refused, and a group of theirs is let in: by an entry, by the file's group,
+    # The file refuses the user but admits a group of theirs: by an entry, by the file's group,
     # by the group's rule file.
     path = flag("byport/83", gid=0, mode=0o700)
     subprocess.run(["setfacl", "-m", f"u:{support.UID}:-,g:2001:x", path], check=True)
@@ -160,7 +160,7 @@ def test_case_76_refusals_are_not_undone(daemon):
 
 
 def test_case_76_root_there(daemon):
-    """Root of a user namespace that is nobody outside: no grant of root's."""
+    """Root of a user namespace, who is nobody outside, gets no grant of root's."""
     flag("byport/80", gid=0, mode=0o700)
     rules("byuser/0", "any,81")
     daemon.sync()
@@ -172,7 +172,7 @@ def test_case_76_root_there(daemon):
 
 
 def test_case_76_other_network_namespace(daemon):
-    """A socket of another network namespace gets nothing, whoever made that."""
+    """A socket of another network namespace is not granted, whoever made the namespace."""
     flag("byport/80", mode=0o755)
     daemon.sync()
     with worker(daemon.cgroup, USER, prepare=enter_network_namespace) as made:
@@ -198,7 +198,7 @@ int main(void)
 
 
 def test_case_83_inner_socket(daemon):
-    """SMC binds a TCP socket of its own for the user: granted what that socket is."""
+    """SMC binds an inner TCP socket, which is judged as a TCP socket of the user."""
     _grant()
     daemon.sync()
     said = [int(word) for word in run_in(daemon.cgroup, [support.compile_c(INNER)]).split()]
@@ -208,7 +208,7 @@ def test_case_83_inner_socket(daemon):
 
 
 def test_case_83_io_uring(daemon):
-    """A bind through io_uring is judged like another."""
+    """A bind through io_uring is judged like any other."""
     _grant()
     daemon.sync()
     assert uring.bind(daemon, "plain", "80") == 0
@@ -217,7 +217,7 @@ def test_case_83_io_uring(daemon):
 
 @pytest.mark.parametrize("how", ["personality", "sqpoll"])
 def test_case_83_io_uring_of_root(daemon, how):
-    """A ring that was made as root binds as root: by the credentials that it uses, as ever."""
+    """A ring that root made binds with root's credentials, as without pybindd."""
     _grant("any,81")
     daemon.sync()
     root = Caller(0, 0)
@@ -227,7 +227,7 @@ def test_case_83_io_uring_of_root(daemon, how):
 
 
 def test_case_83_sandboxes(daemon):
-    """No new privileges, a tracer, a chroot: granted all the same, as the manual says."""
+    """no_new_privs, a tracer and a chroot do not hinder a grant, as the manual says."""
     _grant()
     daemon.sync()
     bind, refused = running.binding(), running.binding("127.0.0.1", 81)
@@ -244,7 +244,7 @@ def _chroot():
 
 
 def test_case_83_without_the_helper(daemon, user):
-    """The helper need not be there."""
+    """The kernel grants without an installed helper."""
     _grant()
     daemon.sync()
     os.rename(support.HELPER, support.HELPER + ".away")
@@ -270,7 +270,7 @@ def test_case_83_own_mounts(daemon):
 
 
 def test_case_84_swapped_under_binds(daemon, user):
-    """Tables that all grant follow each other as fast as can be: no bind is refused."""
+    """No bind is refused while tables that all grant replace each other quickly."""
     _grant()
     daemon.sync()
     first = daemon.sync()["table"]

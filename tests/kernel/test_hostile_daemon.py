@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What befalls pybindd itself, and who imitates it: cases 72 and 79."""
+"""Attacks on pybindd itself, and imitations of pybindd: cases 72 and 79."""
 
 import ctypes
 import errno
@@ -31,7 +31,7 @@ def granted(daemon, user):
 
 
 def test_case_72_killed(daemon, granted):
-    """SIGKILL: the kernel takes the programs away with the process."""
+    """After SIGKILL the kernel removes the programs with the process."""
     daemon.process.kill()
     daemon.process.wait()
     wait_for(lambda: not granted.may(), "the programs to go")
@@ -39,7 +39,7 @@ def test_case_72_killed(daemon, granted):
 
 
 def test_case_72_stopped(daemon, granted):
-    """SIGSTOP: nothing is granted when the lease ends; SIGCONT: granted again."""
+    """A stopped pybindd grants nothing after its lease; SIGCONT restores the grants."""
     daemon.process.send_signal(signal.SIGSTOP)
     wait_for(lambda: not granted.may(), "the lease to end")
     flag("byport/81")
@@ -50,7 +50,7 @@ def test_case_72_stopped(daemon, granted):
 
 
 def test_case_72_stopped_and_changed(daemon, granted):
-    """What was taken away while it was stopped is not granted by a late renewal."""
+    """A grant that was revoked while pybindd was stopped does not return with SIGCONT."""
     daemon.process.send_signal(signal.SIGSTOP)
     wait_for(lambda: not granted.may(), "the lease to end")
     (CONFIG / "byport/80").unlink()
@@ -67,7 +67,7 @@ def test_case_72_stopped_and_changed(daemon, granted):
 
 
 def test_case_72_frozen(daemon, granted):
-    """The freezer: nothing is granted when the lease ends."""
+    """A frozen pybindd grants nothing after its lease."""
     with cgroups.group() as freezer:
         (freezer / "cgroup.procs").write_text(str(daemon.process.pid))
         (freezer / "cgroup.freeze").write_text("1")
@@ -89,7 +89,7 @@ def _links():
 
 
 def test_case_72_link_held_by_another(granted, daemon):
-    """Another process of root's holds the links: they stay, and grant nothing after the lease."""
+    """Links that another process of root's holds stay, but grant nothing after the lease."""
     libbpf, links = _links()
     held = [fd for fd in map(libbpf.bpf_link_get_fd_by_id, links) if fd >= 0]
     assert held
@@ -103,7 +103,7 @@ def test_case_72_link_held_by_another(granted, daemon):
 
 
 def test_case_72_nothing_of_it_runs_elsewhere(daemon, granted):
-    """pybindd has no child and one thread, and its unit lets it dump no core."""
+    """pybindd has no child and one thread, and its unit forbids core dumps."""
     tasks = list(pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir())
     assert len(tasks) == 1
     assert (tasks[0] / "children").read_text() == ""
@@ -113,7 +113,7 @@ def test_case_72_nothing_of_it_runs_elsewhere(daemon, granted):
 
 
 def test_case_72_no_core(daemon, granted):
-    """A signal that dumps a core does not, whatever the limit says: its programs go at once."""
+    """pybindd dumps no core even if the limit allows it, so its programs go at once."""
     support.allow_cores(daemon.process.pid)
     daemon.process.send_signal(signal.SIGQUIT)
     ended = os.waitid(os.P_PID, daemon.process.pid, os.WEXITED | os.WNOWAIT)
@@ -164,7 +164,7 @@ def test_case_79_imitated(daemon, user):
 
 
 def test_case_79_a_status_that_nobody_stands_behind():
-    """A status left by a killed pybindd is not believed."""
+    """pybindctl does not believe a status file that a killed pybindd left."""
     pathlib.Path(paths.PYBINDD_STATUS).write_text('{"pid": 1, "started": 0, "in_force": true}')
     try:
         assert client.status() is None
@@ -173,7 +173,7 @@ def test_case_79_a_status_that_nobody_stands_behind():
 
 
 def test_case_79_log_filled_by_one(daemon, user):
-    """Who binds in a loop has their share of the log; another's line is there."""
+    """A user who binds in a loop has a limited share of the log; others' lines appear."""
 
     def refused_by(uid):
         return [line for line in daemon.log.splitlines() if f"refused uid={uid} " in line]
@@ -194,7 +194,7 @@ def test_case_79_log_filled_by_one(daemon, user):
 
 
 def test_case_79_many_ids_of_one(daemon):
-    """A user with subordinate ids in a namespace of theirs has one share, not thousands."""
+    """A user with subordinate ids in their namespace has one share of the log, not thousands."""
 
     def others():
         return [line for line in daemon.log.splitlines() if "userns=other" in line]

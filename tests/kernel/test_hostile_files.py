@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that change under pybindd in every way: cases 73, 74, 81 and 82."""
+"""Permission files that change in every way while pybindd runs: cases 73, 74, 81 and 82."""
 
 import errno
 import mmap
@@ -26,7 +26,7 @@ def granted(daemon, user):
 
 
 def test_case_73_storm(daemon, granted):
-    """Files come and go without a pause: what no state grants is never granted."""
+    """Files come and go without a pause; a port that no state grants is never granted."""
     stop = threading.Event()
 
     def storm():
@@ -51,10 +51,10 @@ def test_case_73_storm(daemon, granted):
 
 
 def test_case_73_queue_overflows(daemon, granted):
-    """More events than the queue holds, while pybindd cannot read them: all files are read again."""
+    """If events overflow the queue, pybindd reads all files again."""
     limit = int(pathlib.Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     daemon.process.send_signal(signal.SIGSTOP)
-    paths_ = [CONFIG / "byport/a", CONFIG / "byport/b"]  # two: equal events in a row are one
+    paths_ = [CONFIG / "byport/a", CONFIG / "byport/b"]  # two: inotify merges equal events
     for number in range(limit // 2 + 10):
         path = paths_[number % 2]
         path.touch()
@@ -69,7 +69,7 @@ def test_case_73_queue_overflows(daemon, granted):
 
 @pytest.fixture
 def elsewhere():
-    """Give a second tree of permission files, in which port 81 is granted; undo mounts."""
+    """Yield a second tree of permission files that grants port 81; undo mounts afterwards."""
     tree = pathlib.Path("/etc/elsewhere")
     for name in ("byport", "byaddr", "byuser", "bygroup"):
         (tree / name).mkdir(parents=True)
@@ -84,7 +84,7 @@ def elsewhere():
 
 
 def test_case_73_mounted_over(daemon, granted, elsewhere):
-    """A mount over /etc/pybind counts at once, and its end too."""
+    """A mount over /etc/pybind counts at once, and so does its end."""
     subprocess.run(["mount", "--bind", elsewhere, CONFIG], check=True)
     daemon.sync()
     assert not granted.may()
@@ -96,7 +96,7 @@ def test_case_73_mounted_over(daemon, granted, elsewhere):
 
 
 def test_case_73_tmpfs_over(daemon, granted, elsewhere):
-    """An empty file system over /etc/pybind: nothing is granted."""
+    """With an empty file system over /etc/pybind nothing is granted."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", CONFIG], check=True)
     daemon.sync()
     assert not granted.may()
@@ -111,7 +111,7 @@ def test_case_73_file_mounted_over(daemon, granted, elsewhere):
 
 
 def test_case_73_replaced(daemon, granted, elsewhere):
-    """/etc/pybind becomes another folder, and a link to one."""
+    """Replacing /etc/pybind by another folder, or by a link to one, counts at once."""
     CONFIG.rename("/etc/pybind.old")
     elsewhere.rename(CONFIG)
     daemon.sync()
@@ -128,7 +128,7 @@ def test_case_73_replaced(daemon, granted, elsewhere):
 
 
 def test_case_74_mode_flips(daemon, user):
-    """The owner of a flag file flips its mode while others bind: each verdict is one of the two."""
+    """While a file's owner flips its mode, each verdict is that of the old or new mode."""
     path = flag("byport/80", uid=support.OTHER_UID)
     flag("byport/81")
     daemon.sync()
@@ -146,7 +146,7 @@ def test_case_74_mode_flips(daemon, user):
         seen = set()
         for _ in range(10000):
             seen.add(user.bind())
-            assert user.may("127.0.0.1", 81)  # nobody else's file is concerned
+            assert user.may("127.0.0.1", 81)  # the port of another file is not affected
     finally:
         stop.set()
         thread.join()
@@ -159,7 +159,7 @@ def test_case_74_mode_flips(daemon, user):
 
 
 def test_case_74_one_table_for_each_bind(daemon, user):
-    """Two files change places without a moment in which neither grants: no bind is refused."""
+    """No bind is refused while two files take turns so that one of them always grants."""
     flag("byport/80")
     rules(f"byuser/{support.UID}", "any,80")
     daemon.sync()
@@ -167,10 +167,10 @@ def test_case_74_one_table_for_each_bind(daemon, user):
 
     def change():
         number = 0
-        while not stop.wait(0.03):  # more often, and the file is left to the helper
-            daemon.sync()  # on a loaded machine too
+        while not stop.wait(0.03):  # a file that changes more often is left to the helper
+            daemon.sync()  # so that a loaded machine keeps up
             number += 1
-            (CONFIG / "byport/80").unlink()  # the rule file grants
+            (CONFIG / "byport/80").unlink()  # now the rule file grants
             flag(f"byport/{1 + number % 50}", mode=0)
             new = CONFIG / "byport/new"
             new.touch()
@@ -189,7 +189,7 @@ def test_case_74_one_table_for_each_bind(daemon, user):
 
 
 def test_case_82_hard_link_elsewhere(daemon, granted):
-    """A file with another link is left to the helper, whatever is done to the link."""
+    """A file with a second hard link is left to the helper, whatever happens to the link."""
     os.link(CONFIG / "byport/80", "/etc/link")
     try:
         said = daemon.sync()
@@ -202,7 +202,7 @@ def test_case_82_hard_link_elsewhere(daemon, granted):
 
 
 def test_case_82_changed_through_a_descriptor(daemon, granted):
-    """fchmod(2) by a name that is gone: reported by the file itself."""
+    """fchmod(2) on a file whose name changed is reported by the watch of the file."""
     os.link(CONFIG / "byport/80", "/etc/link")
     fd = os.open("/etc/link", os.O_RDONLY)
     os.unlink("/etc/link")
@@ -217,7 +217,7 @@ def test_case_82_changed_through_a_descriptor(daemon, granted):
 
 
 def test_case_82_shared_mapping(daemon, user):
-    """A write through a mapping counts at munmap(2), or when all files are read again."""
+    """A write through a mapping counts at munmap(2), or at the next reading of all files."""
     path = rules(f"byuser/{support.UID}", "any,80")
     daemon.sync()
     assert user.may()
@@ -228,7 +228,7 @@ def test_case_82_shared_mapping(daemon, user):
 
 
 def test_case_82_noexec(daemon, user):
-    """/etc/pybind on a file system that becomes noexec, and is so no more."""
+    """Flag files grant nothing while their file system is noexec."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", CONFIG], check=True)
     try:
         for name in ("byport", "byaddr", "byuser", "bygroup"):
@@ -247,7 +247,7 @@ def test_case_82_noexec(daemon, user):
 
 
 def test_case_81_more_than_the_table_holds(daemon, user):
-    """A rule file with too many rules is left to the helper, and said so."""
+    """A rule file with too many rules is left to the helper, and the log says so."""
     lines = [f"127.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255},80" for n in range(10_001)]
     rules(f"byuser/{support.UID}", *lines)
     said = daemon.sync()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What others forbid or change at the same hooks, and where pybindd cannot run: cases 78 and 80."""
+"""Other programs at the same hooks, and hosts where pybindd cannot run: cases 78 and 80."""
 
 import contextlib
 import ctypes
@@ -24,7 +24,7 @@ CGROUP_INET4_BIND = 8  # enum bpf_attach_type
 
 @pytest.fixture(scope="module")
 def others():
-    """Compile and load the programs of other tools; return what attaches one of them."""
+    """Compile and load programs of other tools; return a function that attaches one."""
     binary = support.scratch_dir() / "other.bpf.o"
     include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     command = ["clang", "-target", "bpf", "-O2", "-g", include, "-c", "-o", binary, SOURCE]
@@ -60,7 +60,7 @@ def _find_program(name):
 
 
 def test_case_78_denied(daemon, user, others):
-    """What another program denies stays denied."""
+    """A bind that another program denies stays denied."""
     flag("byport/80")
     daemon.sync()
     assert user.may()
@@ -73,7 +73,7 @@ def test_case_78_denied(daemon, user, others):
 
 @pytest.mark.parametrize("name", ["rewrites_port", "rewrites_address"])
 def test_case_78_rewritten(daemon, user, others, name):
-    """Another program puts another address in place of the judged one: EPERM, nothing is bound."""
+    """If another program rewrites the judged address, bind(2) fails with EPERM."""
     rules(f"byuser/{support.UID}", "127.0.0.1,80")
     daemon.sync()
     with others(name, daemon.cgroup):
@@ -84,7 +84,7 @@ def test_case_78_rewritten(daemon, user, others, name):
 
 
 def test_case_78_rewritten_mapped(daemon, user, others):
-    """The same by IPv6."""
+    """The same holds for a v4-mapped address."""
     rules(f"byuser/{support.UID}", "any,80")
     daemon.sync()
     with others("rewrites_port6", daemon.cgroup):
@@ -94,7 +94,7 @@ def test_case_78_rewritten_mapped(daemon, user, others):
 
 
 def test_case_78_rewritten_before(others):
-    """A program that rewrites before ours runs: judged is what the kernel will bind."""
+    """If a program rewrites the address before ours runs, ours judges the new address."""
     with cgroups.group() as cgroup, others("rewrites_port", cgroup):
         daemon = running.Pybindd(cgroup)
         try:
@@ -123,7 +123,7 @@ def _bind_wherever():
 
 
 def test_case_78_rewritten_while_two_bind(daemon, others):
-    """Two threads bind one socket at a time under a rewriter: never the port that is not granted."""
+    """Two threads bind one socket under a rewriter: an ungranted port is never bound."""
     rules(f"byuser/{support.UID}", "127.0.0.1,80")
     daemon.sync()
     program = support.compile_c(RACE, "-pthread")
@@ -169,7 +169,7 @@ int main(void)
 
 
 def test_case_78_granted_by_another(daemon, user, others):
-    """What another program grants is its own affair: as without us, also on a socket of ours."""
+    """A grant of another program works as without pybindd, also on a socket judged by us."""
     flag("byport/81")
     daemon.sync()
     with others("grants", daemon.cgroup):
@@ -178,7 +178,7 @@ def test_case_78_granted_by_another(daemon, user, others):
 
 
 def test_case_78_landlock(daemon):
-    """A sandbox that forbids binds is asked before."""
+    """A Landlock sandbox that forbids the bind still refuses it."""
     flag("byport/80", mode=0o755)
     daemon.sync()
     source = support.REPOSITORY / "tests/proof/hostile/src/landlocked.c"
@@ -192,7 +192,7 @@ def test_case_78_landlock(daemon):
 
 
 def test_case_78_exclusive(others):
-    """A program that allows none beside it keeps pybindd out, which says so."""
+    """If a program allows no other beside it, pybindd says so and ends."""
     with cgroups.group() as cgroup:
         below = cgroup / "below"
         below.mkdir()
@@ -215,7 +215,7 @@ def _run(*words, prefix=(), **options):
 
 
 def test_case_80_outside_the_first_mount_namespace():
-    """Without --cgroup only where process 1's mounts are seen: the sandbox is such a place."""
+    """Without --cgroup pybindd runs only in the mount namespace of process 1."""
     cgroups.able()
     done = _run(prefix=["unshare", "--mount"])
     assert done.returncode == 3
@@ -228,7 +228,7 @@ def cgroup():
         yield made
 
 
-# Each: what is missing, how it is taken away, and what must be said. {} is the group.
+# What is missing -> (command that drops the capability, words of the message).
 OBSTACLES = {
     "capability": (["capsh", "--drop=cap_bpf,cap_sys_admin", "--"], "it lacks CAP_BPF"),
     "performance": (["capsh", "--drop=cap_perfmon,cap_sys_admin", "--"], "it lacks CAP_PERFMON"),
@@ -275,7 +275,7 @@ def _covered(target, script, *words):
 
 
 def test_case_80_no_cgroup2():
-    """No unified hierarchy: said, with what mounts it. A stand-in: it is unmounted."""
+    """Without a unified hierarchy (unmounted here) the message says how to mount one."""
     cgroups.able()
     code = (
         "from pybind.kernel import obstacles\n"
@@ -290,14 +290,14 @@ def test_case_80_no_cgroup2():
 
 
 def test_case_80_no_btf(cgroup):
-    """A kernel without BTF. A stand-in: its folder is covered."""
+    """A kernel without BTF, played by a covered folder, is named."""
     done = _covered("btf", "mount -t tmpfs none /sys/kernel/btf", "--trial", "--cgroup", cgroup)
     assert done.returncode == 3
     assert "has no /sys/kernel/btf/vmlinux" in done.stderr
 
 
 def test_case_80_locked_down(cgroup):
-    """Lockdown: the load fails and the file says why. A stand-in for both."""
+    """Lockdown is named. Stand-ins play the failing load and the file that says why."""
     code = f"""
 import sys
 from pybind.kernel import obstacles, daemon
@@ -316,7 +316,7 @@ sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
 
 
 def test_case_80_old_kernel(cgroup):
-    """A kernel without bpf_loop: the load fails with these words of its verifier."""
+    """A kernel without bpf_loop is named. A stand-in fails the load with the verifier's words."""
     code = f"""
 import sys
 from pybind.kernel import daemon
@@ -336,7 +336,7 @@ sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
 
 
 def test_case_80_container(cgroup):
-    """In a user namespace that does not show all users, as in a container."""
+    """A user namespace that does not map all users, as in a container, is named."""
     done = _run("--trial", "--cgroup", cgroup, prefix=["unshare", "--user", "--map-root-user"])
     assert done.returncode == 3
     assert "uid_map is not the identity" in done.stderr
@@ -344,7 +344,7 @@ def test_case_80_container(cgroup):
 
 @pytest.mark.parametrize("what", ["object", "library"])
 def test_case_80_not_installed(cgroup, what):
-    """libbpf or the object file is missing."""
+    """A missing libbpf or object file is named."""
     if what == "object":
         hide = f"mount --bind /dev/null {paths.BPF_OBJECT} && mount -t tmpfs none {support.PREFIX}/lib/pybind"
         expected = "pybind.bpf.o is missing: pybind was built without clang"
@@ -360,7 +360,7 @@ def test_case_80_not_installed(cgroup, what):
 
 
 def test_case_80_no_group(tmp_path):
-    """--cgroup names what is no control group, or nothing."""
+    """--cgroup with a path that is no control group, or does not exist, is an error."""
     for path, text in ((tmp_path, "is not a control group"), (tmp_path / "x", "No such file")):
         done = _run("--trial", "--cgroup", path)
         assert done.returncode == 3
@@ -375,14 +375,14 @@ def test_case_80_as_a_user(cgroup):
 
 
 def test_trial_is_good(cgroup):
-    """--trial says where it would run, and leaves nothing."""
+    """--trial says where pybindd would run, and leaves nothing."""
     done = _run("--trial", "--cgroup", cgroup)
     assert (done.returncode, done.stdout) == (0, f"pybindd can run here, on {cgroup}\n")
     assert not os.path.exists(paths.PYBINDD_SOCKET)
 
 
 def test_wrong_option():
-    """A wrong option: usage, status 2."""
+    """A wrong option gets the usage and status 2."""
     done = _run("--no-such")
     assert done.returncode == 2
     assert done.stderr.startswith("usage: pybindd")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""With what socket, and to which address and port: case 77."""
+"""Sockets, addresses and ports of every kind: case 77."""
 
 import ctypes
 import errno
@@ -23,7 +23,7 @@ def _grant(*lines, uid=support.UID):
 
 
 def _inherited(make):
-    """Make a socket as root, then become USER: return what binds it."""
+    """Make a socket as root, then become USER; return a function that binds the socket."""
     global _SOCKET  # noqa: PLW0603 # the worker's own
     _SOCKET = make()
     become(USER)
@@ -49,7 +49,7 @@ def _socket_in_other_network():
     return made
 
 
-# Each: the socket, where it is bound, the errno that must come of it.
+# (socket, address to bind, expected errno)
 SOCKETS = {
     "tcp": (socket.socket, V4, 0),
     "udp": (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), V4, 0),
@@ -66,7 +66,7 @@ SOCKETS = {
         V4,
         errno.EACCES,
     ),
-    # These have no ports, and their bind(2) asks nobody for a privilege.
+    # These families have no ports, so their bind(2) needs no privilege.
     "raw": (lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 6), V4, 0),
     "ping": (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 1), V4, 0),
     "other-network": (_socket_in_other_network, ("0.0.0.0", 80), errno.EACCES),
@@ -78,7 +78,7 @@ SOCKETS = {
 
 @pytest.mark.parametrize("name", SOCKETS)
 def test_case_77_sockets(daemon, name):
-    """TCP, UDP and MPTCP are granted, nothing else is; a port that is free stays free."""
+    """Only TCP, UDP and MPTCP are granted; an unprivileged port stays free for all."""
     make, where, expected = SOCKETS[name]
     flag("byport/80", mode=0o755)
     pathlib.Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 4294967294")
@@ -95,7 +95,7 @@ def test_case_77_sockets(daemon, name):
 
 
 def test_case_77_wildcards(daemon, user):
-    """:: needs both halves; a mapped address is the IPv4 address, never an IPv6 rule's."""
+    """:: needs both halves; a mapped address is judged as IPv4, never by an IPv6 rule."""
     _grant("::,80", "0.0.0.0,81", "::/0,82", "any,83", "127.0.0.1,84")
     daemon.sync()
     for address, port, granted in (
@@ -160,7 +160,7 @@ int main(void)
 
 
 def test_case_77_odd_calls(daemon):
-    """AF_UNSPEC is refused, a long address is granted, a bound socket stays what it is."""
+    """AF_UNSPEC is refused, a long address is granted, a bound socket keeps its address."""
     _grant()
     daemon.sync()
     program = support.compile_c(ODD)
@@ -169,7 +169,7 @@ def test_case_77_odd_calls(daemon):
 
 
 def test_case_77_privileged_by_sysctl(daemon, user):
-    """What is privileged is the kernel's to say, and the files are asked about just that."""
+    """The files decide exactly about the ports that the sysctl makes privileged."""
     flag("byport/6667")
     settings = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     before = settings.read_text()
@@ -186,7 +186,7 @@ def test_case_77_privileged_by_sysctl(daemon, user):
 
 
 def test_case_77_fails_and_tries_again(daemon, user):
-    """A grant whose bind failed is not kept: the same socket binds a free port after."""
+    """A grant whose bind failed is not kept for the socket's next bind."""
     _grant()
     daemon.sync()
     with socket.socket() as holder:

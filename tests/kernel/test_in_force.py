@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Changes of the files, as an administrator makes them, and what the kernel says after each."""
+"""An administrator changes the files: the kernel's answer after each change."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def _typed(*words):
 
 
 def test_grant_and_revoke(daemon, user):
-    """Nothing is granted, then it is, then no more; each counts when sync returns."""
+    """grant and revoke are in force when sync returns."""
     assert not user.may()
     path = flag("byport/80")
     daemon.sync()
@@ -29,14 +29,14 @@ def test_grant_and_revoke(daemon, user):
 
 
 def test_without_asking(daemon, user):
-    """A change counts by itself, without anybody who waits for it."""
+    """A change takes effect even if nobody waits for it."""
     flag("byport/80")
     support.wait_for(user.may, "a grant")
     (CONFIG / "byport/80").unlink()
     support.wait_for(lambda: not user.may(), "no grant")
 
 
-# Each: what is there before, what is typed, whether the user may bind then.
+# (files before, typed command, whether the user may bind afterwards)
 CHANGES = {
     "chmod": (lambda: flag("byport/80"), ["chmod", "0700", CONFIG / "byport/80"], False),
     "chmod-back": (
@@ -106,7 +106,7 @@ CHANGES = {
 
 @pytest.fixture
 def etc():
-    """Put /etc back as it was."""
+    """Restore /etc after the test."""
     yield
     os.chmod("/etc", 0o755)
     for name in ("80", "pybind.old"):
@@ -116,7 +116,7 @@ def etc():
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_change(daemon, user, etc, name):
-    """What an administrator types is in force when sync returns."""
+    """The typed command is in force when sync returns."""
     prepare, command, granted = CHANGES[name]
     prepare()
     before = daemon.sync()
@@ -128,7 +128,7 @@ def test_change(daemon, user, etc, name):
 
 
 def test_many_files(daemon, user):
-    """A thousand files come and go as one."""
+    """A thousand files take effect together, and end together."""
     for port in range(1, 512):
         flag(f"byport/{port}")
     for port in range(1, 512):
@@ -144,7 +144,7 @@ def test_many_files(daemon, user):
 
 
 def test_other_user(daemon, user):
-    """One user's rule file is no other's."""
+    """A user's rule file grants nothing to another user."""
     rules(f"byuser/{support.UID}", "127.0.0.1,80/tcp")
     daemon.sync()
     with worker(daemon.cgroup, OTHER) as other:
@@ -155,7 +155,7 @@ def test_other_user(daemon, user):
 
 
 def test_hangup_reads_again(daemon):
-    """SIGHUP makes pybindd read all files; what has not changed is the same table again."""
+    """SIGHUP makes pybindd read all files again; without a change the table stays."""
     flag("byport/80")
     first = daemon.sync()
     daemon.process.send_signal(1)
@@ -163,7 +163,7 @@ def test_hangup_reads_again(daemon):
 
 
 def test_ends_cleanly(daemon, user):
-    """SIGTERM: no grant, no file left in /run but the lock's, status 0."""
+    """After SIGTERM no grant and no file in /run but the lock remain; the status is 0."""
     flag("byport/80")
     daemon.sync()
     assert user.may()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel against pybind-helper and the manual, on generated files and real processes.
+"""Compares the kernel with pybind-helper and the manual, on generated files and processes.
 
-PYBIND_KERNEL_CASES sets how many questions are asked, PYBIND_KERNEL_SEED which.
-What may differ stands in tests/lib/differences.py; nothing else may.
+PYBIND_KERNEL_CASES sets the number of questions, PYBIND_KERNEL_SEED their seed.
+tests/lib/differences.py lists the only allowed differences.
 """
 
 import collections
@@ -22,7 +22,7 @@ from differences import KERNEL_DIFFERENCES
 CASES = int(os.environ.get("PYBIND_KERNEL_CASES", "50000"))
 SEED = int(os.environ.get("PYBIND_KERNEL_SEED", "20261126"))
 CASES_FOR_SHARES = 20000
-WORKERS = 8  # each waits for the kernel most of the time
+WORKERS = 8  # more than processors: a worker mostly waits for the kernel
 WORKER = pathlib.Path(__file__).with_name("judging.py")
 GIVE_UP_S = 300 + CASES // 50
 COUNTERS = ("verdicts", "failure_counts", "explained")
@@ -30,7 +30,7 @@ COUNTERS = ("verdicts", "failure_counts", "explained")
 
 @pytest.fixture(scope="module")
 def findings():
-    """Run the workers once; return their findings added up."""
+    """Run the workers once; return the sum of their findings."""
     isolate = ["unshare", "--mount", "--net", "--propagation", "private", "--"]
     share = -(-CASES // WORKERS)
     with contextlib.ExitStack() as stack:
@@ -61,7 +61,7 @@ def findings():
 
 @pytest.mark.bound(GIVE_UP_S + 60)
 def test_only_named_differences(findings):
-    """The kernel grants what helper and manual grant, and nothing else but what has a name."""
+    """The kernel grants the same as helper and manual, but for the named differences."""
     print(f"seed {SEED}, {findings['cases']} cases, {dict(findings['verdicts'])}")
     print(dict(findings["explained"]))
     assert findings["cases"] >= CASES
@@ -74,7 +74,7 @@ def test_only_named_differences(findings):
 
 
 def test_verdicts_are_mixed(findings):
-    """Every answer comes often enough for a comparison to mean something."""
+    """Every kind of answer is frequent enough to make the comparison meaningful."""
     if findings["cases"] < CASES_FOR_SHARES:
         return
     shares = {name: count / findings["cases"] for name, count in findings["verdicts"].items()}
@@ -86,7 +86,7 @@ def test_verdicts_are_mixed(findings):
 
 
 def test_manual_has_the_list():
-    """pybindd.8 names each difference, and no other."""
+    """pybindd.8 lists exactly the differences of tests/lib/differences.py."""
     page = (support.REPOSITORY / "man/pybindd.8").read_text()
     assert re.findall(r"^\.It Sy (kernel-[a-z-]+)", page, re.MULTILINE) == [
         d.identifier for d in KERNEL_DIFFERENCES

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every bpf(2) call of pybindd fails once, and pybindd is killed at each of them.
+"""Each bpf(2) call of pybindd fails once, and pybindd is killed at each call.
 
-Whatever fails, nothing is granted that the files do not grant; and as long as
-pybindd says that it is in force, what they grant is granted. PYBIND_FAULTS_ALL=1
-tries every call, else every fourth.
+Whatever fails, nothing is granted that the files do not grant. As long as pybindd says
+that the files are in force, their grants work. PYBIND_FAULTS_ALL=1 tries every call,
+otherwise every fourth call is tried.
 """
 
 import os
@@ -21,7 +21,7 @@ from pybind import pybindd as client
 ALL = "PYBIND_FAULTS_ALL" in os.environ
 ERRORS = ("ENOMEM", "EPERM")
 STEP = 1 if ALL else 4
-LAST_CALL = 400  # far behind the last one
+LAST_CALL = 400  # far behind the last call
 
 
 def _traced(what, log):
@@ -29,7 +29,7 @@ def _traced(what, log):
 
 
 def _start(cgroup, what):
-    """Start a pybindd to whose calls this happens; return it and the log of its calls."""
+    """Start a pybindd whose calls get this fault; return pybindd and the log of its calls."""
     log = support.scratch_dir() / "calls"
     return running.Pybindd(cgroup, *_traced(what, log), ready=False), log
 
@@ -60,7 +60,7 @@ def _files():
 
 
 def _settled(daemon):
-    """Wait until it has ended, or says that all is in force."""
+    """Wait until pybindd has ended, or says that the files are in force."""
 
     def done():
         if daemon.process.poll() is not None:
@@ -72,7 +72,7 @@ def _settled(daemon):
 
 
 def _check(daemon, user):
-    """Hold verdicts against what pybindd says of itself."""
+    """Compare verdicts with pybindd's own status."""
     assert "Traceback" not in daemon.log
     assert not user.may("127.0.0.1", 81)
     if daemon.process.poll() is None:
@@ -90,7 +90,7 @@ def _check(daemon, user):
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_each_call_fails(calls_of_start, error):
-    """One call of the start fails: it ends with a message, or it is in force after all."""
+    """If one call of the start fails, pybindd ends with a message or recovers."""
     _files()
     with cgroups.group() as cgroup, worker(cgroup) as user:
         for number in range(1, calls_of_start + 1, STEP):
@@ -103,7 +103,7 @@ def test_each_call_fails(calls_of_start, error):
 
 
 def test_killed_at_each_call(calls_of_start):
-    """SIGKILL at one call of the start: nothing is granted."""
+    """After SIGKILL at one call of the start nothing is granted."""
     _files()
     with cgroups.group() as cgroup, worker(cgroup) as user:
         for number in range(1, calls_of_start + 1, STEP):
@@ -117,7 +117,7 @@ def test_killed_at_each_call(calls_of_start):
 
 @pytest.mark.parametrize("offset", range(1, 13))
 def test_a_call_of_a_change_fails(calls_of_start, offset):
-    """One call of a later table fails: nothing is granted until it has been tried again."""
+    """If one call of a later table fails, nothing is granted until a new try succeeds."""
     _files()
     with cgroups.group() as cgroup, worker(cgroup) as user:
         daemon, log = _start(cgroup, f"error=ENOMEM:when={calls_of_start + offset}")
@@ -141,7 +141,7 @@ def test_a_call_of_a_change_fails(calls_of_start, offset):
 
 @pytest.mark.parametrize("offset", range(1, 13))
 def test_killed_in_a_change(calls_of_start, offset):
-    """SIGKILL at one call of a later table: nothing is granted."""
+    """After SIGKILL at one call of a later table nothing is granted."""
     _files()
     with cgroups.group() as cgroup, worker(cgroup) as user:
         daemon, _ = _start(cgroup, f"signal=KILL:when={calls_of_start + offset}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Very many binds while the files change: each verdict is that of a state that the files had.
+"""Very many binds while the files change: each verdict fits a state that the files had.
 
-PYBIND_SOAK_KERNEL sets how many binds, PYBIND_SOAK_CHANGES how many changes.
+PYBIND_SOAK_KERNEL sets the number of binds, PYBIND_SOAK_CHANGES that of changes.
 """
 
 import bisect
@@ -24,7 +24,7 @@ GIVE_UP_S = 300 + CHANGES
 
 
 class Timeline:
-    """When which state of a port was: from `begun` of a change both count, from `done` the new one."""
+    """The states of a port over time: from `begun` of a change both count, from `done` the new."""
 
     def __init__(self):
         self.begun, self.done, self.states = [0.0], [0.0], [False]
@@ -89,7 +89,7 @@ def _bind_many(seed, count):
 
 @pytest.mark.bound(GIVE_UP_S)
 def test_soak(daemon):
-    """No verdict that neither the old nor the new files give, and none at all for another user."""
+    """Each verdict is that of the old or new files, and another user is never granted."""
     rng = random.Random(SEED)
     lines = {port: Timeline() for port in PORTS}
     for port in PORTS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes between Python and the programs: structs, tables, lines of the log."""
+"""The data between Python and the programs: structs, tables, lines of the log."""
 
 import re
 import socket
@@ -21,7 +21,7 @@ STRUCTS = {"name": layout.NAME, "file": layout.FILE, "line": layout.LINE, "recor
 
 
 def _c_says(*expressions):
-    """Return what a C compiler makes of expressions about table.h."""
+    """Return the values that a C compiler gives expressions about table.h."""
     prints = "".join(f'printf("%zu\\n", (size_t)({e}));' for e in expressions)
     source = f"""
 #include <linux/types.h>
@@ -35,7 +35,7 @@ int main(void) {{ {prints} }}
 
 
 def _offsets(packed):
-    """Return where each field of a struct.Struct lies, padding left out."""
+    """Return the offset of each field of a struct.Struct, without padding."""
     where, at = [], 0
     for count, code in re.findall(r"(\d*)([A-Za-z])", packed.format):
         if code == "x":
@@ -52,7 +52,7 @@ def _offsets(packed):
 
 @pytest.mark.parametrize("name", STRUCTS)
 def test_structs(name):
-    """Each struct of table.h is packed here with the same members at the same places."""
+    """Python packs each struct of table.h with the same members at the same offsets."""
     body = re.search(rf"^struct {name} {{\n(.*?)^}};", HEADER.read_text(), re.M | re.S)[1]
     declared = re.sub(r"/\*.*?\*/", "", body, flags=re.S)
     members = [
@@ -68,7 +68,7 @@ def test_structs(name):
 
 
 def test_other_sizes():
-    """The rest of table.h: the control area, the entry of a list, the numbers of enums."""
+    """Python agrees with the rest of table.h: control area, list entries, enum numbers."""
     control = ("lease_until_ns", "netns_cookie", "userns_inum", "slot", "folders", "left", "ports")
     assert _c_says(
         "sizeof(struct control)", *(f"offsetof(struct control, {m})" for m in control)
@@ -95,7 +95,7 @@ def _item(name, noexec=False):
 
 
 def test_of_two_spellings_the_first_counts():
-    """Two files for one address: the table has the one that the helper finds first."""
+    """Of two files for one address, the table has the file that the helper finds first."""
     for first, second in (
         ("byaddr/127.0.0.1:80", "byaddr/127.0.0.1,80"),
         ("byaddr/::1,80", "byaddr/0:0:0:0:0:0:0:1,80"),
@@ -120,14 +120,14 @@ def test_of_two_spellings_the_first_counts():
     ],
 )
 def test_rule_files_that_refuse(change, why):
-    """What the helper refuses whoever comes to it is refused by the table, with the reason."""
+    """The table refuses, with the reason, a rule file that makes the helper refuse everybody."""
     change(rules("byuser/1000", "any,80"))
     item = _item("byuser/1000")
     assert (item.state, item.why) == (layout.REFUSES, why)
 
 
 def test_flag_files_that_refuse():
-    """No regular file, and any file on a file system without execution."""
+    """The table refuses for an irregular flag file, and for any on a noexec file system."""
     (CONFIG / "byport/80").mkdir()
     assert _item("byport/80").state == layout.REFUSES
     flag("byport/81")
@@ -136,7 +136,7 @@ def test_flag_files_that_refuse():
 
 
 def test_full_table(monkeypatch):
-    """What does not fit is left to the helper; what fits is judged."""
+    """Files that do not fit into the table are left to the helper; the others are judged."""
     monkeypatch.setattr(table, "DETAILS_MAX", 3)
     for uid in (1, 2, 3):
         rules(f"byuser/{uid}", "any,80", "any,81")
@@ -146,7 +146,7 @@ def test_full_table(monkeypatch):
 
 
 def test_empty_mask_is_no_list():
-    """With an empty mask the kernel looks at the mode alone, and so does the table."""
+    """With an empty mask the table looks only at the mode, as the kernel does."""
     path = flag("byport/80", gid=7, mode=0o705)
     subprocess.run(["setfacl", "-m", "u:1000:-", path], check=True)
     item = _item("byport/80")
@@ -164,7 +164,7 @@ def _record(**fields):
 
 
 def test_lines_of_the_log():
-    """One line for each record; a name that its process chose cannot forge another."""
+    """Each record gives one line; a name that a process chose cannot forge another line."""
     numbers = table.Numbers()
     numbers.of("byport/80")
     said = line_of(_record(), numbers)
@@ -183,7 +183,7 @@ def test_lines_of_the_log():
 
 
 def test_syslog():
-    """Lines go to syslog's socket with facility and tag; what it does not take is counted."""
+    """Lines go to syslog's socket with facility and tag; lines that it refuses are counted."""
     path = str(support.scratch_dir() / "log")
     log = Log(path)
     log.write("nobody listens")
@@ -195,14 +195,14 @@ def test_syslog():
         log.write("refused", notice=True)
         assert re.fullmatch(rb"<86>pybindd\[\d+\]: granted", syslog.recv(100))
         assert re.fullmatch(rb"<85>pybindd\[\d+\]: refused", syslog.recv(100))
-        for _ in range(10000):  # more than it holds: never waits
+        for _ in range(10000):  # more lines than the socket holds: the writer never waits
             log.write("x" * 500)
         assert log.unlogged > 1
     log.close()
 
 
 class _Deaf(Watch):
-    """A watch that reports nothing: what is found is found by reading again."""
+    """A watch that reports nothing, so that only reading again finds changes."""
 
     def drain(self):
         super().drain()
@@ -210,14 +210,14 @@ class _Deaf(Watch):
 
 
 def _age(*paths):
-    """Wait until the change times of files are old enough to be relied on."""
+    """Wait until the change times of files are old enough to be reliable."""
     newest = max(path.stat().st_ctime_ns for path in paths)
     support.wait_for(lambda: time.time_ns() - newest > 2 * 10**9, "the files to be old")
 
 
 @pytest.mark.hostile(82)
 def test_read_again_without_events():
-    """Ten steps find every change that nobody reported: mode, list, contents, a new file."""
+    """Ten steps find every unreported change: mode, list, contents, a new file."""
     flag_path, listed = flag("byport/80"), flag("byport/81")
     rule_path = rules("byuser/1000", "any,80")
     files = files_.Files(_Deaf(), lambda: None)

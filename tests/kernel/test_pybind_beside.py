@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybind(1) while pybindd runs: no supervisor is needed, and the preload library stands by."""
+"""pybind(1) while pybindd runs: no supervisor is needed, the preload library is a fallback."""
 
 import os
 import pathlib
@@ -37,17 +37,17 @@ int main(void)
 
 @pytest.fixture(scope="module")
 def programs():
-    """Return the program, dynamically and statically linked."""
+    """Return the program, linked dynamically and statically."""
     return {"dynamic": support.compile_c(ASKED), "static": support.compile_c(ASKED, "-static")}
 
 
 def enter(cgroup):
-    """Return what makes the calling shell a member of a control group."""
+    """Return shell code that moves the shell into a control group."""
     return ["sh", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "sh", str(cgroup)]
 
 
 class Program:
-    """One program under pybind -v in the control group, asked to bind by a line."""
+    """A program under pybind -v in the control group, which binds for each line that it reads."""
 
     def __init__(self, cgroup, *argv):
         drop = ["setpriv", "--reuid", str(support.UID), "--regid", str(support.GID)]
@@ -61,11 +61,11 @@ class Program:
 
     @property
     def told(self):
-        """Return what pybind said."""
+        """Return the messages of pybind."""
         return self._told.read_text()
 
     def bind(self):
-        """Bind once; return the errno, and whether the program is the process that was started."""
+        """Bind once; return (errno, whether the started process itself is the program)."""
         self.process.stdin.write("bind\n")
         self.process.stdin.flush()
         error, parent = map(int, self.process.stdout.readline().split())
@@ -83,7 +83,7 @@ class Program:
 @pytest.mark.parametrize("listed", [["--port", "80"], []], ids=["listed", "not listed"])
 @pytest.mark.parametrize("kind", ["dynamic", "static"])
 def test_no_supervisor_is_needed(daemon, programs, kind, listed):
-    """Both serve, as the process that was started, and -v says how."""
+    """Both programs bind as the started process, without a supervisor, and -v says why."""
     rules(f"byuser/{support.UID}", "any,80")
     daemon.sync()
     with Program(daemon.cgroup, *listed, "--", programs[kind]) as program:
@@ -96,7 +96,7 @@ def test_no_supervisor_is_needed(daemon, programs, kind, listed):
 
 
 def test_the_library_carries_over_a_restart(daemon, programs):
-    """pybindd is killed: the dynamic program is served by the helper from then on."""
+    """After pybindd is killed, the helper serves the dynamic program."""
     rules(f"byuser/{support.UID}", "any,80")
     daemon.sync()
     with Program(daemon.cgroup, "--port", "80", "--", programs["dynamic"]) as program:
@@ -110,7 +110,7 @@ def test_the_library_carries_over_a_restart(daemon, programs):
 
 
 def test_another_control_group_is_supervised(daemon, programs):
-    """What pybindd does not serve gets the supervisor as ever."""
+    """A static program outside of pybindd's control group still gets the supervisor."""
     rules(f"byuser/{support.UID}", "any,80")
     daemon.sync()
     done = support.pybind("-v", "--", programs["static"], input="bind\n")
@@ -119,7 +119,7 @@ def test_another_control_group_is_supervised(daemon, programs):
 
 
 def test_a_file_left_to_the_helper(daemon, programs):
-    """The table cannot hold a file with two links: without a list, the supervisor serves."""
+    """For a file that the table leaves to the helper (two links) the supervisor serves."""
     path = rules(f"byuser/{support.UID}", "any,80")
     path.with_name("65533").hardlink_to(path)
     assert daemon.sync()["left_count"] == 2
@@ -129,7 +129,7 @@ def test_a_file_left_to_the_helper(daemon, programs):
 
 
 def test_refused_as_ever(daemon, programs):
-    """No grant: pybind refuses before the start."""
+    """Without a grant pybind refuses before the start."""
     daemon.sync()
     with Program(daemon.cgroup, "--port", "80", "--", programs["static"]) as program:
         assert program.process.wait(support.PATIENCE_S) == 125

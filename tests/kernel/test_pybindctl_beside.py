@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl while pybindd runs: what it has changed is in force in the kernel when it returns."""
+"""pybindctl while pybindd runs: its changes are in force in the kernel when it returns."""
 
 import json
 import signal
@@ -22,7 +22,7 @@ def pybindctl(*args, text=None):
 
 
 def test_grant_and_revoke_count_when_they_return(daemon, user):
-    """No waiting by the test: the kernel has each change before pybindctl has ended."""
+    """The kernel has each change of grant and revoke before the command ends."""
     for _ in range(CHANGES):
         assert pybindctl("grant", str(support.UID), "80/tcp").returncode == 0
         assert user.may()
@@ -31,7 +31,7 @@ def test_grant_and_revoke_count_when_they_return(daemon, user):
 
 
 def test_apply_counts_when_it_returns(daemon, user):
-    """The same of a whole file of grants."""
+    """The kernel has the whole file of grants before apply ends."""
     text = f'[[grant]]\nuser = "{support.UID}"\nports = ["80/tcp"]\n'
     for grants, granted in ((text, True), ("grant = []\n", False)):
         done = pybindctl("apply", "-", "--prune", text=grants)
@@ -40,7 +40,7 @@ def test_apply_counts_when_it_returns(daemon, user):
 
 
 def test_pybindd_does_not_answer(daemon, user):
-    """It is stopped: the files are written, pybindctl says what may still be, and does not hang."""
+    """With a stopped pybindd the files are written, and a note warns instead of a hang."""
     rules(f"byuser/{support.UID}", "any,80/tcp")
     daemon.sync()
     daemon.process.send_signal(signal.SIGSTOP)
@@ -53,14 +53,14 @@ def test_pybindd_does_not_answer(daemon, user):
 
 @pytest.mark.parametrize("command", ["grant", "revoke"])
 def test_no_pybindd_no_waiting(command):
-    """Where none runs, nothing is said of it."""
+    """Without a pybindd no command mentions it."""
     done = pybindctl(command, str(support.UID), "80/tcp")
     assert done.returncode == 0
     assert "pybindd" not in done.stdout + done.stderr
 
 
 def test_doctor_and_status_know_it(daemon):
-    """What the kernel judges by, and the file that is left to the helper with its reason."""
+    """doctor and status say that the kernel judges, and name a file left to the helper."""
     path = rules(f"byuser/{support.UID}", "any,80/tcp")
     daemon.sync()
     assert "pybindd: the kernel judges by 0 flag files and 1 rule files since" in (
@@ -75,7 +75,7 @@ def test_doctor_and_status_know_it(daemon):
 
 
 def test_doctor_without_it():
-    """It is optional: that none runs is no fault, and doctor says whether it could."""
+    """A missing pybindd is no fault; doctor says whether pybindd could run."""
     said = pybindctl("doctor", "-v").stdout
     assert "pybindd: does not run, so the helper judges every bind" in said
     assert json.loads(pybindctl("status", "--json").stdout)["pybindd"] is None

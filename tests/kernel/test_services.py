@@ -13,7 +13,7 @@ from pybind import pybindd as client
 
 SERVICES = support.REPOSITORY / "contrib/pybindd"
 UNIT = pathlib.Path(support.PREFIX) / "lib/systemd/system/pybindd.service"
-# systemd.exec(5): each of these makes a mount namespace.
+# Each of these options makes a mount namespace (systemd.exec(5)).
 MAKES_A_NAMESPACE = (
     "Protect", "Private", "ReadOnly", "ReadWrite", "Inaccessible", "Bind", "TemporaryFileSystem",
     "DynamicUser", "RootDirectory", "RootImage", "MountAPIVFS", "ExecPaths", "NoExecPaths",
@@ -22,7 +22,7 @@ MAKES_A_NAMESPACE = (
 
 
 def test_unit():
-    """systemd finds nothing to say; three capabilities; no mount namespace; not switched on."""
+    """The unit is valid, off by default, and has three capabilities and no mount namespace."""
     done = subprocess.run(
         ["systemd-analyze", "--man=no", "verify", UNIT], capture_output=True, text=True
     )
@@ -37,7 +37,7 @@ def test_unit():
 
 @pytest.mark.parametrize("name", ["openrc", "runit/run", "sysv"])
 def test_scripts(name):
-    """The scripts are executable, parse, and please shellcheck."""
+    """The scripts are executable, and shellcheck finds nothing."""
     path = SERVICES / name
     assert path.stat().st_mode & 0o111 == 0o111
     subprocess.run(["sh", "-n", path], check=True)
@@ -45,7 +45,7 @@ def test_scripts(name):
 
 
 def test_sysv():
-    """The init script starts pybindd, says whether it runs, reloads and stops it."""
+    """The init script starts, reloads and stops pybindd, and says whether it runs."""
     with cgroups.group() as cgroup:
         pathlib.Path("/etc/default").mkdir(exist_ok=True)
         settings = pathlib.Path("/etc/default/pybindd")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers that take sockets: each serves port 80 as nobody, sandboxed from its start too."""
+"""Servers that take sockets: each serves port 80 as nobody, even sandboxed from the start."""
 
 import pathlib
 import shutil
@@ -37,12 +37,12 @@ pytestmark = [
 
 
 def serves(between, *program, option="--listen", port="80", **options):
-    """Assert that PROGRAM serves both families on the socket that it is given."""
+    """Assert that PROGRAM serves IPv4 and IPv6 on the socket that it is given."""
     argv = [PYBIND, option, "--port", port, "--", *between, *program]
     with support.server(argv, ready=support.answers_http, **options) as process:
         assert [support.http_get(host) for host in BOTH] == [ANSWER, ANSWER]
         status = supervising.status_of(process.pid)
-        # The server has the process ID that pybind had, and nobody between.
+        # The server has the process ID of pybind, with no process between.
         assert status["NoNewPrivs"] == ("1" if between else "0")
         environ = pathlib.Path(f"/proc/{process.pid}/environ").read_bytes()
         maps = pathlib.Path(f"/proc/{process.pid}/maps").read_text()
@@ -51,7 +51,7 @@ def serves(between, *program, option="--listen", port="80", **options):
 
 
 def app(text):
-    """Return a folder with TEXT as the module `app`."""
+    """Return a folder with TEXT as its module `app`."""
     folder = support.scratch_dir()
     (folder / "app.py").write_text(text)
     return folder

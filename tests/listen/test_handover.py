@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""--listen, --inetd: what the program finds, and what is refused before it starts."""
+"""--listen and --inetd: what the program finds when it starts."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ DUAL80 = ["AF_INET6", "SOCK_STREAM", "::", 80, 1, 0]
 
 
 def seen_by(*options, arguments=(), between=(), **more):
-    """Return what a program sees that `pybind OPTIONS` starts."""
+    """Return what a program reports that `pybind OPTIONS` starts."""
     done = pybind(*options, "--", *between, *PYTHON, SEE, *arguments, **more)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     found = json.loads(done.stdout)
@@ -48,7 +48,7 @@ def seen_by(*options, arguments=(), between=(), **more):
 
 @contextlib.contextmanager
 def setting(name, value):
-    """Set a sysctl, and put it back."""
+    """Set a sysctl, and restore its value afterwards."""
     path = pathlib.Path("/proc/sys", name)
     before = path.read_text()
     path.write_text(str(value))
@@ -59,7 +59,7 @@ def setting(name, value):
 
 
 def test_one(granted):
-    """One socket, for both families, as descriptor 3; nothing else beside 0 to 2."""
+    """One port gives one socket for both families, descriptor 3, and nothing else above 2."""
     found = seen_by("--listen", "--port", "80", arguments=["{fd}", "--fd={fd}", "{fd}{fd}", "fd"])
     assert found["fds"] == {0: None, 1: None, 2: None, 3: DUAL80}
     assert found["env"] == {
@@ -68,7 +68,7 @@ def test_one(granted):
 
 
 def test_several(granted):
-    """Order and names are those of the command line; each kind of socket as the manual has it."""
+    """Sockets have the order and names of the command line, and the manual's options."""
     options = ["--listen", "-p", "web=80", "-p", "127.0.0.1:443/tcp", "-p", "dns a=80/udp",
                "-p", "v6=[::1]:443", "-p", "[::ffff:127.0.0.2]:443"]  # fmt: skip
     found = seen_by(*options, arguments=["{fd:web},{fd:v6}", "{fd:dns a}", "{}"])
@@ -85,7 +85,7 @@ def test_several(granted):
 
 
 def test_inetd(granted):
-    """One socket as standard input; standard output stays, no variable, also no stale one."""
+    """--inetd gives the socket as standard input, and removes the variables of systemd."""
     stale = {"PATH": "/usr/bin", "LISTEN_FDS": "2", "LISTEN_PID": "1", "LISTEN_FDNAMES": "a:b"}
     found = seen_by("--inetd", "--port", "80", arguments=["{fd}"], env=stale)
     assert found["fds"] == {0: DUAL80, 1: None, 2: None}
@@ -93,14 +93,14 @@ def test_inetd(granted):
 
 
 def test_inetd_datagrams(granted):
-    """A UDP port as standard input is what inetd calls dgram and wait."""
+    """A UDP port as standard input works like inetd's `dgram wait`."""
     found = seen_by("--inetd", "--port", "80/udp")
     assert found["fds"][0] == ["AF_INET6", "SOCK_DGRAM", "::", 80, 0, 0]
 
 
 @pytest.fixture(scope="module")
 def shows_descriptors():
-    """Return a program that writes what its first descriptors are: it can start without any."""
+    """Return a program that reports its first descriptors, and can start without any."""
     return support.compile_c(
         """
         #include <fcntl.h>
@@ -127,7 +127,7 @@ def shows_descriptors():
 @pytest.mark.parametrize("option", ["--listen", "--inetd"])
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-", "</etc >&-"])
 def test_standard_descriptors(granted, shows_descriptors, option, closed):
-    """What was closed stays closed, a directory stays one, but for what the socket takes."""
+    """Closed descriptors stay closed and directories stay, except where the socket goes."""
     path = support.scratch_dir() / "fds"
     expected = []
     for argv in ([], [PYBIND, option, "-p", "80", "--"]):
@@ -140,7 +140,7 @@ def test_standard_descriptors(granted, shows_descriptors, option, closed):
 
 
 def test_stale_variables_are_replaced(granted):
-    """What an outer activation left over does not reach the program, LISTEN_PIDFDID neither."""
+    """The variables of an outer activation, LISTEN_PIDFDID too, do not reach the program."""
     stale = {"PATH": "/usr/bin", "LISTEN_FDS": "7", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x",
              "LISTEN_PIDFDID": "5", "LISTEN_ELSE": "stays"}  # fmt: skip
     found = seen_by("--listen", "-p", "80", env=stale)
@@ -149,7 +149,7 @@ def test_stale_variables_are_replaced(granted):
 
 
 def test_process_id_survives_what_executes(granted):
-    """LISTEN_PID is right after setpriv and env, which execute the next in the same process."""
+    """LISTEN_PID stays right through setpriv and env, which keep the process."""
     between = ["/usr/bin/setpriv", "--no-new-privs", "/usr/bin/env", "A=1"]
     found = seen_by("--listen", "-p", "80", between=between)
     assert found["env"]["LISTEN_PID"] == str(found["pid"])
@@ -158,7 +158,7 @@ def test_process_id_survives_what_executes(granted):
 
 @pytest.mark.parametrize("bindv6only", [0, 1])
 def test_bindv6only_does_not_matter(granted, bindv6only):
-    """The socket without an address takes both families whatever the sysctl says."""
+    """A socket without an address takes both families, whatever net.ipv6.bindv6only is."""
     with setting("net/ipv6/bindv6only", bindv6only):
         options = ["-p", "80", "-p", "[::ffff:127.0.0.1]:443", "-p", "[::1]:443"]
         found = seen_by("--listen", *options)
@@ -167,7 +167,7 @@ def test_bindv6only_does_not_matter(granted, bindv6only):
 
 
 def test_without_ipv6(granted):
-    """On a host without IPv6 addresses the one socket takes IPv4, and there is no note."""
+    """On a host without IPv6 addresses the socket takes IPv4, without a note."""
     code = """if True:
         import socket
         listening = socket.socket(fileno=3)
@@ -181,14 +181,14 @@ def test_without_ipv6(granted):
 
 
 def test_both_families_by_address(granted):
-    """0.0.0.0 and [::] by name are two sockets beside each other."""
+    """0.0.0.0 and [::], both listed, are two sockets."""
     found = seen_by("--listen", "-p", "0.0.0.0:80", "-p", "[::]:80")
     assert found["fds"][3] == ["AF_INET", "SOCK_STREAM", "0.0.0.0", 80, 1, None]
     assert found["fds"][4] == ["AF_INET6", "SOCK_STREAM", "::", 80, 1, 1]
 
 
 def test_half_a_grant():
-    """Where :: is not granted: IPv4 alone, with a note that -q takes away."""
+    """If :: is not granted, the socket takes only IPv4, with a note that -q silences."""
     rules(f"byuser/{UID}", "0.0.0.0/0,80")
     done = pybind("--listen", "-p", "80", "sh", "-c", "readlink /proc/self/fd/3")
     assert done.stdout.startswith("socket:")
@@ -203,14 +203,14 @@ def test_half_a_grant():
 
 
 def test_unprivileged_without_grant():
-    """What the kernel allows needs no grant, and is one socket for both families."""
+    """An unprivileged port needs no grant, and is one socket for both families."""
     found = seen_by("--listen", "-p", "8080", "-p", "5353/udp")
     assert found["fds"][3] == ["AF_INET6", "SOCK_STREAM", "::", 8080, 1, 0]
     assert found["fds"][4] == ["AF_INET6", "SOCK_DGRAM", "::", 5353, 0, 0]
 
 
 def test_backlog(granted):
-    """The default is 4096, --backlog another, and the kernel's limit caps both."""
+    """The backlog is 4096 or that of --backlog, but at most the kernel's limit."""
     argv = ["-p", "80", "ss", "-Hltn"]
     with setting("net/core/somaxconn", 4096):
         assert pybind("--listen", *argv).stdout.split()[2] == "4096"
@@ -221,7 +221,7 @@ def test_backlog(granted):
 
 
 def test_many_with_a_directory_as_input(granted):
-    """The starter keeps a directory above 9: it is neither in the way nor overwritten."""
+    """The starter keeps a directory above 9, where no socket overwrites it."""
     ports = [word for port in range(9001, 9013) for word in ("-p", str(port))]
     script = 'exec "$0" "$@" </etc'
     argv = [PYBIND, "--listen", *ports, "ls", "-l", "/proc/self/fd"]
@@ -233,7 +233,7 @@ def test_many_with_a_directory_as_input(granted):
 
 
 def test_beside_binds_of_its_own(granted):
-    """A pybind inside of --listen serves what the program binds itself; outside it only narrows."""
+    """A pybind inside of --listen serves the program's own binds; one outside only narrows."""
     code = ("import os, socket, sys; s = socket.socket(); s.bind(('127.0.0.1', 443));"
             "print(os.environ['LISTEN_PID'] == str(os.getpid()),"
             "      socket.socket(fileno=3).getsockname()[1])")  # fmt: skip
@@ -249,7 +249,7 @@ def test_beside_binds_of_its_own(granted):
 
 
 def test_verbose(granted):
-    """-v says what granted and which way was taken."""
+    """-v names the file that granted, and how the program is served."""
     told = pybind("-v", "--listen", "-p", "80", "-p", "443", "true").stderr
     assert f"[::]:80/tcp: granted (/etc/pybind/byuser/{UID} line 1)" in told
     assert "given listening sockets (descriptors 3 to 4)" in told
@@ -257,7 +257,7 @@ def test_verbose(granted):
 
 
 def test_as_another_user(granted):
-    """With --user the sockets are the user's to open: root could, the user may not."""
+    """With --user the user's grants count: a port that only root may bind is refused."""
     argv = [PYBIND, "--listen", "--port", "80", "--user"]
     options = {"capture_output": True, "text": True, "cwd": "/", "timeout": support.PATIENCE_S}
     refused = subprocess.run([*argv, f"{OTHER_UID}:{OTHER_UID}", "true"], **options)
@@ -285,7 +285,7 @@ sock.sendall(b"%d" % os.getpid())
 
 
 def test_restart_loop_of_the_manual(granted):
-    """The loop in pybind(1): each connection is served by a new server, and none is refused."""
+    """In the loop of pybind(1) a new server serves each connection, and none is refused."""
     folder = support.scratch_dir()
     (folder / "server").write_text(ONCE)
     (folder / "server").chmod(0o755)

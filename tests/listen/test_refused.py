@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""--listen, --inetd: what is refused, with which words, and that nothing is started."""
+"""--listen and --inetd: refusals have clear words, and nothing is started."""
 
 import contextlib
 import socket
@@ -36,7 +36,7 @@ PLACES = [
 
 
 def refused(done, mark, *words):
-    """Assert that it ended with 125 and the words, and that nothing was started."""
+    """Assert status 125 and the words, and that nothing was started."""
     assert done.returncode == 125, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -48,21 +48,21 @@ def refused(done, mark, *words):
 
 @pytest.mark.parametrize(("options", "words"), WRONG)
 def test_wrong_use(granted, options, words):
-    """What does not go together is named, and nothing is started."""
+    """The error names options that exclude each other."""
     mark = support.scratch_dir() / "mark"
     refused(pybind("--listen", *options, "touch", mark), mark, *words)
 
 
 @pytest.mark.parametrize(("options", "place", "words"), PLACES)
 def test_wrong_place(granted, options, place, words):
-    """{fd} must mean one socket."""
+    """{fd} must mean exactly one socket."""
     mark = support.scratch_dir() / "mark"
     refused(pybind("--listen", *options, "touch", mark, place), mark, words)
     refused(pybind("--check", "--listen", *options, "touch", mark, place), mark, words)
 
 
 def test_wrong_use_of_the_others(granted):
-    """--inetd with two ports or a name; names, {fd} and --backlog without sockets."""
+    """Refused: --inetd with two ports or a name; names, {fd} and --backlog without --listen."""
     mark = support.scratch_dir() / "mark"
     for options, word in (
         (["--inetd", "-p", "80", "-p", "443"], "--inetd takes one --port, and 2 are given"),
@@ -79,7 +79,7 @@ def test_wrong_use_of_the_others(granted):
 
 
 def test_all_or_nothing(granted):
-    """One refusal, and no socket was open for anybody: the second is not granted, or busy."""
+    """If the second port is not granted or busy, the first one is never open either."""
     mark = support.scratch_dir() / "mark"
     refused(pybind("--listen", "-p", "80", "-p", "81", "touch", mark), mark, "port 81/tcp")
     with contextlib.closing(socket.socket(socket.AF_INET6)) as held:
@@ -94,7 +94,7 @@ def test_all_or_nothing(granted):
 
 
 def test_busy_for_datagrams(granted):
-    """A UDP port that the same user holds is busy too: two sockets would share its datagrams."""
+    """A UDP port that the same user holds is busy: two sockets would share its datagrams."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
         held.bind(("0.0.0.0", 80))
         done = pybind("--listen", "-p", "80/udp", "true")
@@ -103,7 +103,7 @@ def test_busy_for_datagrams(granted):
 
 
 def test_refusals_are_those_of_the_proof(granted):
-    """--listen refuses in the words in which the proof does."""
+    """--listen refuses in the same words as a start with --port alone."""
     for spec in ("127.0.0.1:81", "[::1]:22/udp", "192.0.2.1:80", "[::]:81"):
         assert pybind("--listen", "-p", spec, "true").stderr == pybind("-p", spec, "true").stderr
     inside = support.run(["/usr/bin/setpriv", "--no-new-privs", PYBIND, "--listen", "-p", "80",
@@ -113,14 +113,14 @@ def test_refusals_are_those_of_the_proof(granted):
 
 
 def test_missing_program(granted):
-    """127 and 126 as ever, before anything is opened."""
+    """A missing program gives 127 or 126 before any socket is opened."""
     assert pybind("--listen", "-p", "80", "no-such-program").returncode == 127
     assert pybind("--inetd", "-p", "80", "/etc").returncode == 126
 
 
 @pytest.mark.parametrize("number", [3, 4])
 def test_descriptor_in_the_way(granted, number):
-    """A lock of the caller, or another activation, is not destroyed: refused."""
+    """A descriptor of the caller in the socket's place is not destroyed: pybind refuses."""
     mark = support.scratch_dir() / "mark"
     script = f'exec "$0" "$@" {number}</etc/hostname'
     argv = ["sh", "-c", script, PYBIND, "--listen", "-p", "80", "-p", "443", "touch", mark]
@@ -135,7 +135,7 @@ def test_descriptor_in_the_way(granted, number):
 
 
 def test_too_few_descriptors(granted):
-    """A limit that is too low is named."""
+    """The error names a limit of descriptors that is too low."""
     script = 'ulimit -n 12; exec "$0" "$@"'
     ports = [word for port in range(9001, 9009) for word in ("-p", str(port))]
     done = support.run(["sh", "-c", script, PYBIND, "--listen", *ports, "true"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of the manual share."""
+"""A fixture that the tests of the manual share."""
 
 import pytest
 from installing import make
@@ -7,6 +7,6 @@ from installing import make
 
 @pytest.fixture
 def installed():
-    """Leave pybind installed, whatever the test did with it."""
+    """Install pybind again after the test."""
     yield
     make("install")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of the manual do with the installation inside the sandbox."""
+"""Installs pybind again, or another version, inside the sandbox."""
 
 import subprocess
 
@@ -8,7 +8,7 @@ from support import HELPER, REPOSITORY
 
 
 def make(target):
-    """Run make TARGET as root, such as install over an installation that is in use."""
+    """Run make TARGET as root, such as `install` over an installation in use."""
     subprocess.run(["make", "-s", target], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
 
 

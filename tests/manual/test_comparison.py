@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the README says of the other ways, tried: setcap, ambient capabilities, the sysctl, authbind.
+"""Tries what docs/alternatives.md says of setcap, ambient capabilities, the sysctl and authbind.
 
-A redirect, a proxy and the units of systemd are not tried here.
+Redirects, proxies and systemd units are not tried here.
 """
 
 import pathlib
@@ -37,7 +37,7 @@ def program():
 
 @pytest.fixture
 def capable(program):
-    """Give a copy of it the file capability."""
+    """Return a copy of the program with the file capability."""
     path = support.scratch_dir() / "capable"
     subprocess.run(["install", "-m", "0755", program, path], check=True)
     subprocess.run(["setcap", "cap_net_bind_service=ep", path], check=True)
@@ -56,7 +56,7 @@ def binds(*argv, **options):
 
 
 def ambient(*argv):
-    """Run argv as a unit with User= and AmbientCapabilities= starts it."""
+    """Run argv as a unit with User= and AmbientCapabilities= would."""
     give = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]
     who = ["--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
     return subprocess.run(["setpriv", *who, *give, *map(str, argv)],
@@ -64,7 +64,7 @@ def ambient(*argv):
 
 
 def test_setcap_on_the_program(program, capable, library):
-    """All ports, to everybody; not with no_new_privs; no LD_*; gone with a new file."""
+    """setcap gives everybody all ports, fails with no_new_privs and LD_*, and is lost by upgrades."""
     assert not binds(program)
     assert binds(capable) and binds(capable, "443") and binds(capable, uid=support.OTHER_UID)
     assert not binds(*NNP, capable)
@@ -75,14 +75,14 @@ def test_setcap_on_the_program(program, capable, library):
 
 
 def test_ambient_capabilities(program, library):
-    """All ports, to the unit; with no_new_privs; LD_* goes on working."""
+    """Ambient capabilities give the unit all ports, and work with no_new_privs and LD_*."""
     assert ambient(program) == "bound\n" == ambient(program, "443")
     assert ambient(*NNP, program) == "bound\n"
     assert ambient("env", f"LD_PRELOAD={library}", program).endswith("loaded\nbound\n")
 
 
 def test_sysctl(program):
-    """All ports from a number up, to everybody; with no_new_privs."""
+    """The sysctl gives everybody all ports from a number up, and works with no_new_privs."""
     start = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     start.write_text("80")
     try:
@@ -93,10 +93,10 @@ def test_sysctl(program):
 
 
 def test_authbind(program):
-    """Single ports; dynamic programs only; not with no_new_privs."""
-    real = "/usr/bin/authbind"  # in PATH pybind's own may stand in front of it
+    """authbind gives single ports to dynamic programs only, and fails with no_new_privs."""
+    real = "/usr/bin/authbind"  # PATH may lead to pybind's own authbind first
     folder = pathlib.Path("/etc/authbind/byport")
-    subprocess.run(["rm", "-rf", folder.parent], check=True)  # of a test that failed
+    subprocess.run(["rm", "-rf", folder.parent], check=True)  # left by a failed test
     for path in (folder, folder.with_name("byaddr"), folder.with_name("byuid")):
         path.mkdir(parents=True)
     (folder / "80").touch(0o755)
@@ -109,7 +109,7 @@ def test_authbind(program):
 
 
 def test_pybind(grant80, program, library):
-    """The column of pybind itself."""
+    """pybind is what its column says."""
     under = [support.PYBIND, "-p", "80", "--"]
     static = support.compile_c(BINDS, "-static")
     assert binds(*under, program) and binds(*under, static)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What meets pybind in the field, and the answers of pybind-troubleshooting(7).
+"""Tools that interfere with pybind, and the answers of pybind-troubleshooting(7).
 
-Tracers, containers, su and sudo, security modules: what each does to a program
-that has its grant, what pybind says, and that the way out works.
+Each test shows how a tracer, container, su, sudo or security module stops a granted
+program, what pybind says, and that the documented way out works.
 """
 
 import pathlib
@@ -28,14 +28,14 @@ DENIED = "Permission denied"
 
 @pytest.fixture
 def program():
-    """Return the argv of an unmodified program that binds port 80 and says what came of it."""
+    """Return the argv of an unmodified program that binds port 80 and prints the result."""
     path = support.scratch_dir() / "program.py"
     path.write_text(BINDS)
     return ["/usr/bin/python3", str(path)]
 
 
 def last(done):
-    """Return the last line of a run's standard output."""
+    """Return the last line of standard output."""
     return (done.stdout.splitlines() or [""])[-1]
 
 
@@ -51,7 +51,7 @@ def as_root(argv):
 
 
 def test_strace(grant80, program):
-    """strace -f keeps the port away; each of the ways that the refusal names traces it."""
+    """strace -f makes pybind refuse; each way that the refusal names traces the program."""
     trace = support.scratch_dir() / "trace"
     strace = ["strace", "-f", "-o", trace, "-e", "trace=bind"]
     wanted = re.compile(r"bind\(\d+, .*htons\(80\).*\) += 0$", re.MULTILINE)
@@ -77,7 +77,7 @@ def test_strace(grant80, program):
 
 
 def test_gdb(grant80, program):
-    """gdb disturbs nothing, on either side, unless it follows children."""
+    """gdb does not disturb the program, inside or outside, unless gdb follows children."""
     gdb = ["gdb", "-nx", "-q", "-batch", "-ex", "run"]
     follow = ["gdb", "-nx", "-q", "-batch", "-ex", "set follow-fork-mode child", "-ex", "run"]
     home = ["/usr/bin/env", "HOME=/nonexistent"]
@@ -98,13 +98,13 @@ NO_NEW_PRIVILEGES = "--no-new-privs"
 
 
 def in_container(program, start, options):
-    """Run pybind in a network namespace of its own, as Docker makes one."""
+    """Run pybind in its own network namespace, as Docker would."""
     script = CONTAINER.format(start=start, uid=UID, options=options)
     return as_root(["unshare", "--net", "sh", "-ec", script, "sh", *program])
 
 
 def test_container_of_docker(program):
-    """With the sysctl at 0 nothing is privileged: the program is started plainly, in any cage."""
+    """With the sysctl at 0 no port is privileged, so the program starts plainly."""
     done = in_container(program, 0, f"{CAP_DROP} {NO_NEW_PRIVILEGES}")
     assert last(done) == "bound", done
     assert "0.0.0.0:80/tcp: granted (the kernel allows it without a grant)" in done.stderr
@@ -119,12 +119,12 @@ def test_container_of_docker(program):
     ],
 )
 def test_container_of_others(grant80, program, option, words):
-    """With the sysctl at 1024 what keeps the capability away is named."""
+    """With the sysctl at 1024 the message names what keeps the capability away."""
     refused(in_container(program, 1024, option), *words)
 
 
 def test_nested(grant80, program):
-    """A pybind in another narrows; two supervisors are one too many."""
+    """A nested pybind narrows the ports; a second supervisor is refused."""
     support.flag("byport/443")
     supervise = ["--mode", "supervise"]
     assert last(support.pybind("-p", "80", "--", PYBIND, "-p", "80", "--", *program)) == "bound"
@@ -147,7 +147,7 @@ def may_sudo():
 
 
 def test_sudo(grant80, program, may_sudo):
-    """Pybind around sudo serves nothing, and in a supervisor sudo fails; inside it works."""
+    """pybind around sudo serves nothing, and sudo fails in a supervisor; inside sudo it works."""
     to_user = ["sudo", "-n", "-u", "nobody"]
     assert last(support.pybind("-p", "80", "--", *to_user, *program)) == DENIED
     assert last(support.run([*to_user, PYBIND, "-p", "80", "--", *program])) == "bound"
@@ -159,7 +159,7 @@ def test_sudo(grant80, program, may_sudo):
 
 @pytest.fixture
 def guest():
-    """Make a user without a password, whom su takes without a question."""
+    """Make a user without a password, so that su asks nothing."""
     files = [pathlib.Path("/etc/passwd"), pathlib.Path("/etc/shadow")]
     before = [path.read_text() for path in files]
     lines = [f"guest:x:{OTHER_UID}:{GID}::/:/bin/sh\n", "guest::20000:0:99999:7:::\n"]
@@ -171,14 +171,14 @@ def guest():
 
 
 def test_su(grant80, program, guest):
-    """The same with su."""
+    """pybind around su serves nothing; inside su it works."""
     su, command = ["su", guest, "-c"], " ".join(program)
     assert last(support.pybind("-p", "80", "--", *su, command)) == DENIED
     assert last(support.run([*su, f"{PYBIND} -p 80 -- {command}"])) == "bound"
 
 
 def test_environment_taken_away(grant80, program):
-    """Without LD_PRELOAD nothing is served; a supervisor needs none."""
+    """A program that loses LD_PRELOAD is served only with --mode supervise."""
     emptied = ["env", "-i", *program]
     assert last(support.pybind("-p", "80", "--", *emptied)) == DENIED
     assert last(support.pybind("--mode", "supervise", "-p", "80", "--", *emptied)) == "bound"
@@ -210,7 +210,7 @@ os.execv({PYBIND!r}, ["pybind", *sys.argv[1:]])
 
 
 def test_denied_by_a_security_module(grant80, program):
-    """A port that is granted and denied all the same (Landlock here): who denies it is named."""
+    """For a granted port that Landlock denies, the message names what denies it."""
     done = as_root(["/usr/bin/python3", "-c", LANDLOCK + BECOME, "-p", "80", "--", *program])
     if done.stderr == "none\n":
         pytest.skip("this kernel has no Landlock for ports")
@@ -222,6 +222,6 @@ def test_denied_by_a_security_module(grant80, program):
 
 
 def test_forbidden_by_a_filter(grant80, program):
-    """EPERM is never the files': who has it is named."""
+    """EPERM never comes from the permission files; the message names its source."""
     done = as_root(["/usr/bin/python3", "-c", SECCOMP + BECOME, "-p", "80", "--", *program])
     refused(done, "bind(2) is forbidden to this process", "SocketBindDeny=")

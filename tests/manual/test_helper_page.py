@@ -17,7 +17,7 @@ from pybind import _wire as w
 
 @pytest.fixture(scope="session")
 def example():
-    """Compile the page's program as the page says, with more warnings; returns its path."""
+    """Compile the page's program as the page says, with more warnings; return its path."""
     page = (REPOSITORY / "man/pybind-helper.8").read_text()
     blocks = page.partition("\n.Sh EXAMPLES\n")[2].split("\n.Bd -literal")[1:]
     texts = [block.partition("\n")[2].partition("\n.Ed\n")[0] for block in blocks]
@@ -31,32 +31,32 @@ def example():
 
 
 def test_bound(grant80, example):
-    """A granted port is bound, by a program that calls the helper itself."""
+    """A program that calls the helper itself binds a granted port."""
     done = support.run([example])
     assert (done.stdout, done.stderr, done.returncode) == ("bound: granted\n", "", 0)
 
 
 def test_any_descriptors(grant80, example):
-    """The same where descriptors 0 and 3 were free when the sockets were made."""
+    """The program works too if descriptors 0 and 3 were free when it made its sockets."""
     done = support.run(["/bin/sh", "-c", f"exec {example} <&- 3<&-"])
     assert (done.stdout, done.returncode) == ("bound: granted\n", 0)
 
 
 def test_refused(example):
-    """What nobody granted is refused, with the reason."""
+    """A port without a grant is refused, with the reason."""
     done = support.run([example])
     assert done.stdout == "Permission denied: no permission file grants it\n"
     assert done.returncode == 1
 
 
 def test_without_capability(grant80, example):
-    """no_new_privs is answered, not guessed."""
+    """With no_new_privs the helper's answer says that it lacks its capability."""
     done = support.run(["/usr/bin/setpriv", "--no-new-privs", example])
     assert done.stdout == "Permission denied: granted, but the helper has no CAP_NET_BIND_SERVICE\n"
 
 
 def test_kernels_own_error(grant80, example):
-    """The errno of a bind that the kernel refuses is the kernel's."""
+    """If bind(2) itself fails, the program gets the kernel's errno."""
     with socket.socket() as sock:
         sock.bind(("0.0.0.0", 80))
         done = support.run([example])
@@ -64,27 +64,27 @@ def test_kernels_own_error(grant80, example):
 
 
 def test_upgraded(grant80, example, installed):
-    """An old program is told that the helper speaks another version."""
+    """A program of another version is told that the versions differ."""
     other_version()
     assert support.run([example]).stdout == "Permission denied: the helper is of another version\n"
 
 
 def test_removed(grant80, example, installed):
-    """Without a helper there is no answer, and the socket is asked."""
+    """Without a helper there is no answer, and the program looks at the socket instead."""
     os.unlink(HELPER)
     assert support.run([example]).stdout == "Permission denied: the helper did not answer\n"
 
 
 @pytest.mark.parametrize("given", [subprocess.DEVNULL, None])
 def test_typed_in_a_shell(given):
-    """Status 1 and no word where descriptor 0 is no socket."""
+    """In a shell, where descriptor 0 is no socket, the helper exits silently with 1."""
     close = {} if given else {"preexec_fn": lambda: os.close(0)}
     done = subprocess.run([HELPER], stdin=given, capture_output=True, **close)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
 
 def test_stream():
-    """A stream is not refused, but what comes in two parts is malformed."""
+    """The helper takes a stream socket, but a message in two parts is malformed."""
     request = struct.pack(w.REQUEST_FORMAT, w.MAGIC, w.VERSION, w.OP_CHECK, socket.AF_INET,
                           socket.IPPROTO_TCP, socket.htons(80), 0, 0, 0, bytes(16))  # fmt: skip
     for first, reason in ((request, w.REASON_NO_RULE), (request[:20], w.REASON_MALFORMED)):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every command of the README and of docs/ is typed by a user who has sudo, and works.
+"""Types every command of the README and of docs/ as a user with sudo; each must work.
 
-The commands are the pages' indented blocks; fenced ones are no commands. The
-test types them page by page in their order, each in its last place, as alice in
-a folder with the programs that they name. A command that starts a server works when
-its port answers to a connection; any other, when its exit status is 0.
+The commands are the indented blocks of the pages, not the fenced ones. The test types
+them page by page in their order; a repeated command is typed at its last place. The
+user is alice, in a folder with the programs that the commands name. A command that
+starts a server works if its port accepts a connection, any other if it exits with 0.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ import support
 from support import REPOSITORY
 
 ALICE = 1000
-# Pages whose commands need what no sandbox has; the jobs of tests/systems type them.
+# Pages whose commands do not work in a sandbox; the jobs of tests/systems type them.
 ELSEWHERE = {"containers", "systems"}
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 PAGES = [page for page in PAGES if page.stem not in ELSEWHERE]
 INSTALL = (REPOSITORY / "docs/install.md").read_text()
-TOOL_PATH = "/usr/local/bin:/usr/bin:/bin"  # what Debian gives a user; no sbin
+TOOL_PATH = "/usr/local/bin:/usr/bin:/bin"  # a user's PATH in Debian, without sbin
 
 # Commands that cannot be typed in the sandbox, each with the reason.
 NOT_HERE = {
@@ -71,7 +71,7 @@ async def app(scope, receive, send):
 
 
 def commands(page):
-    """Return a page's commands without their comments, each once, in its last place."""
+    """Return a page's commands without comments, each once, at its last place."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
     lines = re.findall(r"^ {4,}(\S.*)$", text, re.M)
     bare = [re.sub(r"\s+#.*$", "", line) for line in lines]
@@ -90,7 +90,7 @@ def executable(path, text):
 
 @pytest.fixture(scope="module")
 def alice():
-    """Return the home of a user with sudo, in which everything is that the README names."""
+    """Return the home of a user with sudo, with every file that the README names."""
     home = support.scratch_dir()
     for name, line in {
         "passwd": f"alice:x:{ALICE}:{ALICE}::{home}:/bin/sh",
@@ -100,7 +100,7 @@ def alice():
     }.items():
         path = pathlib.Path("/etc") / name
         old = path.read_text().splitlines() if path.exists() else []
-        # Whoever has the number on this host, and whoever has the name.
+        # Remove any account of this host with the same number or name.
         kept = [e for e in old if f":x:{ALICE}:" not in e and not e.startswith("alice:")]
         path.write_text("\n".join([*kept, line, ""]))
     executable(home / "server", SERVER_PY)
@@ -113,12 +113,12 @@ def alice():
     jar = ["jar", "--create", "--file", "app.jar", "--main-class", "HttpAnswer"]
     classes = sorted(path.name for path in home.glob("*.class"))
     subprocess.run([*jar, *classes], cwd=home, check=True)
-    # /srv is the host's: this one is the sandbox's own, in its mount namespace.
+    # The sandbox shares the host's /srv, so a tmpfs covers it in this mount namespace.
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/srv"], check=True)
     (pathlib.Path("/srv") / "app").mkdir()
     executable(pathlib.Path("/srv/app/server"), SERVER_PY)
     byuid = pathlib.Path("/etc/authbind/byuid")
-    shutil.rmtree(byuid.parent, ignore_errors=True)  # of a test that failed
+    shutil.rmtree(byuid.parent, ignore_errors=True)  # left by a failed test
     byuid.mkdir(parents=True)
     for folder in ("byport", "byaddr"):
         (byuid.parent / folder).mkdir()
@@ -144,7 +144,7 @@ def descendants(pid):
 
 
 def ended(pid):
-    """Tell whether a process is gone, or is a zombie without threads, which holds no port."""
+    """Tell whether a process is gone, or a zombie without threads, which holds no port."""
     try:
         stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
         threads = os.listdir(f"/proc/{pid}/task")
@@ -154,7 +154,7 @@ def ended(pid):
 
 
 def end(process):
-    """End a command and all that it started."""
+    """End a command and all its descendants."""
     pids = descendants(process.pid)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -164,7 +164,7 @@ def end(process):
 
 
 def answers(line):
-    """Tell whether the ports that a command names are served now."""
+    """Tell whether the ports in a command accept connections now."""
     for addr, port, protocol in re.findall(r"--port '?(\[::1\]:)?(\d+)(?:/(\w+))?", line):
         host = "::1" if addr else "127.0.0.1"
         if protocol == "udp":
@@ -178,7 +178,7 @@ def answers(line):
 
 
 def type_it(line, home):
-    """Run one command as alice would; fails unless it works."""
+    """Run one command as alice; fail unless it works."""
     serves = "--port" in line and "--check" not in line
     cwd = REPOSITORY if "make" in line.split() else home
     log = home / "log"
@@ -202,28 +202,28 @@ def type_it(line, home):
     "page", [page for page in PAGES if typed(page)], ids=lambda page: page.stem
 )
 def test_commands(page, alice, installed):
-    """All of a page's commands, in the order in which a reader meets them."""
+    """All commands of a page work, in the order of the page."""
     support.clear_config()
-    if page.stem != "README":  # who reads another page has read that one
+    if page.stem != "README":  # readers of another page have read the README
         type_it("sudo pybindctl grant alice 80 443", alice)
     for line in typed(page):
         type_it(line, alice)
 
 
 def test_pages_have_commands():
-    """The commands are found: the README has more than ten, the pages thirty."""
+    """The README has more than ten commands, and all pages together more than thirty."""
     assert len(typed(PAGES[0])) > 10
     assert sum(len(typed(page)) for page in PAGES) > 30
 
 
 def test_reasons_are_used():
-    """No reason is left for a command that no page has any more."""
+    """Every command in the list of exceptions still stands in a page."""
     for prefix in NOT_HERE:
         assert any(line.startswith(prefix) for page in PAGES for line in commands(page)), prefix
 
 
 def test_packages():
-    """The packages to install are those that tools/need knows for a build."""
+    """The packages of docs/install.md are those of tools/need for a build."""
     page = REPOSITORY / "docs/install.md"
     line = next(line for line in commands(page) if line.startswith("sudo apt-get install gcc"))
     build = re.search(r'^build="(.*)"$', (REPOSITORY / "tools/need").read_text(), re.M)[1]

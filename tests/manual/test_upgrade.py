@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upgrades and removals under running servers, as pybind-troubleshooting(7) tells them."""
+"""Upgrades and removals under running servers, as described in pybind-troubleshooting(7)."""
 
 import contextlib
 import subprocess
@@ -27,7 +27,7 @@ for line in sys.stdin:
 
 
 class Running:
-    """A server that binds whenever it is asked to."""
+    """A running server that binds on request."""
 
     def __init__(self, mode):
         program = support.scratch_dir() / "program.py"
@@ -39,14 +39,14 @@ class Running:
             self.process = support.as_user(argv, stdin=pipe, stdout=pipe, stderr=log, text=True)
 
     def ask(self, word):
-        """Return the program's answer; what pybind said meanwhile is in the log."""
+        """Return the program's answer; messages of pybind go into the log."""
         self.said = self.log.read_text()
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline().rstrip("\n")
 
     def says(self, text):
-        """Wait for pybind's own words, which come when the program has its answer."""
+        """Wait for a message of pybind, which may come after the program's answer."""
         try:
             support.wait_for(lambda: text in self.log.read_text()[len(self.said) :], text)
         except AssertionError as error:
@@ -66,7 +66,7 @@ def running(mode):
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_upgrade(grant80, installed, mode):
-    """A running server goes on through an upgrade, with its old library and supervisor."""
+    """A running server survives an upgrade with its old library or supervisor."""
     with running(mode) as server:
         assert server.ask("bind") == "done: bound"
         make("install")
@@ -75,7 +75,7 @@ def test_upgrade(grant80, installed, mode):
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_another_version(grant80, installed, mode):
-    """Where the protocol has changed, the refusal says so; other binds go on."""
+    """After a change of the protocol the refusal says so; unprivileged binds still work."""
     with running(mode) as server:
         assert server.ask("bind") == "done: bound"
         other_version()
@@ -89,7 +89,7 @@ def test_another_version(grant80, installed, mode):
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_removal(grant80, installed, mode):
-    """A server that outlives its pybind binds no more, and says why with -v."""
+    """After a removal a running server can bind no more, and -v says why."""
     with running(mode) as server:
         assert server.ask("bind") == "done: bound"
         make("uninstall")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the README has a new user type: root grants, an ordinary user serves.
+"""The first commands of the README: root grants, an ordinary user serves.
 
-Needs an installed package and port 80 free (debian/tests/control, lifecycle.py).
+Needs the installed package and a free port 80 (debian/tests/control, lifecycle.py).
 """
 
 import subprocess
@@ -10,7 +10,7 @@ from serving import ALICE, as_alice_fails, run, serving
 
 
 def first_use():
-    """Refuse without a grant, serve with it in both modes, refuse after."""
+    """pybind refuses without a grant, serves with one in both modes, and refuses afterwards."""
     run("pybindctl", "doctor")
     said = as_alice_fails("pybind", "--port", "80", "--", "true")
     assert ": sudo pybindctl grant " in said, said

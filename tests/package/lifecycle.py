@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installs, upgrades, removes and purges the Debian package, and looks at all files each time.
+"""Installs, upgrades, removes and purges the Debian package, and compares all files each time.
 
-tools/test-deb runs it in a fresh system with the Python of that system, so it
-needs nothing beyond the standard library: `lifecycle.py OLD.deb NEW.deb
-AUTHBIND.deb`, with NEW.deb installed. Not a test for pytest, which is not there.
+`lifecycle.py OLD.deb NEW.deb AUTHBIND.deb`, with NEW.deb installed. tools/test-deb runs
+it in a fresh system, which has no pytest, so it uses only the standard library.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ CONFIG = pathlib.Path("/etc/pybind")
 HELPER = "/usr/libexec/pybind/pybind-helper"
 MODULES = "/usr/share/pybind/"
 CAPABILITY = b"\x00\x00\x00\x02\x00\x04" + bytes(14)  # cap_net_bind_service=p, not effective
-# Kept by dpkg, apt and others for themselves, or not on the disk at all.
+# Files of dpkg, apt and other tools, and file systems that are not on the disk.
 NOT_LOOKED_AT = {
     "/dev", "/proc", "/run", "/sys", "/tmp", "/var/cache", "/var/lib/apt", "/var/lib/dpkg",
     "/var/log",
@@ -30,7 +29,7 @@ NOT_LOOKED_AT = {
 
 
 def say(text):
-    """Note what holds from here on."""
+    """Print what the checks so far have shown."""
     print(f"  ok: {text}", flush=True)
 
 
@@ -55,7 +54,7 @@ def snapshot():
 
 
 def added(before, after):
-    """Return the paths that are new; nothing else may have changed."""
+    """Return the new paths; fail if anything else changed."""
     gone = sorted(set(before) - set(after))
     changed = sorted(path for path in set(before) & set(after) if before[path] != after[path])
     assert not gone and not changed, f"gone: {gone}, changed: {changed}"
@@ -63,7 +62,7 @@ def added(before, after):
 
 
 def check_installed(before, rules=()):
-    """The system is `before`, the package's list of files, their bytecode, and the rules."""
+    """Check that the system is `before` plus the package's files, bytecode and the rules."""
     here = snapshot()
     listed = set(run("dpkg", "-L", "pybind-ports").split()) - set(before) - {"/."}
     compiled = {path for path in added(before, here) - listed if "/__pycache__" in path}
@@ -85,7 +84,7 @@ def check_installed(before, rules=()):
 
 
 def own_paths():
-    """The pages and examples of the package name the package's paths, not those of make install."""
+    """Check that pages and examples name the package's paths, not those of make install."""
     texts = [path for path in run("dpkg", "-L", "pybind-ports").split()
              if "/man/" in path or ("/examples/" in path and "/apparmor/" not in path)]  # fmt: skip
     found = 0
@@ -99,7 +98,7 @@ def own_paths():
 
 
 def authbind_package(package):
-    """authbind's command line comes and goes with a package of its own."""
+    """Check that authbind's command line comes and goes with its own package."""
     base = snapshot()
     run("dpkg", "-i", package)
     run("pybindctl", "grant", "alice", "80")
@@ -120,7 +119,7 @@ def authbind_package(package):
 
 @contextlib.contextmanager
 def stays_without_capability(what):
-    """A descriptor kept on the helper from before must not lead to its capability."""
+    """Check that a descriptor kept on the old helper does not lead to its capability."""
     fd = os.open(HELPER, os.O_RDONLY)
     try:
         assert caps(fd) == CAPABILITY
@@ -131,7 +130,7 @@ def stays_without_capability(what):
 
 
 def purge_without_rules():
-    """Nothing whose name has ours in it is left."""
+    """Check that no path with `pybind` in its name is left."""
     run("apt-get", "-y", "purge", "pybind-ports")
     left = [path for path in snapshot() if "pybind" in path]
     assert not left, left
@@ -139,7 +138,7 @@ def purge_without_rules():
 
 
 def write_rules():
-    """Write the rules of an administrator, by pybindctl and by hand; returns their paths."""
+    """Write an administrator's rules, by pybindctl and by hand; return their paths."""
     run("pybindctl", "grant", "alice", "80", "443")
     (CONFIG / "byuser/1000").open("a").write("# by hand\n")
     flag = CONFIG / "byport/81"
@@ -150,7 +149,7 @@ def write_rules():
 
 
 def check_kept(rules, base, what):
-    """Only the rules and the folders that they are in are left of the package."""
+    """Check that only the rules and their folders are left of the package."""
     left = added(base, snapshot())
     expected = {str(CONFIG), *(str(path) for path in rules), *(str(path.parent) for path in rules)}
     assert left == expected, f"{what}: {left ^ expected}"
@@ -194,7 +193,7 @@ def life(old, new):
 
 
 def unusual(old, new):
-    """States that dpkg gets into when something fails."""
+    """Check states that dpkg gets into after a failure."""
     base = snapshot()
     said = run("setpriv", "--bounding-set=-setfcap", "--inh-caps=-setfcap", "dpkg", "-i", new)
     assert "pybindctl setup" in said, said

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of packages share: an ordinary user, a server (standard library only)."""
+"""What the tests of packages share; uses only the standard library."""
 
 import contextlib
 import errno
@@ -11,11 +11,11 @@ import urllib.error
 import urllib.request
 
 ALICE = "1000"
-PATIENCE_S = 60  # only how long a test waits before it calls a condition missed
+PATIENCE_S = 60  # how long a test waits before a condition counts as missed
 
 
 def caps(path):
-    """Return the file capability of a path or descriptor as the kernel keeps it, or None."""
+    """Return the kernel's bytes of a path's or descriptor's file capability, or None."""
     try:
         return os.getxattr(path, "security.capability")
     except OSError as error:
@@ -33,20 +33,20 @@ def wait_for(condition, what):
 
 
 def run(*argv, status=0):
-    """Run argv; returns all that it says."""
+    """Run argv, which must exit with `status`; return its output."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == status, f"{argv} ended with {done.returncode}:\n{done.stdout}"
     return done.stdout
 
 
 def as_alice(argv, **options):
-    """Start argv as uid 1000, with an exec between (setpriv(1) keeps root's permitted set)."""
+    """Start argv as uid 1000, with an exec between: setpriv(1) keeps root's permitted set."""
     drop = ["setpriv", "--reuid", ALICE, "--regid", ALICE, "--clear-groups", "--inh-caps=-all"]
     return subprocess.Popen([*drop, "env", *argv], cwd="/", stdin=subprocess.DEVNULL, **options)
 
 
 def as_alice_fails(*argv):
-    """Run argv as uid 1000, which must end with 125; returns what it says."""
+    """Run argv as uid 1000, which must exit with 125; return its output."""
     process = as_alice(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 125, said
@@ -54,7 +54,7 @@ def as_alice_fails(*argv):
 
 
 def fetch(port):
-    """Return the page that is served on a port, or None while there is none."""
+    """Return the page that is served on a port, or None if there is none."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S) as answer:
             return answer.read()
@@ -64,7 +64,7 @@ def fetch(port):
 
 @contextlib.contextmanager
 def serving(port, *options):
-    """Have uid 1000 serve a page on `port`, by a program that knows nothing of pybind."""
+    """Let uid 1000 serve a page on `port`, by a program that knows nothing of pybind."""
     program = ["python3", "-m", "http.server", "--directory", "/etc/pybind", str(port)]
     argv = ["pybind", *options, "--port", str(port), "--", *program]
     server = as_alice(argv, stderr=subprocess.DEVNULL)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The AppArmor profile allows what the helper does, and nothing that it does not do.
+"""The AppArmor profile allows exactly what the helper does.
 
-As far as a kernel without AppArmor can show it: the helper's system calls are
-traced, by root, whose tracing leaves it its capability.
+The tests need no kernel with AppArmor: they compare the profile with the helper's
+system calls. root traces the helper, because root's tracing keeps its capability.
 """
 
 import re
@@ -13,7 +13,7 @@ import support
 from support import CONFIG, GID, HELPER, PYBIND, REPOSITORY
 
 PROFILE = REPOSITORY / "contrib/apparmor/pybind-helper"
-CALLS = "%file,socket,getsockopt,bind,capset"  # %file: whatever takes a path
+CALLS = "%file,socket,getsockopt,bind,capset"  # %file: every call that takes a path
 SERVER = """
 import socket
 for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
@@ -30,7 +30,7 @@ def rules():
 
 
 def path_rules():
-    """Return {rule's path: its pattern}; AppArmor's {,} and * (which stops at a slash)."""
+    """Return {rule's path: regular expression}; AppArmor's * stops at a slash."""
     found = {}
     for rule in rules():
         if rule[0].startswith("/") and len(rule) == 2:
@@ -42,9 +42,9 @@ def path_rules():
 
 @pytest.fixture(scope="module")
 def traced():
-    """Return the lines of strace that are the helper's, from its execve(2) on."""
+    """Return the helper's lines of strace, from its execve(2) on."""
     support.clear_config()
-    support.rules(f"bygroup/{GID}", "any,80")  # the last file of all that is looked at
+    support.rules(f"bygroup/{GID}", "any,80")  # the last file that the helper looks at
     log = support.scratch_dir() / "strace"
     argv = ["strace", "-f", "-s", "200", "-e", f"trace={CALLS}", "-o", log]
     drop = ["setpriv", "--reuid", support.UID, "--regid", GID, "--clear-groups", "--inh-caps=-all"]
@@ -62,7 +62,7 @@ def traced():
 
 
 def paths_of(lines):
-    """Return the paths that were opened or looked at, with '/' behind folders."""
+    """Return the paths that were opened or looked at, with '/' after folders."""
     found = set()
     for line in lines:
         if match := re.match(r'\w+\((?:AT_FDCWD, |(\d+), )?"([^"]*)"', line):
@@ -83,7 +83,7 @@ def test_parser_accepts_it():
 
 
 def test_files_are_those_of_the_helper(traced):
-    """Each path that the helper looks at has a rule, and each rule but its own image's a path."""
+    """Each path that the helper uses has a rule; each rule but the helper's own is used."""
     patterns = path_rules()
     used = set()
     for path in paths_of(traced):
@@ -91,14 +91,14 @@ def test_files_are_those_of_the_helper(traced):
         assert matching, f"{path} has no rule"
         used |= matching
     own = {rule for rule, pattern in patterns.items() if pattern.match(HELPER)}
-    # The C library opens it for a caller that leaves 0, 1 or 2 closed, as the preload library never does.
+    # The C library opens /dev/null if a caller leaves 0, 1 or 2 closed; the preload library never does.
     assert used | own | {"/dev/null"} == set(patterns)
     given = {rule[0]: rule[1] for rule in rules() if rule[0] in patterns}
     assert {rule for rule in given if given[rule] != "r"} == own | {"/dev/null"}
 
 
 def test_sockets_are_those_of_the_helper(traced):
-    """Network rules: its own socket, the reply's, and each family and kind that it binds."""
+    """Network rules cover the helper's own socket, the reply socket, and each bound kind."""
     own = {tuple(m) for line in traced for m in re.findall(r"socket\(AF_(\w+), SOCK_(\w+)", line)}
     assert own == {("UNIX", "DGRAM")}
     bound = {m for line in traced for m in re.findall(r"bind\(3, {sa_family=AF_(\w+).*= 0", line)}
@@ -115,7 +115,7 @@ def test_sockets_are_those_of_the_helper(traced):
 
 
 def test_capability_is_the_one(traced):
-    """The helper makes no other capability effective, and the profile names no other."""
+    """Helper and profile have CAP_NET_BIND_SERVICE and no other capability."""
     raised = {
         m for line in traced for m in re.findall(r"capset\(.*effective=(.*?), permitted", line)
     }

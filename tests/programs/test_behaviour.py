@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs that treat bind, children, signals and memory in their own way.
 
-The C programs check themselves what they see and end with status 0.
+The C programs check themselves, and exit with 0 if all is well.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ HEAP_GIB = 4
 
 @pytest.fixture(scope="module")
 def bind_once():
-    """Return the program that binds and closes, once or as often as told."""
+    """Return the program that binds and closes, once or a given number of times."""
     return build("bind_once.c", "-ldl")
 
 
@@ -32,7 +32,7 @@ def children():
 
 @contextlib.contextmanager
 def link_local():
-    """Give an interface the address fe80::1, ready at once; yields its name."""
+    """Give an interface the address fe80::1, usable at once; yield its name."""
     ip = launching.need("ip", "iproute2")
     commands = (
         "link add pbtest0 type veth peer name pbtest1",

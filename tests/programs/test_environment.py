@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the library reads in its environment, and what it changes there.
+"""The variables that the preload library reads and changes.
 
-The variables are set by hand: the command writes only what is well-formed.
+The tests set the variables themselves, because pybind writes only well-formed ones.
 """
 
 import pathlib
@@ -36,12 +36,12 @@ LONGEST = 8191
 
 
 def bind(host, *variables, preload=OURS):
-    """Run a program that binds port 80 of HOST in an environment; returns what it did."""
+    """Run a program in an environment that binds port 80 of HOST; return its output."""
     return support.run([f"LD_PRELOAD={preload}", *variables, "/usr/bin/python3", "-c", BIND, host])
 
 
 def environment_of(*variables):
-    """Return what a program finds in its environment, after the library has read it."""
+    """Return a program's environment after the library has read it."""
     done = support.run(["--ignore-environment", *variables, "/usr/bin/env"])
     assert (done.returncode, done.stderr) == (0, "")
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
@@ -56,7 +56,7 @@ def environment_of(*variables):
     ],
 )  # fmt: skip
 def test_depth_counts_down(before, after, covered):
-    """Digits keep their width; at nought the library leaves; what is no number counts nothing."""
+    """The depth keeps its width; at zero the library leaves LD_PRELOAD; bad text is kept."""
     found = environment_of(f"LD_PRELOAD={OURS}", f"PYBIND_DEPTH={before}")
     assert found == {"PYBIND_DEPTH": after, **({"LD_PRELOAD": OURS} if covered else {})}
 
@@ -77,13 +77,13 @@ def test_depth_counts_down(before, after, covered):
     ],
 )
 def test_only_our_library_leaves(before, after):
-    """The last program covered keeps every other preload library, in its order."""
+    """The last covered program keeps every other preload library, in order."""
     found = environment_of(f"LD_PRELOAD={before}", "PYBIND_DEPTH=1")
     assert found.get("LD_PRELOAD") == after
 
 
 def test_names_that_only_begin_alike():
-    """A variable whose name goes on after ours is somebody else's."""
+    """A variable whose name only begins like one of ours is ignored."""
     alike = {"PYBIND_DEPTHS": "1", "LD_PRELOADED": OURS, "PYBIND_DEPT": "1"}
     written = [f"{name}={value}" for name, value in alike.items()]
     assert environment_of(f"LD_PRELOAD={OURS}", "PYBIND_DEPTH=1", *written) == {
@@ -123,18 +123,18 @@ def _cases(table):
 
 @pytest.mark.parametrize(("host", "ports"), _cases(SERVED) + _cases(NESTED))
 def test_ports_that_list_it(host, ports):
-    """Any entry of a list is enough, and of nested lists each must have one."""
+    """A port is served if each nested list has an entry for it."""
     assert bind(host, f"PYBIND_PORTS={ports}").stdout == BOUND
 
 
 @pytest.mark.parametrize(("host", "ports"), _cases(NOT_SERVED))
 def test_ports_that_do_not(host, ports):
-    """Another port, protocol, address or family, and whatever is malformed, serves nothing."""
+    """Another port, protocol, address or family, or a malformed list, serves nothing."""
     done = bind(host, f"PYBIND_PORTS={ports}", "PYBIND_VERBOSE=1")
     words = {_wire.WORD_TEXTS[word] + "80/tcp" for word in NOT_LISTED.values()}
     if all(
         map(WELL_FORMED.fullmatch, re.split("[,|]", ports))
-    ):  # then in the words of the supervised mode
+    ):  # these have the words of the supervised mode
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         address = Address(family, socket.inet_pton(family, host), 0, 80, udp=False)
         excluded = plan.limits_exclude(ports.encode(), address)
@@ -147,7 +147,7 @@ def test_ports_that_do_not(host, ports):
 
 
 def test_too_many_ports():
-    """A list that does not fit serves nothing: half of it might be another list."""
+    """A list that does not fit serves nothing, because half of it may mean something else."""
     fits = "0050t*".ljust(LONGEST, ",")
     assert bind(IPV4, f"PYBIND_PORTS={fits}").stdout == BOUND
     assert bind(IPV4, f"PYBIND_PORTS={fits},").stdout == REFUSED
@@ -169,7 +169,7 @@ def test_bind_before_our_constructor(ports, expected):
 
 
 def test_environment_taken_away_before_our_constructor():
-    """A library that clears the environment first leaves nothing to read, and nothing breaks."""
+    """Nothing breaks if another library clears the environment before ours reads it."""
     preload = f"{OURS}:{build_library('early.c')}"
     done = bind(IPV4, "EARLY=clear", "PYBIND_PORTS=0051t*", preload=preload)
     assert (done.stdout, done.stderr) == (BOUND, "")
@@ -184,14 +184,14 @@ def test_early_start(how):
 
 
 def test_early_failures():
-    """What fails there fails with the kernel's error."""
+    """A start that fails before our constructor ran fails with the kernel's error."""
     preload = f"{OURS}:{build_library('early.c')}"
     done = support.run([f"LD_PRELOAD={preload}", "EARLY=fail", "/bin/true"])
     assert (done.returncode, done.stderr) == (0, "early: failed\n")
 
 
-# How a program loses the library that it was started with, by os.posix_spawnp, with VALUE
-# as LD_PRELOAD and COUNT more variables; what it starts tells its environment.
+# A program that removes our library: it calls os.posix_spawnp with VALUE as LD_PRELOAD and
+# COUNT more variables, and the program that it starts prints its environment.
 LOSES = """
 import os, sys
 value, count = sys.argv[1], int(sys.argv[2])
@@ -216,7 +216,7 @@ os.waitpid(os.posix_spawnp("env", ["env"], env), 0)
     ],
 )  # fmt: skip
 def test_library_stands_in_front_again(value, count, restored):
-    """Where it was lost, with everything else as it was; not where there is no room for it."""
+    """A lost library is restored, with all else unchanged, unless there is no room for it."""
     program = ["/usr/bin/python3", "-c", LOSES, value, str(count)]
     done = support.run([f"LD_PRELOAD={OURS}", *program])
     lines = done.stdout.splitlines()
@@ -225,7 +225,7 @@ def test_library_stands_in_front_again(value, count, restored):
 
 
 def test_no_environment():
-    """execve(2) takes NULL for an empty environment, on Linux."""
+    """A NULL environment, which Linux's execve(2) takes as empty, breaks nothing."""
     code = "import ctypes; ctypes.CDLL(None).execve(b'/usr/bin/env', (ctypes.c_char_p * 2)(b'env'), None)"
     done = support.run([f"LD_PRELOAD={OURS}", "/usr/bin/python3", "-c", code])
     assert (done.returncode, done.stdout) == (0, "")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which refused binds the helper is asked about, shown by a kernel that refuses every bind.
+"""Which refused binds the preload library asks the helper about.
 
-src/denies.c plays that kernel: without it most of these never end in EACCES.
-PYBIND_VERBOSE=1 shows a helper that was asked.
+src/denies.c plays a kernel that refuses every bind with EACCES, because a real one
+refuses few of these. PYBIND_VERBOSE=1 shows whether a helper was asked.
 """
 
 import errno
@@ -15,7 +15,7 @@ from launching import build_library
 
 pytestmark = pytest.mark.usefixtures("grant80")
 
-# argv: family of the socket, address as bytes in hex. Python's own bind writes no such address.
+# argv: family of the socket, address in hex. socket.bind() cannot write such addresses.
 BIND = """
 import ctypes, socket, sys
 sock = socket.socket(int(sys.argv[1]))
@@ -34,7 +34,7 @@ def denies():
 
 
 def bind(denies, family, address):
-    """Bind a socket; returns (what bind said, what the library wrote)."""
+    """Bind a socket; return (result of bind, output of the library)."""
     environment = [f"LD_PRELOAD={support.LIBRARY}:{denies}", "PYBIND_VERBOSE=1"]
     program = ["/usr/bin/python3", "-c", BIND, str(int(family)), address.hex()]
     done = support.run([*environment, *program])
@@ -69,7 +69,7 @@ UNASKED = {
 
 @pytest.mark.parametrize("what", UNASKED)
 def test_what_no_helper_is_asked_about(denies, what):
-    """An address that no rule can grant: the refusal goes through and no helper starts."""
+    """For an address that no rule can grant, the refusal goes through and no helper starts."""
     assert bind(denies, *UNASKED[what]) == (REFUSED, "")
 
 
@@ -83,21 +83,21 @@ ASKED = {
 
 @pytest.mark.parametrize("what", ASKED)
 def test_what_a_helper_is_asked_about(denies, what):
-    """The control: whole addresses are bound by the helper, whoever refused them before."""
+    """Control: the helper binds whole addresses."""
     said, written = bind(denies, *ASKED[what])
     assert said == BOUND
     assert written.endswith("): granted, /etc/pybind/byport/80\n")
 
 
 def test_address_of_another_family_than_the_socket(denies):
-    """The helper is asked and refuses: of the socket's own family the library knows nothing."""
+    """The library does not know the socket's family, so it asks the helper, which refuses."""
     said, written = bind(denies, socket.AF_INET6, ipv4(80))
     assert said == REFUSED
     assert "address family is not the socket's" in written
 
 
 def test_busy_port_that_nobody_needs_to_grant():
-    """What the kernel says of an unprivileged port goes through, and no helper starts."""
+    """The kernel's error for an unprivileged port goes through, and no helper starts."""
     code = "import socket; socket.socket().bind(('127.80.0.1', 8080))"
     environment = [f"LD_PRELOAD={support.LIBRARY}", "PYBIND_VERBOSE=1"]
     with socket.socket() as busy:

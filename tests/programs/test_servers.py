@@ -29,7 +29,7 @@ def java(name):
 
 
 def read_tcp(host, send=b""):
-    """Connect to port 80 and return all that the server sends; empty when none answers."""
+    """Connect to port 80 and return all that the server sends; empty if none answers."""
     try:
         with socket.create_connection((host, 80), timeout=support.PATIENCE_S) as sock:
             sock.sendall(send)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""With -v no refused bind is silent, in either mode: the line, and what it says to type."""
+"""With -v every refused bind gets a line, in both modes, and its repair works."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from support import PYBIND, UID
 
 from pybind import _wire
 
-# prepare: what the program does to itself before it binds port 80 (or what argv says).
+# prepare: code that the program runs before it binds port 80 (or the port of its argv).
 PROGRAM = """
 import ctypes, os, socket, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -51,9 +51,9 @@ KILL, EPERM, ENOSYS = 0x80000000, 0x00050000 | errno.EPERM, 0x00050000 | errno.E
 
 
 def seccomp(call, action, first="", flags=0):
-    """Return code that installs a filter: this call gets this action, all else is allowed.
+    """Return code that installs a seccomp filter with an action for one call.
 
-    flags: of clone(2), those with all of them set only.
+    flags: only calls of clone(2) with all these flags get the action.
     """
     number = CALLS[call]
     rows = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, action), (0x06, 0, 0, 0x7FFF0000)]
@@ -68,7 +68,7 @@ assert libc.syscall(seccomp, 1, 0, filter) == 0, ctypes.get_errno()
 
 
 def bind(*options, kind="tcp", port=80, prepare="", mode="preload"):
-    """Run the program under pybind -v; returns (what it printed, what it was told)."""
+    """Run the program under pybind -v; return (its output, the lines of pybind)."""
     program = ["/usr/bin/python3", "-c", PROGRAM, kind, port, prepare]
     done = support.run([PYBIND, "--mode", mode, "-v", *options, "--", *program])
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def bind(*options, kind="tcp", port=80, prepare="", mode="preload"):
 
 
 def line(word, kind="tcp", port=80, more=""):
-    """Return the line with a text of protocol.h."""
+    """Return the expected line, with a text of protocol.h."""
     return [f"pybind: bind of port {port}/{kind} (IPv4): {_wire.WORD_TEXTS[word]}{more}"]
 
 
@@ -93,7 +93,7 @@ UNLISTED = {
 @MODES
 @pytest.mark.parametrize("what", UNLISTED)
 def test_unlisted(mode, what):
-    """Granted, and not among what --port names: said, and the option to add serves it."""
+    """For a granted port that --port does not list, the line names the option to add."""
     support.rules(f"byuser/{UID}", "any,80-81")
     options, kind, port, word = UNLISTED[what]
     told = bind(*options, kind=kind, port=port, mode=mode)
@@ -105,7 +105,7 @@ def test_unlisted(mode, what):
 
 @MODES
 def test_no_grant(mode):
-    """No file grants it: the command is there, and after it the port is served."""
+    """Without a grant the line names the command that grants; after it the port is served."""
     told = bind(mode=mode)
     assert told == (REFUSED, line(_wire.WORD_NO_GRANT, more=f"{UID} 80/tcp"))
     type_as_root(told)
@@ -114,7 +114,7 @@ def test_no_grant(mode):
 
 @MODES
 def test_busy(mode, grant80):
-    """The port is in use: the command shows by whom."""
+    """For a busy port the line names a command that shows the holder."""
     with socket.socket() as holder:
         holder.bind(("127.80.3.1", 80))
         holder.listen()
@@ -124,9 +124,9 @@ def test_busy(mode, grant80):
 
 
 def type_as_root(told):
-    """Type the command that the line ends with; returns what it prints."""
+    """Type the command at the end of the line; return its output."""
     command = shlex.split(told[1][0].rpartition(": sudo ")[2])
-    if command[0] == "ss":  # sport = :80, as a shell gives it
+    if command[0] == "ss":  # the shell's quotes around `sport = :80` are gone
         assert command[-3:-1] == ["sport", "="]
     done = subprocess.run(command, capture_output=True, text=True, timeout=support.PATIENCE_S)
     assert done.returncode == 0, done.stderr
@@ -150,7 +150,7 @@ OF_THE_PROGRAM = {
 @pytest.mark.hostile(65)
 @pytest.mark.parametrize("what", OF_THE_PROGRAM)
 def test_what_the_program_did_to_itself(what, grant80):
-    """The reason is said, and --mode supervise, which the line ends with, serves it."""
+    """The line names the reason and ends with --mode supervise, which serves the program."""
     prepare, word = OF_THE_PROGRAM[what]
     told = bind(prepare=prepare)
     assert told == (REFUSED, line(word))
@@ -160,7 +160,7 @@ def test_what_the_program_did_to_itself(what, grant80):
 
 
 def test_other_threads_are_served(grant80):
-    """no_new_privs belongs to a thread: the others are served as before."""
+    """no_new_privs of one thread does not stop the binds of other threads."""
     assert bind(prepare=IN_A_THREAD)[0] == "bound"
 
 
@@ -186,10 +186,10 @@ os.close(reading)
 @pytest.mark.parametrize("what", STDERR)
 @pytest.mark.parametrize("granted", [True, False], ids=["granted", "not"])
 def test_nobody_reads(what, granted):
-    """A line that would block, or end the program by SIGPIPE, is dropped; the bind is not."""
+    """A line that would block or raise SIGPIPE is dropped, but the bind works."""
     if granted:
         support.flag("byport/80")
-    # A program that starts with such a descriptor 2.
+    # Programs that start with an unusual descriptor 2.
     again = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", "pass"]
     start = f"import os\nkeep = None\n{STDERR[what]}\nos.dup2(writing, 2)\n"
     start += "if keep: os.set_inheritable(keep, True)\n"
@@ -204,7 +204,7 @@ def test_nobody_reads(what, granted):
 )
 @pytest.mark.parametrize("more", ["", NO_NEW_PRIVS])
 def test_a_file_at_descriptor_two(grant80, prepare, more):
-    """A file that the program puts in the place of descriptor 2 gets no line of ours."""
+    """A file that the program opens as descriptor 2 gets no line of pybind."""
     path = support.scratch_dir() / "data"
     opens = f"file = os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT)"
     printed, told = bind(prepare=f"{opens}\n{prepare}\n{more}")
@@ -213,7 +213,7 @@ def test_a_file_at_descriptor_two(grant80, prepare, more):
 
 
 def test_no_descriptor_two(grant80):
-    """A program that starts without descriptor 2 and opens a file there: not a byte of ours."""
+    """A program that starts without descriptor 2 and opens a file there gets no line."""
     path = support.scratch_dir() / "data"
     opens = f"file = os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT)"
     opens += "; import fcntl; sock = socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD, 10))"
@@ -228,7 +228,7 @@ NO_PROCESS = "import resource; resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def test_no_process_and_a_file(grant80):
-    """Neither a process to tell with, nor a standard error to tell it to."""
+    """Nothing breaks if no process can be made and descriptor 2 is a file."""
     path = support.scratch_dir() / "data"
     opens = f"os.dup2(os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT), 2)"
     assert bind(prepare=f"{opens}\n{NO_PROCESS}") == (REFUSED, [])
@@ -236,26 +236,26 @@ def test_no_process_and_a_file(grant80):
 
 
 def test_silent_about_no_new_privs(grant80):
-    """Without -v nothing is said of it."""
+    """Without -v no line about no_new_privs appears."""
     program = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", NO_NEW_PRIVS]
     done = support.run([PYBIND, "--mode", "preload", "--", *program])
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, REFUSED, "")
 
 
 def test_no_new_privs_that_failed(grant80):
-    """A prctl(2) that is refused changes nothing, and says so to the program."""
+    """A prctl(2) that fails changes nothing, and the program gets its error."""
     fails = "assert (libc.prctl(38, 2, 0, 0, 0), ctypes.get_errno()) == (-1, 22)"
     assert bind(prepare=fails)[0] == "bound"
 
 
 def test_child_has_no_new_privs_too(grant80):
-    """A child has it from its parent, and is told the same."""
+    """A child inherits no_new_privs, and its bind gets the same line."""
     forks = f"{NO_NEW_PRIVS}\nif os.fork(): os._exit(os.waitstatus_to_exitcode(os.wait()[1]))"
     assert bind(prepare=forks) == (REFUSED, line(_wire.WORD_NO_NEW_PRIVS))
 
 
 def test_child_by_vfork_keeps_it_to_itself(grant80):
-    """A child that shares memory sets it: the parent is served as before."""
+    """If a vfork child sets no_new_privs, its parent is still served."""
     source = r"""
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -282,7 +282,7 @@ int main(void)
 
 
 def test_no_process_left_to_tell_with(grant80):
-    """Where no process can be made the program's own thread tells why."""
+    """If no process can be made, the program's own thread writes the line."""
     printed, told = bind(prepare=NO_PROCESS)
     again = os.strerror(errno.EAGAIN)
     assert printed == REFUSED
@@ -301,7 +301,7 @@ FILTERS_OF_OTHERS = {
 
 @pytest.mark.parametrize("call", FILTERS_OF_OTHERS)
 def test_filter_without_no_new_privs(call, grant80):
-    """A filter that root installed forbids to start the helper: that is said."""
+    """The line names a filter, installed by root, that forbids to start the helper."""
     install, word = FILTERS_OF_OTHERS[call]
     drop = f"os.setgroups([]); os.setresgid({UID}, {UID}, {UID}); os.setresuid({UID}, {UID}, {UID})"
     program = ["/usr/bin/python3", "-c", PROGRAM, "tcp", "80", f"{install}\n{drop}"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program finds the world as if pybind had never run.
+"""A program finds its process as if pybind had never run.
 
-src/launch.c makes a world, src/world.c writes down what it finds in it; the
-two reports, without pybind and with it, must not differ in a byte, apart from
-LD_PRELOAD and PYBIND_*.
+src/launch.c sets up a process: signals, descriptors, limits and more. src/world.c
+reports them. Its two reports, without pybind and with it, may differ only in LD_PRELOAD
+and PYBIND_*.
 """
 
 import contextlib
@@ -24,30 +24,30 @@ PATH = b"PATH=/usr/bin:/bin"
 
 @pytest.fixture(scope="module")
 def world():
-    """Return the program that writes down what it finds."""
+    """Return the program that reports its process."""
     return launching.build("world.c")
 
 
 @pytest.fixture(scope="module")
 def launch():
-    """Return the program that makes a world and execs another."""
+    """Return the program that sets up its process and executes another program."""
     return launching.build("launch.c")
 
 
 def words(*parts):
-    """Return the parts as strings that stand for exactly their bytes."""
+    """Return the parts as strings, decoded so that their bytes are kept."""
     return [os.fsdecode(part) for part in parts]
 
 
 def reports(launch, world, *changes, args=(), name=None):
-    """Return what the program finds without pybind and with it, as lists of lines.
+    """Return the program's reports without pybind and with it, as lists of lines.
 
-    The PID differs by nature; both must be that of the process that was started.
+    The PIDs differ; each must be that of the started process.
     """
     both = []
     for wrap in (list, lambda argv: launching.under_pybind(*argv)):
         folder = support.scratch_dir()
-        # A relative name, so that it is the same argument twice.
+        # A relative name, so that the argument is the same both times.
         program = [name or os.fspath(world), "report", *words(*args)]
         command = [launch, *words(*changes), "--", *wrap(program)]
         process = support.as_user(command, cwd=folder, stdout=subprocess.DEVNULL)
@@ -63,7 +63,7 @@ def reports(launch, world, *changes, args=(), name=None):
 
 
 def same(launch, world, *changes, **options):
-    """Assert that the program finds the same; returns the report without pybind."""
+    """Assert that both reports are the same; return the one without pybind."""
     without, with_pybind = reports(launch, world, *changes, **options)
     added = [line for line in with_pybind if line.startswith(OURS)]
     assert any(support.LIBRARY in line for line in added), added
@@ -208,7 +208,7 @@ def test_stdin_is_left_unread():
 
 
 def read_terminal(master, until):
-    """Return what a program wrote to its terminal, up to and with `until`."""
+    """Return the output on a terminal up to and including `until`."""
     os.set_blocking(master, False)
     seen = bytearray()
 
@@ -222,7 +222,7 @@ def read_terminal(master, until):
 
 
 def on_terminal(launch, argv):
-    """Run argv on a terminal of its own; returns what it says about it, and its end."""
+    """Run argv on its own terminal; return its report and its wait status."""
     master, slave = os.openpty()
     process = support.as_user(
         [launch, "-t", "0", "--", *argv],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No test of this mode may leave a process; programs are built once."""
+"""Programs that are built once, and a check that no test leaves a process."""
 
 import pytest
 import realservers
@@ -9,7 +9,7 @@ import support
 
 @pytest.fixture(autouse=True)
 def leaves_nothing():
-    """Fail a test after which a process of UID is there, a zombie too; then kill it."""
+    """Fail a test that leaves a process of UID, even a zombie; then kill the process."""
     before = set(supervising.processes())
 
     def left():
@@ -20,7 +20,7 @@ def leaves_nothing():
         support.wait_for(lambda: not left(), "every process to end")
     except AssertionError:
         found = left()
-        # Supervisors last: they end by themselves, and their end kills the others.
+        # Supervisors last: they end by themselves, and their end kills their programs.
         supervising.kill_all(pid for pid, what in found.items() if "python" not in what[0])
         supervising.kill_all(left())
         raise AssertionError(f"left running: {found}") from None
@@ -28,7 +28,7 @@ def leaves_nothing():
 
 @pytest.fixture(scope="session")
 def agent():
-    """Return the agent as a static program: `auto` serves it by a supervisor."""
+    """Return the agent as a static program, which `auto` supervises."""
     return supervising.build("agent.c", "-static")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An agent as the job of a shell, on a terminal of its own."""
+"""An agent as the job of a shell, on its own terminal."""
 
 import contextlib
 import os
@@ -54,9 +54,7 @@ class Job(Agent):
 
 @contextlib.contextmanager
 def on_terminal(argv):
-    """Run argv, an agent, as a shell's job in the foreground; yields the Job.
-
-    The terminal does not echo.
+    """Run argv, an agent, as a shell's foreground job on a terminal without echo; yield the Job.
     """
     master, slave = os.openpty()
     modes = termios.tcgetattr(slave)
@@ -87,7 +85,7 @@ def on_terminal(argv):
         text = pathlib.Path(folder / "log").read_text(errors="replace")
         raise AssertionError(f"{error}\nsaid on stderr: {text}") from error
     finally:
-        job.close()  # the terminal hangs up
+        job.close()  # hangs up the terminal
         with contextlib.suppress(subprocess.TimeoutExpired):
             shell.wait(support.PATIENCE_S)
         end(shell)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("grant80")
 
 
 def answer_of(argv, **options):
-    """Return what the server argv answers, over IPv4; its log must not name pybind."""
+    """Return the IPv4 answer of the server argv, whose log must not name pybind."""
     with support.server(argv, ready=support.answers_http, **options) as process:
         body = support.http_get()
         assert "pybind:" not in process.log.read_text(errors="replace")
@@ -41,7 +41,7 @@ def test_go():
 
 
 def without_section_headers(program):
-    """Take the section headers away, as sstrip does; they are no part of what is executed."""
+    """Remove the section headers, which no kernel or loader needs, as sstrip does."""
     data = bytearray(program.read_bytes())
     data[40:48] = bytes(8)  # e_shoff
     data[60:64] = bytes(4)  # e_shnum, e_shstrndx

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The front ends as the program ends, outlived by daemons; orphans are adopted."""
+"""The front ends as the program does, daemons outlive it, and orphans are adopted."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ EACCES = 13
 
 
 def raw_status(argv):
-    """Run argv as UID; returns (wait status as waitpid gives it, stdout and stderr)."""
+    """Run argv as UID; return (wait status as of waitpid(2), stdout and stderr)."""
     process = support.as_user(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         out, _ = process.communicate(timeout=support.PATIENCE_S)
@@ -34,7 +34,7 @@ SCRIPTS += ["kill -INT $$", "kill -PIPE $$", "kill -HUP $$", "kill -ABRT $$"]
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("shell", ["static", "dynamic"])
 def test_exit_status(script, shell):
-    """The caller sees the program's own wait status, and not a word of pybind's."""
+    """The caller sees the program's own wait status, and no message of pybind."""
     command = {
         "static": [supervising.need("busybox", "busybox-static"), "sh", "-c", script],
         "dynamic": ["/bin/sh", "-c", script],
@@ -45,14 +45,14 @@ def test_exit_status(script, shell):
 
 @pytest.mark.parametrize(("path", "status"), [("/nonexistent", 127), ("/etc/passwd", 126)])
 def test_program_that_cannot_be_started(path, status):
-    """126 and 127 in this mode too."""
+    """The statuses 126 and 127 are those of the other modes."""
     result = support.run(under_pybind(path, mode="supervise"))
     assert (result.returncode, result.stdout) == (status, "")
     assert path in result.stderr
 
 
 def test_interpreter_that_is_missing():
-    """A program that execve(2) refuses, after the filter was loaded: 126, nobody is left."""
+    """If execve(2) fails after the filter was loaded, the status is 126 and no process is left."""
     broken = supervising.build("agent.c", "-Wl,--dynamic-linker=/nonexistent/ld.so")
     result = support.run(under_pybind(broken, mode="supervise"))
     assert (result.returncode, result.stdout) == (126, "")
@@ -77,14 +77,14 @@ def test_daemon(agent):
 
 
 def links(pid):
-    """Return what a process's descriptors and its working directory are."""
+    """Return the targets of a process's descriptors and of its working directory."""
     folder = f"/proc/{pid}/fd"
     found = {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
     return found | {os.readlink(f"/proc/{pid}/cwd")}
 
 
 def test_front_and_supervisor_hold_nothing_of_the_programs(agent):
-    """Not its descriptors, not its folder: who reads from it sees its end."""
+    """Front and supervisor keep no descriptor and no folder of the program open."""
     reading, writing = os.pipe()
     folder = support.scratch_dir()
     with started(under_pybind(agent), pass_fds=[writing], cwd=folder) as (front, talk):
@@ -101,7 +101,7 @@ def test_front_and_supervisor_hold_nothing_of_the_programs(agent):
 
 
 def test_orphans_are_adopted(agent):
-    """Whoever loses its parent becomes the supervisor's child, binds on, and is reaped."""
+    """An orphan becomes the supervisor's child, can still bind, and is reaped."""
     with started(under_pybind(agent)) as (_, talk):
         supervisor = parent(talk.pid())
         orphans = [talk.ask("orphan") for _ in range(5)]
@@ -132,7 +132,7 @@ def test_many_orphans_leave_no_zombie():
 
 @pytest.mark.usefixtures("grant80")
 def test_ps_tells_them_apart(agent):
-    """ps(1) shows what the two processes beside the program are, and the program's words."""
+    """In ps(1) the two processes beside the program have telling names."""
     with started(under_pybind(agent)) as (front, talk):
         for name, pid in (("front", front.pid), ("supervisor", parent(talk.pid()))):
             words = f"pybind: {name} of {agent}".encode()
@@ -142,7 +142,7 @@ def test_ps_tells_them_apart(agent):
 
 @pytest.mark.usefixtures("grant80")
 def test_exit_status_after_very_many_stops(agent):
-    """A front that was stopped all the while still learns the program's exit status."""
+    """A front that was stopped many times still learns the program's exit status."""
     with started(under_pybind(agent)) as (front, talk):
         pid = talk.pid()
         os.kill(front.pid, signal.SIGSTOP)

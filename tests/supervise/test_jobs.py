@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job control: what a shell and a terminal see of a supervised program.
+"""Job control: a shell and a terminal see a supervised program like any other.
 
-Each test runs twice, without pybind too: that is how it must be.
+Each test also runs without pybind, which shows the right behaviour.
 """
 
 import os
@@ -20,15 +20,15 @@ CONT, TTIN, URG = int(signal.SIGCONT), int(signal.SIGTTIN), int(signal.SIGURG)
 
 @pytest.fixture(params=["plain", "supervised"])
 def argv(request, agent):
-    """Return the argv of the agent, without pybind and with it."""
+    """Return the argv of the agent, once without pybind and once with it."""
     if request.param == "plain":
         return ["/usr/bin/env", agent]
     return under_pybind(agent)
 
 
 def settled(job):
-    """Wait until signals sent so far have arrived: later ones have, on both ways."""
-    group = job.ask("pid")[2]  # the pid that was started
+    """Wait until earlier signals must have arrived: later ones have, on both ways."""
+    group = job.ask("pid")[2]  # the PID of the started process
     for number in (QUIT, URG):
         job.ask(f"catch {number}")
         before = job.ask(f"count {number}")
@@ -66,7 +66,7 @@ def test_ctrl_c_arrives_once(argv):
 
 @pytest.mark.parametrize(("key", "number"), [(CTRL_C, INT), (CTRL_BACKSLASH, QUIT)])
 def test_keys_end_the_program(argv, key, number):
-    """Ctrl-C and Ctrl-backslash end it, and the shell sees by which signal."""
+    """Ctrl-C and Ctrl-backslash end the program, and the shell sees the signal."""
     with on_terminal(argv) as job:
         job.ask("pid")
         job.key(key)
@@ -74,7 +74,7 @@ def test_keys_end_the_program(argv, key, number):
 
 
 def test_ctrl_z_and_fg(argv):
-    """Ctrl-Z stops the job, fg lets it go on, as often as one likes."""
+    """Ctrl-Z stops the job and fg continues it, any number of times."""
     with on_terminal(argv) as job:
         program = job.pid()
         for _ in range(3):
@@ -97,7 +97,7 @@ def test_bg_and_a_read_from_the_terminal(argv):
         assert job.event() == f"stopped {TSTP}"
         job.shell("bg")
         event = job.event()
-        # The kernel keeps only the last of two changes that nobody has asked about.
+        # Of two changes that nobody has waited for, the kernel keeps only the last.
         assert (job.event() if event == "continued" else event) == f"stopped {TTIN}"
         job.shell("fg")
         assert job.event() == "continued"
@@ -127,7 +127,7 @@ def test_program_that_stops_itself(argv):
 
 
 def test_fg_continues_once(argv):
-    """A program that counts SIGCONT gets one for one fg."""
+    """A program that counts SIGCONT gets one SIGCONT for each fg."""
     with on_terminal(argv) as job:
         job.ask(f"catch {CONT}")
         job.key(CTRL_Z)
@@ -140,13 +140,13 @@ def test_fg_continues_once(argv):
 
 
 def test_terminal_that_hangs_up(argv):
-    """When the terminal goes away the program ends by SIGHUP, and nobody is left."""
+    """When the terminal hangs up, SIGHUP ends the program and no process is left."""
     with on_terminal(argv) as job:
         assert job.pid()
 
 
 def test_binds_after_a_stop(agent):
-    """A stopped and continued job goes on binding; its supervisor was not stopped."""
+    """A stopped and continued job can still bind; its supervisor was not stopped."""
     with on_terminal(under_pybind(agent)) as job:
         program = job.pid()
         supervisor = parent(program)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Limits of the supervised mode: what it refuses, what it serves and no more, what it says."""
+"""Limits of the supervised mode: what it refuses, and that it serves no more than preload."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ BINDS = [f"{protocol} {addr} {port}" for protocol in ("tcp", "udp", "mptcp")
 
 
 def refused(result, *words):
-    """Assert a clear refusal: 125, nothing on stdout, every line pybind's, and the words."""
+    """Assert a clear refusal: status 125, no stdout, every line of pybind, and the words."""
     assert result.returncode == 125, (result.returncode, result.stderr)
     assert result.stdout == ""
     lines = result.stderr.splitlines()
@@ -29,20 +29,20 @@ def refused(result, *words):
 
 @pytest.mark.parametrize("mode", ["auto", "supervise"])
 def test_depth_is_refused(grant80, agent, mode):
-    """--depth is refused with the reason, for a program that only this mode can serve."""
+    """--depth is refused with the reason if only this mode can serve the program."""
     argv = under_pybind(agent, mode=mode, options=["--depth", "2"])
     refused(support.run(argv), "--depth", "descendant")
 
 
 def test_deep_is_accepted(grant80, agent):
-    """--deep is what this mode does anyway."""
+    """--deep is accepted, because this mode always serves every descendant."""
     result = support.run(under_pybind(agent, options=["--deep"]))
     assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("specs", [["80"], ["81"], ["80/udp"], ["127.90.0.1:80", "82/tcp"]])
 def test_fails_fast_as_preload(marked, specs):
-    """A port that nothing grants: nothing is started, and the words are preload's."""
+    """Without a grant nothing is started, and the words are those of the preload mode."""
     path, was_started = marked
     support.flag("byport/82")
     results = [support.run(under_pybind(path, mode=mode, ports=specs))
@@ -53,7 +53,7 @@ def test_fails_fast_as_preload(marked, specs):
 
 
 def test_busy_port(grant80, marked):
-    """A port that somebody holds: refused before the start, as preload does."""
+    """A busy port is refused before the start, as in the preload mode."""
     path, was_started = marked
     with support.socket.socket() as sock:
         sock.bind(("127.0.0.1", 80))
@@ -64,7 +64,7 @@ def test_busy_port(grant80, marked):
 
 
 def test_check_starts_nothing(grant80, marked):
-    """--check says what would be, and starts nothing."""
+    """--check says what would happen, and starts nothing."""
     path, was_started = marked
     result = support.run(under_pybind(path, mode="supervise", options=["--check"]))
     assert result.returncode == 0
@@ -85,7 +85,7 @@ SPECS += [["[::]:80/tcp"], ["[::ffff:127.90.0.1]:80"]]
 
 @pytest.mark.parametrize("specs", SPECS, ids=" ".join)
 def test_serves_what_preload_serves(dynamic_agent, specs):
-    """Whatever is listed, each bind gets the answer that it gets in the preload mode."""
+    """For any listed ports each bind gets the same answer as in the preload mode."""
     support.flag("byport/80")
     support.flag("byport/81")
     supervised = answers(dynamic_agent, "supervise", specs)
@@ -99,7 +99,7 @@ def test_serves_what_preload_serves(dynamic_agent, specs):
     (["80", "81"], ["80"], None), (["80"], [], None), (["80"], ["81"], "not among the ports"),
 ])  # fmt: skip
 def test_nested_in_preload_narrows(dynamic_agent, outer, inner, words):
-    """A preload pybind around this one limits it: nested, --port only narrows."""
+    """A nested --port only narrows, even if the outer pybind uses the preload mode."""
     support.flag("byport/80")
     support.flag("byport/81")
     around = under_pybind(mode="preload", ports=outer)
@@ -114,7 +114,7 @@ def test_nested_in_preload_narrows(dynamic_agent, outer, inner, words):
 
 @pytest.mark.parametrize("entry", ["byport/80", "byuser"])
 def test_removed_entry_stops_binds_at_once(agent, entry):
-    """Nothing is remembered: without its entry the next bind is refused, and with it served."""
+    """No answer is remembered: removing an entry stops the next bind, restoring it helps."""
     if entry == "byuser":
         entry = f"byuser/{support.UID}"
 
@@ -133,13 +133,13 @@ def test_removed_entry_stops_binds_at_once(agent, entry):
 
 @pytest.mark.hostile("R11")
 def test_root_is_refused(grant80, agent):
-    """Root's program is not supervised: what it starts as others would be judged as root."""
+    """Root's program is not supervised: its processes of other users would be judged as root."""
     argv = under_pybind(agent, mode="supervise")
     refused(support.run(argv, uid=0, gid=0), "root")
 
 
 def test_root_needs_none(agent):
-    """What root starts with `auto` is started plainly, and is pybind's own process."""
+    """With `auto` root's program is started plainly, in pybind's own process."""
     with started(under_pybind(agent), uid=0, gid=0) as (process, talk):
         pid, parent, *_ = talk.ask("pid")
         assert (pid, parent) == (process.pid, os.getpid())
@@ -148,7 +148,7 @@ def test_root_needs_none(agent):
 
 @pytest.mark.hostile(60)
 def test_program_that_is_not_dumpable(grant80):
-    """A program of mode 0711 hides its descriptors: refused, with the mode."""
+    """A program of mode 0711 is refused with the mode, because nobody can read its descriptors."""
     hidden = support.compile_c("int main(void) { return 0; }", "-static")
     hidden.chmod(0o711)
     refused(support.run(under_pybind(hidden, mode="supervise")), os.fspath(hidden))
@@ -156,7 +156,7 @@ def test_program_that_is_not_dumpable(grant80):
 
 @pytest.mark.hostile(60)
 def test_descendant_that_is_not_dumpable(grant80, agent):
-    """Inside the tree such a program gets EACCES, as it would without pybind, and no hang."""
+    """An undumpable descendant gets EACCES, as without pybind, and does not hang."""
     hidden = support.scratch_dir() / "agent"
     hidden.write_bytes(agent.read_bytes())
     hidden.chmod(0o711)
@@ -169,14 +169,14 @@ def test_descendant_that_is_not_dumpable(grant80, agent):
 
 @pytest.mark.hostile(60)
 def test_nested_supervisors(grant80, agent):
-    """A second supervisor in one tree is refused: the kernel allows one listener (EBUSY)."""
+    """A second supervisor is refused, because the kernel allows one listener (EBUSY)."""
     inner = under_pybind(agent, mode="supervise")
     refused(support.run(under_pybind(*inner, mode="supervise")), "already", "busy")
 
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
 def test_auto_inside_of_a_supervisor(grant80, agent, dynamic_agent, linked):
-    """pybind with `auto` inside of a supervised tree works: the supervisor serves it."""
+    """pybind with `auto` works inside of a supervised tree, whose supervisor serves it."""
     program = agent if linked == "static" else dynamic_agent
     inner = under_pybind(program)
     with started(under_pybind(*inner, mode="supervise")) as (_, talk):
@@ -186,13 +186,13 @@ def test_auto_inside_of_a_supervisor(grant80, agent, dynamic_agent, linked):
 
 @pytest.mark.hostile("R20")
 def test_no_new_privs_of_the_caller(grant80, agent):
-    """Inside no_new_privs no helper can gain its capability: refused before the start."""
+    """Under no_new_privs pybind refuses before the start: no helper could gain its capability."""
     argv = ["/usr/bin/setpriv", "--no-new-privs", *under_pybind(agent)]
     refused(support.run(argv), "no_new_privs")
 
 
 def test_network_namespace_of_the_program(grant80, agent):
-    """In a network namespace that a program made itself it binds as without pybind."""
+    """In its own network namespace a program binds as without pybind."""
     unshare = ["/usr/bin/unshare", "--user", "--map-root-user", "--net"]
     native = support.run([*unshare, "/bin/true"])
     if native.returncode != 0:
@@ -205,7 +205,7 @@ def test_network_namespace_of_the_program(grant80, agent):
 
 @pytest.mark.hostile(30)
 def test_sysctl_lowered_meanwhile(agent):
-    """With ip_unprivileged_port_start at 80 no entry is needed, in a running program too."""
+    """Lowering ip_unprivileged_port_start to 80 also helps a running program."""
     sysctl = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
     with started(under_pybind(agent, mode="supervise", ports=())) as (_, talk):
         assert talk.ask("bind tcp 127.90.0.1 80") == EACCES
@@ -223,7 +223,7 @@ def test_sysctl_lowered_meanwhile(agent):
 
 @pytest.mark.hostile("R3")
 def test_helper_that_is_gone(grant80, agent):
-    """A helper that has gone while the program runs: EACCES, and the binds after it work."""
+    """A missing helper gives EACCES, and later binds work when the helper is back."""
     with started(under_pybind(agent)) as (_, talk):
         assert talk.ask("bind tcp 127.90.0.1 80") == OK
         os.rename(support.HELPER, support.HELPER + ".aside")

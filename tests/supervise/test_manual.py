@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The limits that pybind(1) lists for supervised programs, each one shown."""
+"""Each limit that pybind(1) lists for supervised programs is real."""
 
 import errno
 import os
@@ -88,9 +88,9 @@ int main(void)
 
 
 def result_of_io_uring(done):
-    """Return the result of IO_URING's bind; a kernel that can do no such bind skips."""
+    """Return the result of IO_URING's bind; skip if the kernel has no such bind."""
     word, number = done.stdout.split()
-    if (word, int(number)) in (("none", errno.ENOSYS), ("none", errno.EPERM)):  # not built, or off
+    if (word, int(number)) in (("none", errno.ENOSYS), ("none", errno.EPERM)):  # missing, or off
         pytest.skip("this kernel has no system calls of io_uring")
     assert word == "result", done.stdout
     if int(number) == -errno.EINVAL and kernel() < (6, 11):
@@ -111,14 +111,14 @@ def supervised(*argv):
 
 
 def test_no_new_privs_is_set():
-    """What is setuid gains nothing inside."""
+    """A setuid program gains nothing inside, because no_new_privs is set."""
     done = pybind("--mode", "supervise", "grep", "NoNewPrivs", "/proc/self/status")
     assert done.stdout.split() == ["NoNewPrivs:", "1"]
     assert pybind("--mode", "supervise", "id", "-u").stdout == f"{support.UID}\n"
 
 
 def test_sigstop_and_sigchld_of_the_front():
-    """SIGSTOP stops only the front; SIGCHLD is not forwarded, SIGUSR1 after it is."""
+    """SIGSTOP stops only the front, and SIGCHLD is not forwarded, unlike SIGUSR1."""
     with supervised("/usr/bin/python3", "-u", "-c", TALKER) as front:
         assert front.stdout.readline() == "ready\n"
         os.kill(front.pid, signal.SIGSTOP)
@@ -143,7 +143,7 @@ def test_sigstop_and_sigchld_of_the_front():
 
 @pytest.mark.hostile(59)
 def test_eintr_without_sa_restart(grant80):
-    """A handler without SA_RESTART before the supervisor looks: bind may fail with EINTR."""
+    """bind may fail with EINTR if a handler without SA_RESTART runs before the supervisor looks."""
     with supervised(compile_c(EINTR)) as front:
         assert front.stdout.readline() == "ready\n"
         (supervisor,) = supervising.children(front.pid)
@@ -160,6 +160,6 @@ def test_eintr_without_sa_restart(grant80):
 
 @pytest.mark.hostile(61)
 def test_io_uring_is_not_reported(grant80):
-    """A bind through io_uring is the kernel's alone, and refused."""
+    """The supervisor does not see a bind through io_uring, so the kernel refuses the bind."""
     done = pybind("--mode", "supervise", compile_c(IO_URING))
     assert result_of_io_uring(done) == -errno.EACCES

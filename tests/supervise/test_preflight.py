@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Systems that this one is not: older kernels, other settings; by stand-ins.
+"""Older kernels and other settings, by stand-ins.
 
-The first of these import pybind's own modules, from the source folder.
+The first tests import pybind's own modules from the source folder.
 """
 
 import errno
@@ -30,7 +30,7 @@ STATIC = Target(b"/bin/x", "program, statically linked", obstacle="it is statica
 
 @pytest.fixture(autouse=True)
 def as_a_user(monkeypatch):
-    """Let preflight believe that it runs as an ordinary user, outside of any filter."""
+    """Make preflight believe that it runs as an ordinary user without a filter."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(preflight, "binds_alone", lambda: False)
 
@@ -45,7 +45,7 @@ def reasons(call, *args):
 
 @pytest.mark.parametrize("text", ["2\n", "3\n"])
 def test_yama_that_forbids_it(monkeypatch, tmp_path, text):
-    """Yama 2 and 3 are refused, with the sysctl, its value and the repair."""
+    """With Yama 2 and 3 the refusal has the sysctl, its value and the repair."""
     yama = tmp_path / "ptrace_scope"
     yama.write_text(text)
     monkeypatch.setattr(preflight, "YAMA", str(yama))
@@ -65,12 +65,12 @@ def test_yama_that_allows_it(monkeypatch, tmp_path, text):
 
 
 def test_yama_is_the_sysctl():
-    """The stand-in stands in for the right file (Documentation/admin-guide/LSM/Yama.rst)."""
+    """preflight reads the sysctl of the kernel's Documentation/admin-guide/LSM/Yama.rst."""
     assert preflight.YAMA == "/proc/sys/kernel/yama/ptrace_scope"
 
 
 def install_fails_with(monkeypatch, error):
-    """Let the kernel refuse the filter with an errno; returns the words of the refusal."""
+    """Make the kernel refuse the filter with an errno; return the words of the refusal."""
 
     def fail(program):
         raise OSError(error, os.strerror(error))
@@ -81,30 +81,30 @@ def install_fails_with(monkeypatch, error):
 
 @pytest.mark.hostile(58)
 def test_kernel_too_old(monkeypatch):
-    """A kernel without WAIT_KILLABLE_RECV (EINVAL) is refused, with its release and the needed."""
+    """A kernel without WAIT_KILLABLE_RECV (EINVAL) is refused, with both releases."""
     words = install_fails_with(monkeypatch, errno.EINVAL)
     assert "5.19" in words
     assert os.uname().release in words
 
 
 def test_listener_already_there(monkeypatch):
-    """EBUSY is told as a supervisor that is there already."""
+    """The words for EBUSY say that there is already a supervisor."""
     assert "already" in install_fails_with(monkeypatch, errno.EBUSY)
 
 
 def test_unknown_machine(monkeypatch):
-    """A machine whose system call numbers are not known is refused by name."""
+    """A machine with unknown system call numbers is refused by name."""
     monkeypatch.setattr(kernel, "supported_machine", lambda: False)
     assert os.uname().machine in reasons(preflight.check, REQUEST, STATIC)
 
 
 def test_depth():
-    """--depth is refused for what only this mode can serve."""
+    """--depth is refused for a program that only this mode can serve."""
     assert "--depth" in reasons(preflight.check, REQUEST._replace(depth=2), STATIC)
 
 
 def test_root(monkeypatch):
-    """Root is refused, with what to do instead."""
+    """Root is refused, and told what to do instead."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert "root" in reasons(preflight.check, REQUEST, STATIC)
 
@@ -116,7 +116,7 @@ def test_no_libseccomp(monkeypatch):
 
 
 def verdict(program, arch, nr, first=0):
-    """Return what a BPF program says of a system call, as the kernel would run it."""
+    """Run a BPF program as the kernel would, and return its verdict on a system call."""
     data = struct.pack("=iIQ6Q", nr, arch, 0, first, 0, 0, 0, 0, 0)
     code = list(struct.iter_unpack("=HBBI", program))
     at = value = 0
@@ -155,12 +155,12 @@ def verdict(program, arch, nr, first=0):
     (AMD64, 445, 0, False),
 ])  # fmt: skip
 def test_filter_reports_bind_and_landlock_only(arch, nr, first, reported):
-    """bind and landlock_restrict_self of every ABI, and socketcall(SYS_BIND); all else allowed."""
+    """The filter reports bind and landlock_restrict_self of every ABI, and socketcall(SYS_BIND)."""
     assert verdict(bpf.build(), arch, nr, first) == (NOTIFY if reported else ALLOW)
 
 
 def filtered(calls, *program, uid=support.UID):
-    """Run PROGRAM as a user under a filter that answers calls with EPERM, as Docker's does."""
+    """Run PROGRAM as a user under a filter that answers calls with EPERM, like Docker's."""
     argv = ["/usr/bin/python3", supervising.SRC / "filtered.py", errno.EPERM, calls, uid, *program]
     return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
                           timeout=support.PATIENCE_S, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})  # fmt: skip
@@ -168,7 +168,7 @@ def filtered(calls, *program, uid=support.UID):
 
 @pytest.mark.parametrize("call", ["pidfd_getfd", "process_vm_readv"])
 def test_container_that_forbids_to_look_in(grant80, marked, call):
-    """A filter as Docker's default one: refused before the start, with what to type."""
+    """A filter like Docker's default refuses before the start, with the words to type."""
     path, was_started = marked
     done = filtered(call, *supervising.under_pybind(path, mode="supervise"))
     assert done.returncode == 125
@@ -176,13 +176,13 @@ def test_container_that_forbids_to_look_in(grant80, marked, call):
     assert "--cap-add SYS_PTRACE" in done.stderr
     assert "pybind --listen" in done.stderr
     assert not was_started()
-    # What is named besides is served there.
+    # The other way that the message names works there.
     done = filtered(call, support.PYBIND, "--listen", "-p", "80", "--", path)
     assert (done.returncode, was_started()) == (0, True), done.stderr
 
 
 def test_doctor_says_it_too():
-    """pybindctl doctor tries the same, and says the same."""
+    """pybindctl doctor finds the same obstacle in the same words."""
     for uid in (support.UID, 0):
         done = filtered("pidfd_getfd", f"{support.PREFIX}/bin/pybindctl", "doctor", uid=uid)
         assert "pidfd_getfd(2) is denied here" in done.stdout
@@ -190,14 +190,14 @@ def test_doctor_says_it_too():
 
 
 def test_after_a_change_of_ids(grant80):
-    """The child that is looked into can be, also where root has become a user."""
+    """The trial of looking into a child works too after root has become a user."""
     argv = [support.PYBIND, "--user", "nobody", "--mode", "supervise", "-p", "80", "true"]
     done = subprocess.run(argv, capture_output=True, text=True, cwd="/")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_proc_of_another_pid_namespace(grant80):
-    """Where /proc numbers other processes nothing is started."""
+    """Nothing is started if /proc belongs to another PID namespace."""
     unshare = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc"]
     drop = ["/usr/bin/setpriv", "--reuid", str(support.UID), "--regid", str(support.GID),
             "--clear-groups", "--inh-caps=-all", "env"]  # fmt: skip

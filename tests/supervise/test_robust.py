@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must not stop a tree: an unread stderr, a helper that dies, odd addresses, no /dev."""
+"""Faults that must not stop a tree: an unread stderr, a dying helper, odd addresses, no /dev."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from pybind.model import Address
 from pybind.supervise import wanted
 
 PYTHON = "/usr/bin/python3"
-EVERY_UID = 12399  # of the test that signals all processes of its user
+EVERY_UID = 12399  # the user of the test that signals all processes of a user
 SIGNALS = """
 import os, signal, sys
 count = 0
@@ -55,7 +55,7 @@ except OSError as error:
 
 @pytest.mark.hostile(68)
 def test_unread_stderr(grant80, agent):
-    """With -v and a full pipe that nobody reads, binds are answered and signals arrive."""
+    """With -v and a full pipe that nobody reads, binds get answers and signals arrive."""
     read, write = os.pipe()
     argv = under_pybind(agent, options=["-v"])
     process = support.as_user(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write)
@@ -65,7 +65,7 @@ def test_unread_stderr(grant80, agent):
                 os.dup(process.stdin.fileno()), os.dup(process.stdout.fileno())
             )
             assert talk.ask("bind tcp 127.90.0.1 80") == 0
-            # Another description of the same pipe: the program's stays as it is.
+            # Opens the pipe anew, because O_NONBLOCK must not change the program's end.
             full = os.open(f"/proc/self/fd/{write}", os.O_WRONLY | os.O_NONBLOCK)
             with contextlib.suppress(BlockingIOError):
                 while os.write(full, b"x" * 4096):
@@ -73,7 +73,7 @@ def test_unread_stderr(grant80, agent):
             with contextlib.suppress(BlockingIOError):
                 while os.write(full, b"x"):
                     pass
-            for _ in range(2000):  # more than are kept
+            for _ in range(2000):  # more lines than pybind keeps
                 assert talk.ask("bind tcp 127.90.0.1 80") == 0
             assert talk.ask("bind tcp 127.90.0.1 81") == 13
             os.kill(process.pid, signal.SIGTERM)
@@ -87,7 +87,7 @@ def test_unread_stderr(grant80, agent):
 
 
 def test_dropped_lines_are_counted(grant80, agent):
-    """Who reads at last is told how much was dropped."""
+    """A late reader is told how many lines were dropped."""
     read, write = os.pipe()
     argv = under_pybind(agent, options=["-v"])
     process = support.as_user(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write)
@@ -115,7 +115,7 @@ def test_dropped_lines_are_counted(grant80, agent):
 
 @pytest.mark.hostile(68)
 def test_helper_dies_under_an_unix_socket(grant80):
-    """An AF_UNIX socket with an IPv4 address, its helper dead: the call fails, no more."""
+    """If the helper dies for an AF_UNIX socket with an IPv4 address, only the call fails."""
     argv = under_pybind(PYTHON, "-c", UNIX, mode="supervise")
     with started(argv) as (process, talk):
         assert talk.hear() == 0
@@ -123,7 +123,7 @@ def test_helper_dies_under_an_unix_socket(grant80):
         try:
             subprocess.run(["cp", "/bin/false", support.HELPER], check=True)
             assert talk.ask("go") == 22  # EINVAL, as without pybind
-            assert talk.hear() == 111  # it goes on
+            assert talk.hear() == 111  # the agent goes on
         finally:
             aside.rename(support.HELPER)
         process.wait(support.PATIENCE_S)
@@ -131,7 +131,7 @@ def test_helper_dies_under_an_unix_socket(grant80):
 
 
 def test_is_bound_of_every_family():
-    """A socket without a port, and one with an interface in its name, are no fault."""
+    """is_bound() takes sockets of families without ports or with an interface in the name."""
     address = Address(socket.AF_INET, socket.inet_aton("127.90.0.1"), 0, 8080, udp=False)
     with socket.socket(socket.AF_UNIX) as sock:
         assert not wanted.is_bound(sock.fileno(), address)
@@ -155,10 +155,10 @@ def test_is_bound_of_every_family():
 
 @pytest.mark.hostile(68)
 def test_address_at_the_end_of_a_page(grant80):
-    """Every length, with and without enough memory behind it, gets the kernel's errno."""
+    """An address of any length at the end of a page gets the kernel's errno."""
     source = support.scratch_dir() / "edges.py"
     source.write_text((supervising.SRC / "edges.py").read_text())
-    # Root may bind: what it gets is what the kernel says of the address.
+    # Root may bind any port, so root's errnos are those of the kernel.
     plain = subprocess.run([PYTHON, source], capture_output=True, text=True, check=True)
     served = support.run(under_pybind(PYTHON, source, mode="supervise"))
     assert served.returncode == 0, served.stderr
@@ -167,7 +167,7 @@ def test_address_at_the_end_of_a_page(grant80):
 
 
 def test_what_a_program_sends_to_all_does_not_come_back(grant80):
-    """kill(-1) passes the sender by, and kill(0) reaches it once, as without pybind."""
+    """kill(-1) does not reach its sender, and kill(0) reaches it once, as without pybind."""
     argv = under_pybind(PYTHON, "-c", SIGNALS, mode="supervise", ports=())
     said = {}
     for name, program in (("plain", [PYTHON, "-c", SIGNALS]), ("supervised", argv)):
@@ -178,7 +178,7 @@ def test_what_a_program_sends_to_all_does_not_come_back(grant80):
 
 
 def test_undumpable_program_is_told(grant80):
-    """With -v the bind of a program that nobody may look into is not silent."""
+    """With -v a refused bind of an undumpable program gets a line."""
     done = support.run(under_pybind(PYTHON, "-c", UNDUMPABLE, mode="supervise", options=["-v"]))
     assert done.stdout.split() == ["0", "EACCES"]
     assert "is left to the kernel: the supervisor cannot read its memory, errno 1" in done.stderr
@@ -186,7 +186,7 @@ def test_undumpable_program_is_told(grant80):
 
 @pytest.mark.hostile(64)
 def test_without_dev_null(grant80):
-    """An empty /dev: the program is started once, and served."""
+    """With an empty /dev the program is started once, and served."""
     folder = support.scratch_dir()
     code = f"open('{folder}/mark', 'a').write('ran '); import socket; s = socket.socket(); s.bind(('', 80))"
     argv = [*under_pybind(PYTHON, "-c", code, mode="supervise")]
@@ -199,7 +199,7 @@ def test_without_dev_null(grant80):
 
 
 def test_nothing_is_started_that_cannot_be_supervised(grant80, marked):
-    """Where the supervisor cannot be had the program is not started, and it is said why."""
+    """If the supervisor cannot start, the program is not started, and the message says why."""
     path, was_started = marked
     limited = ["/usr/bin/prlimit", "--nproc=1:1", "--"]
     done = support.run([*limited, *under_pybind(path, mode="supervise", options=["-v"])])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Signals to the front go on to the program; front and supervisor killed by hand."""
+"""Signals to the front reach the program; front and supervisor can be killed."""
 
 import contextlib
 import os
@@ -32,9 +32,9 @@ FORWARDED = [
 
 @contextlib.contextmanager
 def family(agent, mode="supervise"):
-    """Run a shell's two agents under pybind; yields (front, supervisor, program, child).
+    """Run a shell's two agents under pybind; yield (front, supervisor, program, child).
 
-    The first of the two is the program, the other one a process it has started.
+    The first agent is the program, the second agent its child.
     """
     folder = support.scratch_dir()
     script = f"{agent} <child.in >child.out & exec {agent} <program.in >program.out"
@@ -53,20 +53,20 @@ def family(agent, mode="supervise"):
 
 @pytest.mark.parametrize("number", FORWARDED, ids=str)
 def test_signals_are_forwarded(agent, number):
-    """A signal that a process sends to the front reaches the program, once."""
+    """A signal to the front reaches the program once."""
     with started(under_pybind(agent)) as (front, talk):
         talk.ask(f"catch {int(number)}")
         talk.ask(f"catch {int(signal.SIGURG)}")
         os.kill(front.pid, number)
         talk.wait_count(number)
-        os.kill(front.pid, signal.SIGURG)  # what came later has arrived: no more to come
+        os.kill(front.pid, signal.SIGURG)  # when this later signal arrives, no other can follow
         talk.wait_count(signal.SIGURG)
         assert talk.ask(f"count {int(number)}") == 1
         assert talk.ask("bind tcp 127.90.0.1 80") == 0
 
 
 def test_term_ends_the_program(agent):
-    """kill -TERM of the front ends the program, and the front by the same signal."""
+    """kill -TERM of the front ends program and front by this signal."""
     with started(under_pybind(agent)) as (front, talk):
         pid, supervisor, *_ = talk.ask("pid")
         os.kill(front.pid, signal.SIGTERM)
@@ -76,7 +76,7 @@ def test_term_ends_the_program(agent):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
 def test_signal_that_comes_too_late(agent, number):
-    """A signal for a front whose program and supervisor have just ended changes nothing."""
+    """A signal to a front whose program has just ended changes nothing."""
     with started(under_pybind(agent)) as (front, talk):
         pid, supervisor, *_ = talk.ask("pid")
         os.kill(front.pid, signal.SIGSTOP)
@@ -92,7 +92,7 @@ def test_signal_that_comes_too_late(agent, number):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_whole_group_signalled(agent, number):
-    """A signal to the whole process group, as `kill %1` and systemd send it, ends all."""
+    """A signal to the whole process group, as of `kill %1` or systemd, ends all processes."""
     for _ in range(10):
         with started(under_pybind(agent), start_new_session=True) as (front, talk):
             pid, supervisor, *_ = talk.ask("pid")
@@ -102,7 +102,7 @@ def test_whole_group_signalled(agent, number):
 
 
 def test_nohup(agent):
-    """A signal that the caller ignores ends neither the program nor the front."""
+    """A signal that the caller ignores does not end the program or the front."""
     argv = under_pybind(agent)
     with started(["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "sh", *argv]) as (front, talk):
         assert talk.pid()
@@ -114,9 +114,9 @@ def test_nohup(agent):
 
 
 def test_stop_and_continue_by_kill(agent):
-    """kill -TSTP of the front stops program and front; kill -CONT lets both go on."""
-    # A group of its own: the kernel does not stop one that is orphaned, as that of the
-    # tests is under setsid(1), nohup(1) or a CI runner (setpgid(2), POSIX 11.1.4).
+    """kill -TSTP of the front stops program and front; kill -CONT continues both."""
+    # A new process group, because the kernel does not stop an orphaned one. The group of the
+    # tests is orphaned under setsid(1), nohup(1) or a CI runner (setpgid(2), POSIX 11.1.4).
     with started(under_pybind(agent), preexec_fn=os.setpgrp) as (front, talk):
         program = talk.pid()
         os.kill(front.pid, signal.SIGTSTP)
@@ -139,7 +139,7 @@ def test_alarm_of_the_caller():
 
 
 def test_front_killed(agent):
-    """kill -9 of the front kills the program; what it had started goes on, and binds."""
+    """kill -9 of the front kills the program, but its children go on and can bind."""
     with family(agent) as (front, supervisor, program, child):
         pid = program.pid()
         front.kill()
@@ -153,7 +153,7 @@ def test_front_killed(agent):
 
 @pytest.mark.hostile("R4")
 def test_supervisor_killed(agent):
-    """kill -9 of the supervisor kills the program; the others can bind no more."""
+    """kill -9 of the supervisor kills the program; its children can bind no more."""
     with family(agent) as (front, supervisor, program, child):
         pid = program.pid()
         os.kill(supervisor, signal.SIGKILL)
@@ -165,7 +165,7 @@ def test_supervisor_killed(agent):
 
 @pytest.mark.hostile("R4")
 def test_supervisor_killed_while_a_bind_waits(agent):
-    """A bind that was pending ends with an error: nobody hangs without a supervisor."""
+    """A pending bind fails if the supervisor is killed, so no process hangs."""
     with family(agent) as (front, supervisor, _, child):
         os.kill(supervisor, signal.SIGSTOP)
         pid = child.ask("binder 127.90.0.1 80")
@@ -177,7 +177,7 @@ def test_supervisor_killed_while_a_bind_waits(agent):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_supervisor_survives_other_signals(agent, number):
-    """Other signals do not end the supervisor: a whole group may get TERM, and end orderly."""
+    """Other signals do not end the supervisor, so that a whole group can end orderly."""
     with family(agent) as (front, supervisor, program, child):
         os.kill(supervisor, number)
         for talk in (program, child):
@@ -187,7 +187,7 @@ def test_supervisor_survives_other_signals(agent, number):
 
 
 def test_supervisor_is_out_of_the_terminals_reach(agent):
-    """It is in no process group that a shell or a terminal sends signals to."""
+    """The supervisor is in no process group that a shell or terminal signals."""
     with started(under_pybind(agent), start_new_session=True) as (front, talk):
         _, supervisor, group, session = talk.ask("pid")
         assert (group, session) == (front.pid, front.pid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many binds at once, binds under signals, and programs that die in the middle of one."""
+"""Many binds at once, binds under signals, and programs that die during a bind."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ exec {real}
 
 
 def modes(name):
-    """Build src/NAME both ways; returns [(program, mode)], for static and for dynamic."""
+    """Build src/NAME statically and dynamically; return [(program, mode)]."""
     return {
         "static": (supervising.build(name, "-static"), "auto"),
         "dynamic": (supervising.build(name), "supervise"),
@@ -35,7 +35,7 @@ def modes(name):
 
 @pytest.fixture(scope="module")
 def storm():
-    """Return src/storm.c both ways."""
+    """Return src/storm.c, built statically and dynamically."""
     return modes("storm.c")
 
 
@@ -47,11 +47,11 @@ def tables():
 
 @contextlib.contextmanager
 def slow_helper():
-    """Put a gate before the helper; yields (started(), open()) and takes it away."""
+    """Put a gate before the helper; yield (started(), open()), and remove the gate afterwards."""
     folder = support.scratch_dir()
     helper = pathlib.Path(support.HELPER)
     real, gate = (helper.with_name(f"pybind-helper.{word}") for word in ("gated", "gate"))
-    if not real.exists():  # it stays: a gate that is let on last executes it after the test
+    if not real.exists():  # never removed: a late gate executes this file after the test
         os.link(helper, real)  # a copy would have no capability
     gate.write_text(GATE.format(folder=folder, real=real))
     gate.chmod(0o755)
@@ -76,7 +76,7 @@ def slow_helper():
 
 @contextlib.contextmanager
 def halted(pid):
-    """Stop a process, so that binds stay pending; let it go on at the end."""
+    """Stop a process, so that binds stay pending; continue it at the end."""
     os.kill(pid, signal.SIGSTOP)
     try:
         support.wait_for(lambda: supervising.is_stopped(pid), "the supervisor to stop")
@@ -87,17 +87,17 @@ def halted(pid):
 
 
 def inventory(supervisor):
-    """Return what a supervisor holds: its open descriptors, its children."""
+    """Return a supervisor's open descriptors and children."""
     return len(os.listdir(f"/proc/{supervisor}/fd")), len(supervising.children(supervisor))
 
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
 @pytest.mark.hostile("R5")
 def test_thousand_threads(storm, linked):
-    """1,000 threads of 20 processes bind at once: every answer comes, and is right.
+    """1,000 threads of 20 processes bind at once, and every bind gets the right answer.
 
-    Granted, refused, unprivileged, local, busy and malformed ones, mixed; and
-    the supervisor holds nothing more afterwards than before.
+    The binds are granted, refused, unprivileged, local, busy and malformed ones. Afterwards
+    the supervisor has no more descriptors and children than before.
     """
     program, mode = storm[linked]
     argv = under_pybind(program, PROCESSES, THREADS, ROUNDS, mode=mode)
@@ -122,7 +122,7 @@ def test_thousand_threads(storm, linked):
         process.wait(support.PATIENCE_S)
     found = re.fullmatch(r"answers (\d+) wrong 0 failed 0\n", result)
     assert found, result + err.decode()
-    # One or two answers for each bind, six in a malformed round, five in a busy one.
+    # A bind gives one or two answers, a malformed round six and a busy round five.
     assert int(found[1]) > PROCESSES * THREADS * ROUNDS * 2
     assert (process.returncode, out, err) == (0, b"", b"")
 
@@ -130,7 +130,7 @@ def test_thousand_threads(storm, linked):
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
 @pytest.mark.hostile(58)
 def test_interval_timer(linked):
-    """A timer that interrupts every 3 ms (SA_RESTART) spoils none of 1,000 binds."""
+    """A timer that interrupts every 3 ms (SA_RESTART) breaks none of 1,000 binds."""
     program, mode = modes("timer.c")[linked]
     result = support.run(under_pybind(program, 1000, mode=mode), timeout=120)
     assert (result.returncode, result.stdout, result.stderr) == (0, "bound 1000\n", "")
@@ -138,7 +138,7 @@ def test_interval_timer(linked):
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
 def test_killed_in_the_middle(linked):
-    """200 children are killed while they bind; each time their addresses are free again."""
+    """200 children are killed while they bind, and their addresses become free again."""
     program, mode = modes("killer.c")[linked]
     result = support.run(under_pybind(program, 200, mode=mode), timeout=180)
     assert (result.returncode, result.stdout, result.stderr) == (0, "killed 200\n", "")
@@ -146,7 +146,7 @@ def test_killed_in_the_middle(linked):
 
 @pytest.mark.hostile(60, "R6")
 def test_killed_while_the_supervisor_is_late(agent):
-    """Children killed before their bind was even looked at leave no trace."""
+    """Children that are killed before the supervisor looks at their bind leave no trace."""
     with started(under_pybind(agent)) as (_, talk):
         supervisor = supervising.parent(talk.pid())
         before = inventory(supervisor)
@@ -164,7 +164,7 @@ def test_killed_while_the_supervisor_is_late(agent):
 
 @pytest.mark.hostile(60)
 def test_killed_while_the_helper_works(agent):
-    """Killed when the helper has its socket already: dead at once, and the port is free."""
+    """A program killed while the helper has its socket dies at once, and the port is free."""
     with started(under_pybind(agent)) as (_, talk):
         supervisor = supervising.parent(talk.pid())
         before = inventory(supervisor)
@@ -181,9 +181,9 @@ def test_killed_while_the_helper_works(agent):
 
 @pytest.mark.hostile("R16")
 def test_one_slow_helper_delays_nobody_else(agent):
-    """While one helper is slow, other binds, privileged ones too, get their answers."""
+    """While one helper is slow, other binds get their answers."""
     with started(under_pybind(agent)) as (_, talk):
-        assert talk.pid()  # it has started: the proof of the port is over
+        assert talk.pid()  # the agent has started, so no helper of the start is left
         with slow_helper() as (helpers, let_on):
             pid = talk.ask("binder 127.90.0.1 80")
             support.wait_for(lambda: helpers() == 1, "the helper to start")
@@ -198,7 +198,7 @@ def test_one_slow_helper_delays_nobody_else(agent):
 
 
 def test_whole_tree_killed_while_binds_wait(agent):
-    """Program and children killed with binds pending: the front ends so, nobody stays."""
+    """If a whole tree is killed with pending binds, the front ends too and no process stays."""
     with started(under_pybind(agent)) as (process, talk):
         program = talk.pid()
         supervisor = supervising.parent(program)
@@ -216,7 +216,7 @@ def test_whole_tree_killed_while_binds_wait(agent):
 @pytest.mark.parametrize("how", ["leaderless", "unshared", "vfork"])
 @pytest.mark.hostile(60)
 def test_descriptor_table_of_the_calling_thread(tables, how):
-    """It is the calling thread's socket that is bound, whatever its leader has or is."""
+    """The calling thread's socket is bound, whatever its leader's descriptors or state."""
     result = support.run(under_pybind(tables, how))
     assert (result.returncode, result.stdout, result.stderr) == (0, "bound\n", "")
 
@@ -224,7 +224,7 @@ def test_descriptor_table_of_the_calling_thread(tables, how):
 @pytest.mark.parametrize("port", [80, 8080])
 @pytest.mark.hostile(57)
 def test_address_rewritten_meanwhile(port):
-    """Case 57: a thread that rewrites the address gets no port that is not granted."""
+    """Case 57: a thread that rewrites the address gets no ungranted port."""
     program = supervising.build("flip.c", "-static")
     result = support.run(under_pybind(program, port, 3000), timeout=120)
     assert result.returncode == 0, result.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the supervised mode says: nothing by itself, with -v which way was taken and why."""
+"""The supervised mode is silent, but says with -v which way was taken and why."""
 
 import pytest
 import supervising
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("grant80")
 
 
 def said(argv):
-    """Run a program that ends at once; returns what pybind says."""
+    """Run a program that ends at once; return the messages of pybind."""
     result = support.run(argv)
     assert (result.returncode, result.stdout) == (0, "")
     return result.stderr
@@ -18,13 +18,13 @@ def said(argv):
 
 @pytest.fixture(scope="module")
 def go_program():
-    """Return a Go program, which reads no stdin: `go version` of Debian's own go is one."""
+    """Return a Go program that reads no stdin, such as Debian's go."""
     return supervising.need(supervising.GO, "golang-go")
 
 
 @pytest.mark.hostile("R17")
 def test_auto_prints_nothing(agent, dynamic_agent):
-    """Neither way says a word, not when a bind is refused either."""
+    """Neither mode prints anything, even if a bind is refused."""
     for program in (agent, dynamic_agent):
         with started(under_pybind(program)) as (front, talk):
             assert talk.ask("bind tcp 127.90.0.1 80") == 0
@@ -34,7 +34,7 @@ def test_auto_prints_nothing(agent, dynamic_agent):
 
 
 def test_verbose_names_the_way(agent, dynamic_agent):
-    """-v says for a static program that a supervisor serves it, and why."""
+    """-v says that a supervisor serves a static program, and why."""
     words = said(under_pybind(agent, options=["-v"]))
     assert "supervisor" in words
     assert "statically linked" in words
@@ -47,7 +47,7 @@ def test_verbose_names_the_way(agent, dynamic_agent):
 
 
 def test_verbose_names_go(go_program):
-    """-v says that it is a Go program."""
+    """-v says that a program is a Go program."""
     result = support.run(under_pybind(go_program, "version", options=["-v"]))
     assert result.returncode == 0
     assert "supervisor" in result.stderr
@@ -55,7 +55,7 @@ def test_verbose_names_go(go_program):
 
 
 def test_verbose_tells_of_each_bind(agent):
-    """-v tells what became of each bind of a privileged port."""
+    """-v prints a line about each bind of a privileged port."""
     with started(under_pybind(agent, options=["-v"])) as (front, talk):
         assert talk.ask("bind tcp 127.90.0.1 80") == 0
         assert talk.ask("bind tcp 127.90.0.1 8080") == 0
@@ -73,7 +73,7 @@ def test_verbose_tells_of_each_bind(agent):
 
 
 def test_preload_of_a_static_program_points_here(agent):
-    """--mode preload of a static program starts it, and names the mode that serves its binds."""
+    """--mode preload starts a static program, and names the mode that would serve it."""
     result = support.run(under_pybind(agent, mode="preload"))
     assert result.returncode == 0
     assert "note: " in result.stderr

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a supervised program finds: the world of its caller, but for what pybind(1) names.
+"""A supervised program finds its process as without pybind, but for the limits of pybind(1).
 
-As tests/programs/test_transparency.py, with its two programs: src/launch.c
-makes a world, src/world.c writes down what it finds in it.
+The programs are those of tests/programs/test_transparency.py: src/launch.c sets up a
+process, and src/world.c reports it.
 """
 
 import itertools
@@ -19,7 +19,8 @@ from supervising import COMMON, build, under_pybind
 
 pytestmark = pytest.mark.usefixtures("grant80")
 
-# A process of its own, below the supervisor and with its filter; and it dies with it.
+# The fields that differ: the process has the supervisor as its parent, which set a filter
+# and a parent-death signal.
 OTHER = re.compile(
     r"^(Tgid:|PPid:|NoNewPrivs:|Seccomp:|subreaper \d+ death-signal |environ PYBIND_).*"
 )
@@ -46,18 +47,18 @@ os.fstat(3)
 
 @pytest.fixture(scope="module")
 def world():
-    """Return the program that writes down what it finds, static."""
+    """Return the static program that reports its process."""
     return build(COMMON / "world.c", "-static")
 
 
 @pytest.fixture(scope="module")
 def launch():
-    """Return the program that makes a world and execs another."""
+    """Return the program that sets up its process and executes another program."""
     return supervising.need_launch()
 
 
 def report(launch, argv, changes):
-    """Return what the program finds, as lines, in an order that closing cannot change."""
+    """Return the program's report as lines, in an order that closed descriptors do not change."""
     folder = support.scratch_dir()
     words = [os.fsdecode(word) for word in changes]
     process = support.as_user(
@@ -73,7 +74,7 @@ def report(launch, argv, changes):
 
 
 def same(launch, world, *changes):
-    """Assert that the program finds the same; returns the report without pybind."""
+    """Assert that both reports are the same; return the one without pybind."""
     without = report(launch, [world], changes)
     supervised = report(launch, under_pybind(world), changes)
     differ = [line for line in supervised if OTHER.match(line)]
@@ -84,19 +85,19 @@ def same(launch, world, *changes):
 
 
 def numbers(option, *signals):
-    """Return the words for launch.c: option and number for each signal."""
+    """Return arguments of launch.c: the option and number of each signal."""
     return [word for number in signals for word in (option, str(int(number)))]
 
 
 def test_ordinary_world(launch, world):
-    """Ids, privileges, limits, folder, group and session, descriptors, signals: the same."""
+    """Ids, privileges, limits, folder, group, session, descriptors and signals are the same."""
     lines = same(launch, world)
     assert "CapPrm:\t0000000000000000" in lines
     assert "children none" in lines
 
 
 def test_dispositions_and_mask(launch, world):
-    """Ignored and blocked signals stay so, those that CPython and the front change too."""
+    """Ignored and blocked signals stay so, even those that CPython and the front change."""
     ignored = numbers("-i", signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
     ignored += numbers("-i", signal.SIGTERM, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGRTMAX)
     blocked = numbers("-b", signal.SIGUSR1, signal.SIGALRM, signal.SIGCHLD, signal.SIGRTMIN + 3)
@@ -105,18 +106,18 @@ def test_dispositions_and_mask(launch, world):
 
 
 def test_default_dispositions(launch, world):
-    """SIGPIPE and SIGXFSZ, which CPython ignores, are default again."""
+    """SIGPIPE and SIGXFSZ, which CPython ignores, have their default action again."""
     lines = same(launch, world, *numbers("-d", signal.SIGPIPE, signal.SIGXFSZ))
     assert any(line.startswith("signal 13 default") for line in lines)
 
 
 def test_everything_blocked(launch, world):
-    """A caller that blocks every signal finds its program with all blocked."""
+    """If the caller blocks every signal, the program has all of them blocked."""
     same(launch, world, *numbers("-b", *range(1, 65)))
 
 
 def test_pending_signal(launch, agent):
-    """A signal that the caller has blocked and has pending reaches the program, and waits."""
+    """A blocked pending signal of the caller is pending in the program too."""
     changes = [*numbers("-b", signal.SIGUSR1), *numbers("-r", signal.SIGUSR1)]
 
     def pending(pid):
@@ -134,20 +135,20 @@ CLOSED = [some for count in range(4) for some in itertools.combinations("012", c
 
 @pytest.mark.parametrize("closed", CLOSED, ids=lambda some: "".join(some) or "none")
 def test_closed_standard_descriptors(launch, world, closed):
-    """Whichever of 0, 1 and 2 are closed stay closed, and nothing takes their numbers."""
+    """Closed descriptors of 0, 1 and 2 stay closed, and no file takes their numbers."""
     lines = same(launch, world, *[word for fd in closed for word in ("-c", fd)])
     for fd in closed:
         assert not any(line.startswith(f"fd {fd} ") for line in lines)
 
 
 def test_more_descriptors(launch, world):
-    """A directory as stdin and descriptors above 2 are passed on, and none is added."""
+    """A directory as stdin and descriptors above 2 are passed on, and no other is added."""
     lines = same(launch, world, "-n", "3", "-n", "10", "-D", "11", "-n", "200", "-D", "0")
     assert sum(line.startswith("fd ") for line in lines) == 7
 
 
 def test_odd_environment_entries(launch, world):
-    """Duplicates, entries without '=', any bytes, order: kept; LD_PRELOAD is not touched."""
+    """Order, duplicates, odd entries and any bytes are kept; LD_PRELOAD is not changed."""
     entries = [PATH, b"DUP=1", b"NOEQUALS", b"DUP=2", b"=weird", b"PYTHONHOME=/nonexistent"]
     entries += [b"LC_ALL=C", b"BYTES=\xff\xfe", b"", b"LD_PRELOAD=", b"DUP=1", b"EMPTY="]
     lines = same(launch, world, *[word for entry in entries for word in (b"-e", entry)])
@@ -161,7 +162,7 @@ def test_empty_environment(launch, world):
 
 @pytest.mark.parametrize("listen_pid", ["", "1"])
 def test_pids_of_systemd(listen_pid):
-    """LISTEN_PID, LISTEN_PIDFDID and WATCHDOG_PID name the program; another's pid stays."""
+    """LISTEN_PID, LISTEN_PIDFDID and WATCHDOG_PID name the program; another PID stays."""
     start = ["/usr/bin/python3", "-c", STARTED_BY_SYSTEMD, listen_pid]
     argv = under_pybind("/usr/bin/python3", "-c", TELL, mode="supervise")
     result = support.run([*start, *argv])
@@ -176,7 +177,7 @@ def test_pids_of_systemd(listen_pid):
 
 
 def test_stdin_is_left_unread():
-    """Not a byte of what comes in on stdin is taken by pybind."""
+    """pybind reads no byte of stdin."""
     data = "line one\n" + "x" * 200000
     result = support.run(under_pybind("/bin/cat", mode="supervise"), input=data)
     assert (result.returncode, result.stdout) == (0, data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs jobs in systems, says what failed, and writes the record and docs/systems.md.
+"""Runs jobs in systems, prints what failed, and writes the record and docs/systems.md.
 
 `make test-systems SYSTEMS='bookworm trixie' JOBS='life units'`. JOBS=all is every one.
 """
@@ -21,7 +21,7 @@ BUILD = TREE / "build/systems"
 
 
 def package(architecture):
-    """Build the working tree's package for an architecture; returns its path."""
+    """Build the working tree's package for an architecture; return its path."""
     folder = BUILD / f"deb-{architecture}"
     cross = () if architecture == "amd64" else ("-a", architecture)
     subprocess.run([TREE / "tools/build-deb", *cross, folder], check=True)
@@ -30,7 +30,7 @@ def package(architecture):
 
 
 def tree():
-    """Pack the working tree, for the job that builds and tests it; returns the tar file's path."""
+    """Pack the working tree for the job that builds and tests it; return the tar file's path."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([TREE / "tools/export-tree", f"{folder}/tree"], check=True)
         path = BUILD / "tree.tar"
@@ -39,7 +39,7 @@ def tree():
 
 
 def run(job, system, deb, remember):
-    """Run one job in one system; returns whether all its checks passed."""
+    """Run one job in one system; return whether all its checks passed."""
     out = BUILD / system.name / job.name
     print(f"== {system.name}: {job.name}", flush=True)
     description = {
@@ -74,7 +74,7 @@ def run(job, system, deb, remember):
 
 
 def main():
-    """Run what was asked for, one machine at a time: each takes all processors."""
+    """Run the chosen jobs, one machine at a time, because each takes all processors."""
     parser = argparse.ArgumentParser(prog="test-systems")
     parser.add_argument(
         "--systems", default="bookworm trixie forky", help="of: " + " ".join(catalogue.SYSTEMS)
@@ -97,7 +97,7 @@ def main():
         unknown = [name for name in asked.split() if name not in known]
         if unknown:
             sys.exit(f"test-systems: there is no {' '.join(unknown)}, but: {' '.join(known)}")
-    # A signal ends the machine and removes its files, as the end of a run does.
+    # After a signal the machine is ended and its files are removed, as at the end of a run.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     passed = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What there is: systems, kinds of disks, and jobs with where they run."""
+"""The systems, the kinds of disks, and the jobs with the systems that they run on."""
 
 import dataclasses
 
@@ -59,9 +59,10 @@ DISKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A pytest file of jobs/ for each boot, and what it needs.
+    """A job: a pytest file of jobs/ for each boot, and its needs.
 
-    `words` go to the kernel's command line, `seconds` bound each boot, `disks` are empty ones.
+    words: for the kernel's command line. seconds: the bound of each boot. disks: the number
+    of empty disks.
     `in_force` is what the words do: a file in the machine, and a text that it has then.
     """
 

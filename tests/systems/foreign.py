@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a command in which programs of another machine can be executed, by qemu-user.
+"""Runs a command that can execute programs of another architecture, by qemu-user.
 
-The kernel's table of interpreters (binfmt_misc) is the whole machine's. Since Linux 6.7 a user
-namespace may have one of its own: the command gets such a namespace, in which every user and
-group is itself, and the machine's table stays as it was. Root only.
+The whole machine has one table of interpreters (binfmt_misc), but since Linux 6.7 a user
+namespace may have its own table. The command runs in such a namespace, in which every user
+and group keeps its id. The machine's table stays unchanged. Root only.
 """
 
 import ctypes
@@ -18,14 +18,14 @@ CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 EVERYBODY = "0 0 4294967295"
 TABLE = pathlib.Path("/proc/sys/fs/binfmt_misc")
 NATIVE = ("amd64", "i386")  # what an x86-64 processor executes itself
-# qemu's name, and e_machine of elf(5).
+# Architecture -> (its name in qemu, e_machine of elf(5)).
 MACHINES = {"arm64": ("aarch64", 183), "riscv64": ("riscv64", 243)}
 ET_EXEC = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def wrapped(architecture, command):
-    """Return the argv that runs command where programs of `architecture` can be executed."""
+    """Return the argv that runs command with qemu for programs of `architecture`."""
     if architecture in NATIVE:
         return command
     return ["/usr/bin/python3", "-B", __file__, architecture, *command]
@@ -35,15 +35,15 @@ def entry(architecture, interpreter):
     """Return the line for binfmt_misc: 64 bits, little endian, executable or shared object."""
     name, machine = MACHINES[architecture]
     magic = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9) + struct.pack("<HH", ET_EXEC, machine)
-    # The ABI's version is not looked at; ET_EXEC and ET_DYN differ in one bit.
+    # The mask ignores the ABI's version, and the bit in which ET_EXEC and ET_DYN differ.
     mask = b"\xff" * 7 + b"\x00" + b"\xff" * 8 + b"\xfe\xff\xff\xff"
     escaped = ["".join(f"\\x{byte:02x}" for byte in part) for part in (magic, mask)]
-    # F: opened now, so that it is found in a chroot too. P: the program keeps its argv[0].
+    # F: the kernel opens the interpreter now, so that it works in a chroot. P: argv[0] is kept.
     return f":{name}:M::{escaped[0]}:{escaped[1]}:{interpreter}:FP"
 
 
 def _enter(architecture, interpreter, ready, go):
-    """Enter the namespaces; the parent, which is outside, says who is who in them."""
+    """Enter the namespaces; the parent, which stays outside, writes the maps of ids."""
     if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "no namespace to execute foreign programs in")
     os.write(ready, b"x")
@@ -54,7 +54,7 @@ def _enter(architecture, interpreter, ready, go):
 
 
 def main(architecture, *command):
-    """Run command in the namespaces; returns its status."""
+    """Run command in the namespaces; return its status."""
     interpreter = shutil.which(f"qemu-{MACHINES[architecture][0]}-static")
     if not interpreter:
         print("qemu-user-static is missing", file=sys.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the disk of a system by mmdebstrap, once for what is on it, and keeps it in a cache."""
+"""Makes disks of systems by mmdebstrap, one for each content, and keeps them in a cache."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ GUEST = pathlib.Path(__file__).resolve().parent / "guest"
 MIRROR = "http://deb.debian.org/debian"
 SIZE = "8G"  # of the file system; the file is sparse
 PATIENCE_S = 1800
-# What a small server has, whatever is tested on it.
+# The packages of every image: those of a small server.
 BASE = (
     "systemd systemd-sysv udev dbus libpam-systemd libnss-systemd kmod iproute2 procps passwd login "
     "util-linux mount e2fsprogs initramfs-tools zstd libcap2-bin ca-certificates apt netbase attr"
@@ -36,7 +36,7 @@ class Image:
     customize: str = ""
 
     def name(self):
-        """Return a name with a hash of all that the image is made of."""
+        """Return a name with a hash of everything that the image is made of."""
         content = hashlib.sha256(repr((self, BASE, SIZE)).encode())
         files = [path for path in GUEST.iterdir() if path.is_file()]
         for path in [*sorted(files), *([GUEST / self.customize] if self.customize else [])]:
@@ -49,7 +49,7 @@ class NoImage(Exception):
 
 
 def get(image):
-    """Return the folder with root.raw, vmlinuz and initrd.img; make it if need be."""
+    """Return the folder with root.raw, vmlinuz and initrd.img; make it if it is missing."""
     CACHE.mkdir(parents=True, exist_ok=True)
     folder = CACHE / image.name()
     with (CACHE / f"{folder.name}.lock").open("w") as lock:
@@ -74,7 +74,7 @@ def _make(image, folder):
         "--skip=check/qemu", "--aptopt=APT::Install-Recommends false",
         "--aptopt=Acquire::Check-Valid-Until false", "--aptopt=Acquire::Languages none",
         "--dpkgopt=force-unsafe-io",
-        # Only what opens the disk: the initial file system is packed in seconds, not in minutes.
+        # Only the modules that open the disk, so that packing takes seconds, not minutes.
         f'--essential-hook=install -D -m 0644 {GUEST}/initramfs.conf "$1/etc/initramfs-tools/conf.d/systems"',
         f'--essential-hook=install -D -m 0644 {GUEST}/modules "$1/etc/initramfs-tools/modules"',
         f"--customize-hook={GUEST}/customize \"$1\" {image.customize}",
@@ -97,7 +97,7 @@ def _make(image, folder):
 
 
 def _newest(root, name):
-    """Return the kernel or initial file system that the distribution's link names."""
+    """Return the kernel or initial file system that the link /NAME of the system points to."""
     for link in (root / name, root / "boot" / name):
         if link.is_symlink():
             return root / "boot" / pathlib.Path(os.readlink(link)).name
@@ -130,7 +130,7 @@ def _keep_downloads(architecture):
 
 
 def remove(path):
-    """Remove a folder with all that is below it, but nothing that is mounted there."""
+    """Remove a folder and everything below it, except files of other file systems."""
     with contextlib.suppress(FileNotFoundError):
         path.lstat()
         subprocess.run(["rm", "-rf", "--one-file-system", path], check=True)

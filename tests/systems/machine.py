@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run of a virtual machine: boots an image on a throw-away layer, with a job, under a bound."""
+"""One run of a virtual machine: boots an image on a throw-away layer and runs a job."""
 
 import dataclasses
 import io
@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SCRATCH = "/var/tmp"  # big files: not on a tmpfs
 # Emulated on a busy machine, two processors wait for each other: one is faster there.
 PROCESSORS, MEMORY = int(os.environ.get("PYBIND_SYSTEMS_PROCESSORS", 2)), "3G"
-GRACE_S = 240  # for each boot, beside the job's own time
+GRACE_S = 240  # for each boot, in addition to the job's time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ X86 = Board("qemu-system-x86_64", "-machine q35", "ttyS0", "qemu-system-x86")
 BOARDS = {
     "amd64": X86,
     "i386": X86,
-    # pauth-impdef: the architected algorithm for signed pointers is very slow in TCG.
+    # pauth-impdef, because the standard algorithm for signed pointers is very slow in TCG.
     "arm64": Board(
         "qemu-system-aarch64",
         "-machine virt -cpu max,pauth-impdef=on",
@@ -46,14 +46,14 @@ BOARDS = {
 
 
 class Died(Exception):
-    """The machine ended without results, or did not end in its time."""
+    """The machine ended without results, or did not end in time."""
 
 
 def accelerator(architecture):
-    """Return qemu's words for KVM where it works, else for TCG.
+    """Return qemu's options for KVM if KVM works, else for TCG.
 
-    A /dev/kvm without the processor's own virtualization (kvm_pvm) boots only kernels that
-    were built for it.
+    If the processor has no virtualization of its own (kvm_pvm), /dev/kvm boots only kernels
+    that were built for it, so TCG is used.
     """
     modules = [pathlib.Path("/sys/module") / name for name in ("kvm_intel", "kvm_amd")]
     usable = any(path.exists() for path in modules) and os.access("/dev/kvm", os.R_OK | os.W_OK)
@@ -64,7 +64,7 @@ def accelerator(architecture):
 
 
 def _command(image, folder, architecture, words, disks):
-    """Return qemu's argv: no network, no display, nothing of the image is changed."""
+    """Return qemu's argv, without network and display, and with an unchanged image."""
     board = BOARDS[architecture]
     line = f"root=/dev/vda rw console={board.console} net.ifnames=0 quiet systemd.show_status=0"
     argv = [
@@ -104,10 +104,10 @@ def _pack(path, job, files):
 
 
 def run(image, architecture, job, files, out, words="", disks=0):
-    """Boot, run the job, put what it left and the logs into the folder `out`.
+    """Boot, run the job, and put its results and the logs into the folder `out`.
 
     job: {"files": [a pytest file for each boot], "timeout": seconds of each, "environment": {}}.
-    Returns the seconds that it took. Raises Died.
+    Returns the duration in seconds. Raises Died.
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -126,7 +126,7 @@ def run(image, architecture, job, files, out, words="", disks=0):
             raise Died(f"not done after {bound} s; what it said is in {out}")
         try:
             with tarfile.open(f"{folder}/results") as archive:
-                # Python 3.14 wants a filter named; that of Debian 12 knows none.
+                # Python 3.14 requires a filter; the Python of Debian 12 has no such argument.
                 named = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
                 archive.extractall(out, **named)
         except (OSError, tarfile.TarError) as error:
@@ -135,7 +135,7 @@ def run(image, architecture, job, files, out, words="", disks=0):
 
 
 def _follow(qemu, output, deadline):
-    """Print what the job says until the machine is off; False when its time is over."""
+    """Print the job's output until the machine is off; return False if its time runs out."""
     with output.open("rb") if output.exists() else _later(output, qemu) as said:
         while True:
             ended = qemu.poll() is not None
@@ -146,7 +146,7 @@ def _follow(qemu, output, deadline):
 
 
 def _later(path, qemu):
-    """Open a file that qemu makes."""
+    """Open a file that qemu will make soon."""
     while not path.exists() and qemu.poll() is None:
         time.sleep(0.05)
     return path.open("rb") if path.exists() else io.BytesIO()

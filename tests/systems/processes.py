@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes that do not outlive whoever started them."""
+"""Runs processes that do not outlive this process."""
 
 import contextlib
 import os
 import signal
 import subprocess
 
-# The kernel ends the process when its parent ends, however that is.
+# The kernel ends the process when its parent ends in any way.
 WITH_PARENT = ["setpriv", "--pdeathsig", "KILL"]
 
-# The same for all that it starts, as daemons of their own too: a process namespace that ends with it.
+# A PID namespace ends its descendants too, even daemons.
 ALL_WITH_PARENT = [*WITH_PARENT, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 @contextlib.contextmanager
 def started(command, **options):
-    """Start command in a session of its own; whatever it left running there is ended after."""
+    """Start command in its own session; end what is left of the session afterwards."""
     process = subprocess.Popen(
         [*WITH_PARENT, *map(str, command)],
         stdin=subprocess.DEVNULL,
@@ -31,7 +31,7 @@ def started(command, **options):
 
 
 def run(command, output, timeout):
-    """Run command to its end, its output in a file; raises subprocess.SubprocessError. Root only."""
+    """Run command with its output in a file. Raises subprocess.SubprocessError. Root only."""
     with started([*ALL_WITH_PARENT, *command], stdout=output, stderr=output) as process:
         status = process.wait(timeout)
         if status:

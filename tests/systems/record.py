@@ -15,7 +15,7 @@ SIGNS = {"passed": "yes", "failed": "**no**", "skipped": "-"}
 
 
 def read(out):
-    """Return what a job left: {"kernel", "release", "python", "checks"}.
+    """Return the results of a job: {"kernel", "release", "python", "checks"}.
 
     checks: [{"check": words, "outcome": passed, failed or skipped, "said": reason}]
     """
@@ -31,9 +31,9 @@ def load():
 
 
 def remember(system, job, result):
-    """Put the result in the place of the last one, and write the page anew."""
+    """Replace the last result, and write the page again."""
     kept = load()
-    # What a check that passed says is nothing, and a failure's last lines are its reason.
+    # A passed check needs no words; the last lines of a failed one are its reason.
     for check in result["checks"]:
         check["said"] = check["said"][-300:] if check["outcome"] != "passed" else ""
     kept.setdefault(system, {})[job] = result
@@ -42,14 +42,14 @@ def remember(system, job, result):
 
 
 def page(text, kept):
-    """Return the page's text with the tables of `kept` in the place of what it has."""
+    """Return the page's text with its tables replaced by those of `kept`."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return head + BEGIN + tables(kept) + END + tail
 
 
 def count(result):
-    """Return a cell: how many of the checks passed, and how many say nothing here."""
+    """Return a cell: "PASSED of JUDGED"."""
     outcomes = [check["outcome"] for check in result["checks"]]
     judged = len(outcomes) - outcomes.count("skipped")
     text = f"{outcomes.count('passed')} of {judged}"
@@ -57,7 +57,7 @@ def count(result):
 
 
 def tables(kept):
-    """Return the one table of systems and jobs, and below it each job's checks."""
+    """Return the table of systems and jobs, with a table of each job's checks below."""
     systems = [name for name in SYSTEMS if name in kept]
     jobs = [name for name in JOBS if any(name in kept[system] for system in systems)]
     lines = ["", row(["system", "kernel", "Python", "run", *jobs]), row(["---"] * (4 + len(jobs)))]
@@ -92,12 +92,12 @@ def checks(job, kept, systems):
 
 
 def explanation(job, check):
-    """Return why a check fails and what repairs it."""
+    """Return why a check fails and how to repair the fault."""
     return EXPLAINED.get((job, check), "not explained yet.")
 
 
 def unexplained(kept):
-    """Return [(system, job, check)] of the failures that nobody has explained."""
+    """Return [(system, job, check)] of the failures without an explanation."""
     return [
         (system, job, check["check"])
         for system, jobs in kept.items()
@@ -108,5 +108,5 @@ def unexplained(kept):
 
 
 def row(cells):
-    """Return a line of a table; `|` would be its end."""
+    """Return a line of a table, with `|` in cells replaced."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Programs of other tools at the same hooks.
+// Programs that stand in for other tools at the hooks of pybindd.
 #include <linux/bpf.h>
 
 #include <bpf/bpf_endian.h>

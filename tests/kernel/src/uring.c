@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // uring HOW PORT [UID]: binds 127.0.0.1:PORT by IORING_OP_BIND; prints the errno.
-// HOW: plain; personality: as registered by root before the process became UID;
-// sqpoll: by the kernel's thread of a ring that root made before it became UID.
+// HOW: plain; personality: with credentials that root registered before the process
+// became UID; sqpoll: by the kernel's thread of a ring that root made before that.
 #define _GNU_SOURCE // setresuid(2)
 #include <errno.h>
 #include <grp.h>

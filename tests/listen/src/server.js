@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Serves HTTP on the descriptor that it is given the number of.
+// Serves HTTP on the descriptor whose number is its argument.
 'use strict';
 require('node:http').createServer((request, response) => {
   response.setHeader('Connection', 'close');

@@ -3,7 +3,7 @@ import java.net.DatagramPacket;
 import java.net.DatagramSocket;
 import java.net.InetSocketAddress;
 
-/** Sends each datagram back, and the receive buffer that it set before bind. */
+/** Sends each datagram back, with the size of the receive buffer that it set before bind. */
 class DatagramAnswer {
     public static void main(String[] args) throws Exception {
         DatagramSocket socket = new DatagramSocket(null);

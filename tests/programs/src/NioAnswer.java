@@ -10,7 +10,7 @@ import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 
-/** A non-blocking channel with options set before bind; answers with what it finds after. */
+/** A non-blocking channel that sets options before bind, and answers with those after. */
 class NioAnswer {
     private static String options(ServerSocketChannel channel) throws Exception {
         return "reuseaddr=" + channel.getOption(SO_REUSEADDR)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A Boost.Asio acceptor: it registers with epoll when it is opened, before it
-// is bound, and accepts asynchronously. Every client is told which it is.
+// A Boost.Asio acceptor: registers with epoll when it is opened, before its bind, and
+// accepts asynchronously. Each client gets its number.
 #include <boost/asio.hpp>
 #include <memory>
 #include <string>

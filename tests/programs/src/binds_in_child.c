@@ -47,7 +47,7 @@ int main(void)
         _exit(0);
     }
     must_exit_zero(pid);
-    /* The sockets are shared: the parent listens on what its children bound. */
+    /* The sockets are shared, so the parent can listen on those that its children bound. */
     REQUIRE(listen(one, 5) == 0 && listen(two, 5) == 0 && listen(three, 5) == 0);
     return 0;
 }

@@ -22,7 +22,7 @@ static void bind_ignoring(void)
     signal(SIGCHLD, SIG_IGN);
     bind_and_close(1);
     REQUIRE(sigaction(SIGCHLD, NULL, &action) == 0 && action.sa_handler == SIG_IGN);
-    /* The kernel still reaps for the program: wait(2) finds nobody left. */
+    /* SIGCHLD is still ignored: the kernel reaps, and wait(2) finds no child. */
     pid_t pid = fork();
     if (pid == 0)
         _exit(0);

@@ -32,7 +32,7 @@
         }                                                                                  \
     } while (0)
 
-/* Addresses where no test's server ever was: TIME_WAIT would keep them busy. */
+/* No test runs a server at these addresses: TIME_WAIT would keep them busy. */
 static inline struct sockaddr_in loopback(int last, int port)
 {
     return (struct sockaddr_in){
@@ -42,7 +42,7 @@ static inline struct sockaddr_in loopback(int last, int port)
     };
 }
 
-/* Binds, without SO_REUSEADDR, and checks that errno was left alone. */
+/* Binds without SO_REUSEADDR, and checks that errno is unchanged. */
 static inline void must_bind(int fd, int last)
 {
     struct sockaddr_in wanted = loopback(last, 80), got = {0};

@@ -14,7 +14,7 @@ static void bind6(const char *text, unsigned scope, socklen_t len)
     socklen_t got_len = sizeof got;
     int fd = socket(AF_INET6, SOCK_STREAM, 0), on = 1;
 
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* servers were at ::1 */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on); /* other tests served at ::1 */
     wanted->sin6_family = AF_INET6;
     wanted->sin6_port = htons(80);
     wanted->sin6_scope_id = scope;
@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     }
     for (socklen_t len = sizeof(struct sockaddr_in); len <= sizeof(struct sockaddr_storage); len++)
         bind4(len);
-    bind6("::1", 0, 24); /* RFC 2133: without the scope */
+    bind6("::1", 0, 24); /* the struct of RFC 2133, which has no scope */
     for (socklen_t len = sizeof(struct sockaddr_in6); len <= sizeof(struct sockaddr_storage); len++)
         bind6("::1", 0, len);
     return 0;

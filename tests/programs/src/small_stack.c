@@ -19,7 +19,7 @@ int main(void)
     pthread_t thread;
 
     REQUIRE(pthread_attr_init(&attr) == 0);
-    /* glibc's least is 16 KiB on x86 and 128 KiB on 64-bit ARM, where it refuses less. */
+    /* glibc's minimum is 16 KiB on x86 and 128 KiB on 64-bit ARM. */
     if (pthread_attr_setstacksize(&attr, 16384) != 0)
         REQUIRE(pthread_attr_setstacksize(&attr, PTHREAD_STACK_MIN) == 0);
     REQUIRE(pthread_create(&thread, &attr, bind_here, NULL) == 0);

@@ -38,7 +38,7 @@ static void add(const char *format, ...)
         abort();
 }
 
-/* Bytes outside of printable ASCII, and the backslash, as \xHH. */
+/* Prints bytes outside of printable ASCII, and the backslash, as \xHH. */
 static void add_bytes(const char *name, const char *bytes)
 {
     add("%s ", name);
@@ -73,7 +73,7 @@ static void add_descriptors(void)
     closedir(dir);
 }
 
-/* Of /proc/self/status what exec inherits: ids, signals, privileges, CPUs. */
+/* The fields of /proc/self/status that exec inherits: ids, signals, privileges, CPUs. */
 static void add_status(void)
 {
     static const char *const kept[] = {

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Analyses that hold for all values: analyse.py. Prints one line of JSON, exits 1 after an alarm.
+"""Runs the analyses that hold for all values: analyse.py.
 
-Frama-C's Eva runs over the names and over main() with everything but the rules
-(names.c, decoder.c); every length of a name is tried (lengths.c); angr follows parts of the rule parser on symbols
-(symbolic.py, in an environment of its own below build/).
+Frama-C's Eva analyses the names (names.c), and main() with everything but the rules
+(decoder.c). lengths.c tries every length of a name. angr follows parts of the rule parser
+on symbols (symbolic.py, in a virtual environment below build/). Prints one line of JSON,
+and exits 1 after an alarm.
 """
 
 import json
@@ -17,14 +18,14 @@ REPOSITORY = HERE.parents[2]
 HELPER = REPOSITORY / "helpers" / "helper"
 BUILD = REPOSITORY / "build" / "analysis"
 VENV = BUILD / "venv"
-# What this angr was tried with; newer ones of the other two break it.
+# Versions that work together; newer versions of the last two break this angr.
 PACKAGES = ("angr==9.2.213", "pycparser==3.0", "bitstring<4.3")
-# Linux has these, the C library that Frama-C brings has not.
+# Linux has these, but Frama-C's own C library lacks them.
 MISSING = "-D_GNU_SOURCE -D_Noreturn= -DSO_DOMAIN=39 -DSO_PROTOCOL=38 -DMSG_DONTWAIT=64"
 MISSING += " -DSOCK_CLOEXEC=524288"
 EVA = ["frama-c", "-machdep", "gcc_x86_64", f"-cpp-extra-args={MISSING}", "-eva"]
 TARGETS = {
-    # Two junctions of history: a text that is one of two keeps its own length.
+    # With a history of two junctions, each of two possible texts keeps its own length.
     "names": [
         *["-main", "analysis_names", "-eva-precision", "6", "-eva-slevel", "500"],
         *["-eva-slevel-function", "put_ipv6:0"],
@@ -36,9 +37,9 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def eva(name):
-    """Run Eva over one target; returns how many alarms and unproved properties it left.
+    """Run Eva over one target; return the counts of alarms and of unproved properties.
 
-    A function or an assertion that was not reached is an AssertionError.
+    Raises AssertionError if a function or an assertion was not reached.
     """
     share = subprocess.run(
         ["frama-c", "-print-share-path"], check=True, capture_output=True, text=True
@@ -62,7 +63,7 @@ def eva(name):
 
 
 def lengths():
-    """Spell a name of each length; returns {names: how many, longest: bytes}."""
+    """Spell a name of each length; return {names: how many, longest: bytes}."""
     program = BUILD / "lengths"
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", *SANITIZERS]
     sources = [HERE / "lengths.c", HELPER / "names.c"]
@@ -71,7 +72,7 @@ def lengths():
 
 
 def symbolic():
-    """Build the program and follow it; returns what symbolic.py found."""
+    """Build the program of agree.c; return the result of symbolic.py."""
     program = BUILD / "agree"
     multiarch = subprocess.run(
         ["gcc", "-print-multiarch"], check=True, capture_output=True, text=True

@@ -25,7 +25,7 @@ static void count(const struct name *n)
     longest = n->len > longest ? n->len : longest;
 }
 
-/* The longest of the forms around an address or an id; the others lack some of it. */
+/* Spells the longest forms of a name with this address; the other forms are shorter. */
 static void spell_address(const struct question *q)
 {
     for (int i = 0; i < 2 * 5; i++) {
@@ -61,7 +61,7 @@ int main(void)
         }
         spell_address(&q);
     }
-    /* An IPv4 address, and the end of an IPv6 one with 96 bits of 0, is spelled by octets. */
+    /* IPv4 addresses, and the last 32 bits of IPv6 ones that begin with 96 zeros, are octets. */
     for (int family = 0; family < 2; family++)
         for (int number = 0; number < 3 * 3 * 3 * 3; number++) {
             memset(q.addr, 0, sizeof q.addr);

@@ -31,6 +31,6 @@ void analysis_names(void)
         name_put_number(&n, Frama_C_unsigned_int_interval(1, 65535), 10);
         name_put(&n, ",tcp");
     }
-    /* Eva's bounds are those of the whole struct: this is the text's, with its end. */
+    /* Eva checks only the bounds of the whole struct; this is the bound of the text. */
     //@ assert n.len < 64;
 }

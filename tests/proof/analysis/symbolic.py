@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs parts of the rule parser on symbols instead of values: symbolic.py BINARY.
 
-angr follows every path of the machine code of agree.c with unknown rules and
-questions, and asks a solver whether helper and arithmetic can disagree. What
-it finds holds for all values, not for those that somebody thought of. Prints
-one line of JSON; exits 1 when an answer is not "never".
+angr follows every path of the machine code of agree.c with unknown rules and questions,
+and asks a solver whether the helper and plain arithmetic can disagree. So the result
+holds for all values. Prints one line of JSON, and exits 1 if an answer is not "never".
 """
 
 import json
@@ -21,7 +20,7 @@ logging.getLogger("cle").setLevel(logging.ERROR)
 AF_INET, AF_INET6 = 2, 10
 RULE, QUESTION, TEXT = 0x10000000, 0x10001000, 0x10002000
 RULE_SIZE, QUESTION_SIZE = 48, 28  # struct rule, struct question
-TCP, UDP = 44, 45  # where they are in struct rule
+TCP, UDP = 44, 45  # offsets in struct rule
 LINES = (
     "any,80", "any,0-1023/udp", "10.0.0.1,80", "0.0.0.0/0,80", "10.0.0.0/8,80-90/tcp",
     "10.0.0.0/9:80,90", "10.1.2.3-10.1.4.0,1-65535", "255.255.255.255/32,65535", "::/0,443",
@@ -32,7 +31,7 @@ LINES = (
 
 
 class Compare(angr.SimProcedure):
-    """memcmp(3) as the C standard has it: one formula instead of a path for each byte."""
+    """memcmp(3) of the C standard as one formula, instead of a path for each byte."""
 
     def run(self, left, right, size):
         """Return -1, 0 or 1."""
@@ -43,7 +42,7 @@ class Compare(angr.SimProcedure):
 
 
 class Machine:
-    """The program, and calls of its functions with unknown memory."""
+    """The program, whose functions are called with unknown memory."""
 
     def __init__(self, path):
         self.project = angr.Project(path, auto_load_libs=False)
@@ -62,7 +61,7 @@ class Machine:
         manager = self.project.factory.simulation_manager(state)
         manager.run()
         assert not manager.errored, manager.errored
-        # Every path came to its end: none was given up on the way.
+        # Every path must come to its end: angr gave up none.
         assert [stash for stash, states in manager.stashes.items() if states] == ["deadended"], name
         self.paths += len(manager.deadended)
         result = [s.solver.satisfiable([s.regs.eax != 0]) for s in manager.deadended]
@@ -75,7 +74,7 @@ def number(state, address):
 
 
 def questions(state):
-    """Return what every question is: a family, a port from 1 on, a truth value."""
+    """Return the constraints on a question: its family, a port from 1 on, a truth value."""
     family, port = number(state, QUESTION), number(state, QUESTION + 20)
     udp = state.memory.load(QUESTION + 24, 1)
     return [
@@ -85,7 +84,7 @@ def questions(state):
 
 
 def rules(state):
-    """Return what every rule is, and every question with it."""
+    """Return the constraints on a rule and its question."""
     family = number(state, RULE)
     flags = [state.memory.load(RULE + at, 1) for at in (TCP, UDP)]
     return [
@@ -96,12 +95,12 @@ def rules(state):
 
 
 def unknown(name, size):
-    """Return SIZE bytes that may be anything."""
+    """Return SIZE unknown bytes."""
     return claripy.BVS(name, 8 * size)
 
 
 def prefixes():
-    """Yield (family, length) of every prefix that there is."""
+    """Yield (family, length) of every possible prefix."""
     for family, width in ((AF_INET, 32), (AF_INET6, 128)):
         for length in range(width + 1):
             yield family, length

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the installed binaries look like: position independence, memory rights, symbols.
+"""The installed binaries: position independence, memory rights, symbols.
 
-CET (x86) is not asked for: a static program keeps its property note only when
-every object has one, and the libc that the helper starts with has none.
+CET (x86) is not tested: a static program has its note only if every object has one, and
+the start files of the helper's libc have none.
 """
 
 import os
@@ -14,9 +14,9 @@ import pytest
 from support import HELPER, LIBRARY, PYBIND, REPOSITORY
 
 BINARIES = {"helper": HELPER, "library": LIBRARY, "starter": PYBIND}
-# The starter has no rights that its user lacks, and is built to start fast.
+# Without the starter: it has no more rights than its user, and is built to start fast.
 HARDENED = ("helper", "library")
-# What the library may take from whichever libc the program has, if there is one.
+# Symbols that the library may take from the program's libc, if there is one.
 LIBRARY_TAKES = {"__errno_location", "dlsym", "__libc_dlopen_mode", "__libc_dlsym", "environ"}
 LIBRARY_GIVES = {
     "bind",
@@ -28,16 +28,16 @@ LIBRARY_GIVES = {
     "posix_spawn",
     "posix_spawnp",
 }
-# None of these belongs in the helper: heap, environment, other programs, text for people.
+# The helper may not have any of these: heap, environment, other programs, text for people.
 NOT_IN_HELPER = {
     "malloc", "calloc", "realloc", "free", "brk", "sbrk", "mmap", "getenv", "secure_getenv",
     "dlopen", "system", "popen", "printf", "fprintf", "snprintf", "syslog", "getpwnam", "getpwuid", "getgrnam", "getaddrinfo",
     "setuid", "seteuid", "setresuid", "setgid", "chdir", "chmod", "chown", "unlink", "rename",
     "inet_ntop", "strtoul", "sscanf",
 }  # fmt: skip
-# musl's faccessat(3) brings a __clone, for flags that the helper does not use.
+# musl's faccessat(3) brings __clone, for flags that the helper does not use.
 STARTS_ANOTHER = re.compile(r"_*(f?exec[lv].*|posix_spawn.*|v?fork)|clone.*")
-# Of the flags that leave no other trace; what gcc was told is in its debug information.
+# gcc's flags that leave no other trace than in the debug information.
 TOLD = ("-O2", "-fPIE", "-fstack-protector-strong", "-ftrivial-auto-var-init=zero")
 
 
@@ -58,7 +58,7 @@ def segments(path):
 
 
 def symbols(path, option="-s"):
-    """Return {name: (section, binding, visibility)}; names of files and sections are no symbols."""
+    """Return {name: (section, binding, visibility)}, without the names of files and sections."""
     lines = (line.split() for line in readelf(option, path))
     found = (w for w in lines if len(w) == 8 and w[3] not in ("FILE", "SECTION"))
     return {w[7].partition("@")[0]: (w[6], w[4], w[5]) for w in found}
@@ -73,7 +73,7 @@ def test_position_independent(name):
 
 @pytest.mark.parametrize("name", BINARIES)
 def test_no_memory_is_writable_and_executable(name):
-    """No segment is both, and the stack is no place for code."""
+    """No segment is writable and executable, and the stack is not executable."""
     found = segments(BINARIES[name])
     assert ("GNU_STACK", "RW") in found
     assert [flags for _, flags in found if "W" in flags and "E" in flags] == []
@@ -82,7 +82,7 @@ def test_no_memory_is_writable_and_executable(name):
 
 @pytest.mark.parametrize("name", HARDENED)
 def test_relocations_are_read_only(name):
-    """Everything is bound at the start and read-only after; no text is patched."""
+    """All symbols are bound at the start, then read-only, and no code is patched."""
     dynamic = "\n".join(readelf("-d", BINARIES[name]))
     assert "GNU_RELRO" in dict(segments(BINARIES[name]))
     assert re.search(r"\(FLAGS_1\).*\bNOW\b", dynamic)
@@ -91,7 +91,7 @@ def test_relocations_are_read_only(name):
 
 @pytest.mark.parametrize("name", BINARIES)
 def test_no_search_path(name):
-    """No library is looked for in a folder that the binary names."""
+    """No binary names a folder in which libraries are searched."""
     dynamic = "\n".join(readelf("-d", BINARIES[name]))
     assert "RPATH" not in dynamic
     assert "RUNPATH" not in dynamic
@@ -99,18 +99,18 @@ def test_no_search_path(name):
 
 @pytest.mark.parametrize("name", HARDENED)
 def test_no_loader_and_no_library(name):
-    """The helper is static: no loader reads LD_PRELOAD. The library depends on nothing."""
+    """The helper is static, so no loader reads LD_PRELOAD; the library needs no library."""
     assert "INTERP" not in dict(segments(BINARIES[name]))
     assert "(NEEDED)" not in "\n".join(readelf("-d", BINARIES[name]))
 
 
 def test_helper_has_a_stack_protector():
-    """An overflow of a buffer on the helper's stack ends it."""
+    """The helper has a stack protector, so an overflow on its stack ends it."""
     assert "__stack_chk_fail" in symbols(HELPER)
 
 
 def test_helper_lacks_what_it_does_not_need():
-    """No heap, no environment, no other program, no text output, no names of users."""
+    """The helper has no heap, environment, other program, text output or user names."""
     found = symbols(HELPER)
     assert "main" in found, "stripped: nothing can be said"
     assert NOT_IN_HELPER & set(found) == set()
@@ -118,7 +118,7 @@ def test_helper_lacks_what_it_does_not_need():
 
 
 def test_helper_was_compiled_as_told():
-    """Each of the helper's own files: no variable on the stack starts with what lay there."""
+    """Each file of the helper was compiled to initialise every variable on the stack."""
     command = ["readelf", "--debug-dump=info", HELPER]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     own = [line for line in text.splitlines() if "DW_AT_producer" in line and "-std=c11" in line]
@@ -127,7 +127,7 @@ def test_helper_was_compiled_as_told():
 
 
 def test_library_takes_and_gives_nothing_else():
-    """The library defines what it sees the program call, and nothing else that meets its names."""
+    """The library defines only the functions that it wraps, and no other global name."""
     found = symbols(LIBRARY, "--dyn-syms")
     taken = {name: kind for name, (section, kind, _) in found.items() if section == "UND" and name}
     given = {name for name, (section, kind, _) in found.items() if section.isdigit()}
@@ -138,7 +138,7 @@ def test_library_takes_and_gives_nothing_else():
 
 @pytest.mark.parametrize("name", BINARIES)
 def test_owner_and_mode(name):
-    """Root's, written by nobody else, and nothing is setuid or setgid."""
+    """Only root owns and can write each file, and no file is setuid or setgid."""
     state = os.stat(BINARIES[name])
     assert (state.st_uid, state.st_gid) == (0, 0)
     assert stat.S_IMODE(state.st_mode) == 0o755

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The C, built for other machines and by other compilers.
+"""Builds the C for other machines and by other compilers.
 
-A compiler calls functions by name where the machine has no instruction for
-them (atomics, division, copies). In the preload library nobody provides them:
-the loader would end every program that is started under it. The helper and
-the starter are static, so that their linking shows the same.
+If a machine lacks an instruction, a compiler calls a function by name (atomics,
+division, copies). The preload library has no such functions, so the loader would end
+every program under pybind. The helper and the starter are static: there a missing
+function ends the link.
 """
 
 import re
@@ -19,9 +19,9 @@ MACHINES = {
     "riscv64": ("riscv64-linux-gnu-gcc", "RISC-V"),
     "i386": ("i686-linux-gnu-gcc", "Intel 80386"),
 }
-# What the library may take from whichever libc the program has, if there is one.
+# Symbols that the library may take from the program's libc, if there is one.
 LIBRARY_TAKES = {"__errno_location", "dlsym", "__libc_dlopen_mode", "__libc_dlsym", "environ"}
-# The distributions' own: what their packages are built with changes what is called by name.
+# Flags of distributions: they change which functions a compiler calls by name.
 BUILT_WITH = {
     "debian": "-g -O2 -flto=auto -ffat-lto-objects -fstack-protector-strong "
     "-fstack-clash-protection -D_FORTIFY_SOURCE=2",
@@ -57,7 +57,7 @@ int main(void)
 
 
 def build(compiler, *targets, **variables):
-    """Build what is installed below a folder of its own; returns the folder."""
+    """Build the given targets in a new folder; return the folder."""
     folder = support.scratch_dir()
     settings = [f"{name}={value}" for name, value in variables.items()]
     command = ["make", "-s", f"BUILD={folder}", f"CC={compiler}", *settings]
@@ -78,7 +78,7 @@ def undefined(path):
 
 
 def check_library(path):
-    """Nothing is undefined but what a program can do without."""
+    """Check that the library lacks only symbols that it can do without."""
     found = undefined(path)
     assert set(found) <= LIBRARY_TAKES
     assert set(found.values()) <= {"WEAK"}
@@ -86,11 +86,11 @@ def check_library(path):
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_built_for_each_machine(machine):
-    """Helper, library and starter are built, and the library calls nothing that nobody has."""
+    """Helper, library and starter can be built, and the library lacks no symbol."""
     compiler, name = MACHINES[machine]
     variables = {}
     if machine != "native":
-        variables["MUSL_GCC"] = ""  # there is none for another machine
+        variables["MUSL_GCC"] = ""  # musl-gcc cannot build for another machine
     if machine == "riscv64":  # Debian 12's libc for it has no start files for -static-pie
         variables["HELPER_LINK"] = "-static $(HELPER_SRC)"
     folder = build(compiler, "libpybind.so", "pybind-helper", "pybind", **variables)
@@ -104,17 +104,17 @@ def test_built_for_each_machine(machine):
 @pytest.mark.parametrize("flags", BUILT_WITH.values(), ids=BUILT_WITH)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_built_with_others_flags(machine, flags):
-    """The same with the flags that distributions add, with each degree of optimisation."""
+    """The same holds with the flags of distributions and at each optimisation level."""
     check_library(build(MACHINES[machine][0], "libpybind.so", CFLAGS=flags) / "libpybind.so")
 
 
 def test_built_with_clang():
-    """The same with the other compiler."""
+    """The same holds with clang."""
     check_library(build("clang", "libpybind.so") / "libpybind.so")
 
 
 def test_undefined_symbol_ends_the_build():
-    """What a compiler would call is found by the linker, not by users."""
+    """A function that nobody provides ends the build, before it could end users' programs."""
     source = support.scratch_dir() / "calls.c"
     source.write_text(
         "int nobody_has_it(void);\nint calls(void);\n"

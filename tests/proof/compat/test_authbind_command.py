@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The authbind command: Debian's and ours run the same command lines, side by side.
+"""Debian's authbind command and ours run the same command lines, side by side.
 
-What may differ is a row of DIFFERENCES, with the name under which authbind(1)
-gives the reason; nothing else may.
+Each allowed difference is a row of DIFFERENCES, with the name under which authbind(1)
+gives the reason.
 """
 
 import grp
@@ -44,7 +44,7 @@ int main(int argc, char **argv) {
 
 @pytest.fixture(scope="module", autouse=True)
 def installed():
-    """Install the command as an administrator does, and take it away again."""
+    """Install our command as an administrator does, and remove it afterwards."""
     assert os.access(REAL, os.X_OK), "apt-get install authbind"
     subprocess.run([*MAKE, "install-authbind-compat"], check=True)
     yield
@@ -63,7 +63,7 @@ def granted(grant80):
 
 @pytest.fixture(scope="module")
 def folder():
-    """Return a folder with the programs of the table; `authbind` is the one that runs."""
+    """Return a folder with the programs of the table; `authbind` links to the one under test."""
     path = support.scratch_dir()
     (path / "bind").write_text("#!/usr/bin/python3\n" + BIND)
     for depth in range(2, 6):  # binds once it has been executed by `depth` shells
@@ -86,7 +86,7 @@ def folder():
 
 
 def run_both(words, folder, before=(), environ=None):
-    """Run `authbind WORDS` by both; returns two CompletedProcess, theirs first."""
+    """Run `authbind WORDS` by both commands; return two CompletedProcess, theirs first."""
     results = []
     for command in (REAL, OURS):
         env = {"PATH": f"{folder}:/usr/bin:/bin", "AUTHBIND": command, **(environ or {})}
@@ -95,13 +95,13 @@ def run_both(words, folder, before=(), environ=None):
 
 
 SAME = [
-    # the program, and what becomes of its status
+    # the program and its exit status
     [], ["true"], ["false"], ["sh", "-c", "exit 37"], ["sh", "-c", "kill -TERM $$"],
     ["printf", "%s;", "--depth", "-x", "--", "", "--deep"],
     # programs that cannot be started
     ["/nonexistent"], ["nonexistent-program"], ["/etc"], ["./unexecutable"], ["./broken"], [""],
     ["/etc/passwd/x"],
-    # ends of options, and options that it does not know
+    # ends of options, and unknown options
     ["--", "true"], ["--"], ["-"], ["-", "-dash"], ["-", "true"], ["--", "-", "-dash"],
     ["-h", "echo", "ran"], ["-x", "--no-such-option", "echo", "ran"], ["--", "--deep", "forks"],
     ["--version", "echo", "ran"], ["--no-such-option"], ["--depth=2", "./forks"], ["--deep=x", "true"],
@@ -123,14 +123,14 @@ SAME = [
     ["--depth", "3", "--depth", "2", "./chain3"], ["--deep", "env", "-i", "./bind", "80"],
     ["--depth", "2", "env", "./forks"], ["--depth", "3", "env", "./forks"],
     ["--deep", "./static", "./bind", "80"], ["--depth", "2", "./nested"],
-    # what is not privileged, and what needs no grant
+    # unprivileged ports
     ["./bind", "8080"], ["./bind", "0"],
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", SAME, ids=" ".join)
 def test_same(folder, words):
-    """Both end with the same status and print the same, the wording of messages apart."""
+    """Both have the same status and output, apart from the wording of messages."""
     real, ours = run_both(words, folder)
     assert ours.returncode == real.returncode, (real, ours)
     assert bool(ours.stderr) == bool(real.stderr), (real, ours)
@@ -166,7 +166,7 @@ def test_differences(folder, name, words, before, theirs, own):
 
 
 def test_other_differences(folder):
-    """judged-by, environment, messages: what no status shows."""
+    """The differences judged-by, environment and messages, which no status shows."""
     real, ours = run_both(["--depth", "3", "env"], folder, environ={"LD_PRELOAD": "libm.so.6"})
     assert "LD_PRELOAD=libm.so.6:/usr/lib/authbind/" in real.stdout
     assert "AUTHBIND_LEVELS=1\n" in real.stdout
@@ -195,7 +195,7 @@ def test_every_difference_is_in_the_manual():
     [(["--deep"], "bound\n"), (["--depth", "2"], "errno 13\n"), (["--depth", "3"], "bound\n")],
 )
 def test_root_that_becomes_a_user(folder, command, options, expected):
-    """What root starts is served too, for the user that it becomes."""
+    """A program that root starts is served as the user that it becomes."""
     drop = ["setpriv", "--reuid", str(support.UID), "--regid", str(support.GID), "--clear-groups"]
     done = subprocess.run([command, *options, *drop, "env", "./bind", "80"], cwd=folder,
                           capture_output=True, text=True, timeout=support.PATIENCE_S)  # fmt: skip
@@ -203,7 +203,7 @@ def test_root_that_becomes_a_user(folder, command, options, expected):
 
 
 def test_supervised_program_keeps_its_status(folder):
-    """A program that is supervised ends the command with its own status and signal."""
+    """A supervised program ends the command with its own status or signal."""
     busybox = shutil.which("busybox")
     assert busybox, "apt-get install busybox-static"
     for script in ("exit 37", "kill -TERM $$"):
@@ -212,7 +212,7 @@ def test_supervised_program_keeps_its_status(folder):
 
 
 def test_install_and_uninstall(tmp_path):
-    """Off by default; never over a command that is not ours; uninstall takes only ours."""
+    """The command is off by default, replaces no other authbind, and can be uninstalled."""
     stage = [*MAKE, f"DESTDIR={tmp_path}"]
     program = tmp_path / support.PREFIX.lstrip("/") / "bin/authbind"
     page = tmp_path / support.PREFIX.lstrip("/") / "share/man/man1/authbind.1"
@@ -222,7 +222,7 @@ def test_install_and_uninstall(tmp_path):
     subprocess.run([*stage, "install"], check=True, capture_output=True)
     assert not program.exists()
     assert not page.exists()
-    for _ in range(2):  # over itself it may be installed again
+    for _ in range(2):  # a second install replaces our own command
         subprocess.run([*stage, "install-authbind-compat"], check=True)
     assert (program.stat().st_mode & 0o7777, page.stat().st_mode & 0o7777) == (0o755, 0o644)
     subprocess.run([*stage, "uninstall"], check=True, capture_output=True)

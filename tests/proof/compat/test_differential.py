@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybind-helper against authbind's own helper, on generated permission files.
+"""Compares pybind-helper with authbind's own helper, on generated permission files.
 
-PYBIND_COMPAT_CASES sets how many questions are asked, PYBIND_COMPAT_SEED which.
-What may differ stands in differences.py; nothing else may.
+PYBIND_COMPAT_CASES sets the number of questions, PYBIND_COMPAT_SEED their seed.
+tests/lib/differences.py lists the only allowed differences.
 """
 
 import collections
@@ -19,17 +19,17 @@ from differences import DIFFERENCES
 
 CASES = int(os.environ.get("PYBIND_COMPAT_CASES", "50000"))
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
-CASES_FOR_SHARES = 20000  # with fewer, a rare difference may not come up
+CASES_FOR_SHARES = 20000  # with fewer cases a rare difference may not occur
 WORKERS = 2
 WORKER = pathlib.Path(__file__).resolve().parents[2] / "lib/worker.py"
-GIVE_UP_S = 300 + CASES // 50  # many times what it takes on an idle machine
+GIVE_UP_S = 300 + CASES // 50  # many times the duration on an idle machine
 pytestmark = pytest.mark.bound(2 * GIVE_UP_S)
 COUNTERS = ("verdicts", "failure_counts", "held", "explained", "alone")
 
 
 @pytest.fixture(scope="module")
 def findings():
-    """Run the workers once; return their findings added up."""
+    """Run the workers once; return the sum of their findings."""
     isolate = ["unshare", "--mount", "--net", "--propagation", "private", "--"]
     share = -(-CASES // WORKERS)
     workers = [
@@ -67,7 +67,7 @@ def _table(findings):
 
 
 def test_authbind_helper_is_there():
-    """Without the real helper there is nothing to compare with, and no reason to pass."""
+    """authbind's real helper is installed, so the comparison cannot pass without it."""
     status = pathlib.Path(AUTHBIND_HELPER).stat()
     assert status.st_uid == 0
     assert status.st_mode & stat.S_ISUID, "apt-get install --reinstall authbind"
@@ -75,7 +75,7 @@ def test_authbind_helper_is_there():
 
 @pytest.mark.hostile(55)
 def test_only_named_differences(findings):
-    """Every difference is a named one; refusals are EACCES; the deciding file is as documented."""
+    """Every difference has a name, refusals are EACCES, and the right file decides."""
     print(_table(findings))
     assert findings["cases"] >= CASES
     text = "\n\n".join(findings["failures"])
@@ -87,7 +87,7 @@ def test_only_named_differences(findings):
 
 
 def test_no_dead_excuse(findings):
-    """Each named difference was met, and was once the only explanation of what was seen."""
+    """Each named difference occurred, and was at least once the only explanation."""
     if findings["cases"] < CASES_FOR_SHARES:
         return
     dead = [d.identifier for d in DIFFERENCES if not findings["alone"][d.identifier]]
@@ -95,7 +95,7 @@ def test_no_dead_excuse(findings):
 
 
 def test_verdicts_are_mixed(findings):
-    """Both answers come often enough from both helpers for a comparison to mean something."""
+    """Both helpers give both answers often enough to make the comparison meaningful."""
     if findings["cases"] < CASES_FOR_SHARES:
         return
     shares = {name: count / findings["cases"] for name, count in findings["verdicts"].items()}

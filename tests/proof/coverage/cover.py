@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts what the tests reach in the helper or in the preload library: lines and branches.
+"""Counts the lines and branches of the helper or the preload library that tests reach.
 
     tools/sandbox /usr/bin/python3 tests/proof/coverage/cover.py helper|library [PYTEST ARGUMENT...]
 
-Builds the subject for gcov, installs it in the real one's place, runs the tests
-that use it, and holds what was never reached against exceptions.py. Prints one
-line of JSON; exits 1 for anything that is not argued there, and for what is
-argued there and was reached, but for what chance decides. Arguments for pytest take the place of the tests.
+Builds the subject for gcov, installs it in place of the real one, and runs the tests
+that use it, or those of the arguments. Then compares the unreached lines and branches
+with exceptions.py. Prints one line of JSON. Exits 1 if exceptions.py lacks an unreached
+one, or lists a reached one that does not depend on chance.
 """
 
 import gzip
@@ -30,7 +30,7 @@ COMMON = ["-O0", "-g", "-D_GNU_SOURCE", "-std=c11", f'-DCONFIG_DIR="{support.CON
 
 
 class Subject(NamedTuple):
-    """What is counted. dump: what has its counters written, built without any itself."""
+    """A subject. dump: a source that writes the counters, itself built without counters."""
 
     folder: pathlib.Path
     flags: List[str]
@@ -72,7 +72,7 @@ SUBJECTS = {
 
 
 def build(subject, folder):
-    """Build with counters; they are written to folder, by whoever runs it."""
+    """Build with counters, which every process that runs the binary writes to folder."""
     objects = []
     sources = {source: [*COMMON, *subject.flags] for source in sorted(subject.folder.glob("*.c"))}
     sources[TESTS / "proof/coverage" / subject.dump] = ["-fPIC"]
@@ -85,7 +85,7 @@ def build(subject, folder):
 
 
 def install(subject, binary):
-    """Put a binary in the installed one's place, with its capability."""
+    """Put a binary in place of the installed one, with its capability."""
     new = pathlib.Path(subject.installed + ".new")
     shutil.copy(binary, new)
     new.chmod(0o755)
@@ -95,7 +95,7 @@ def install(subject, binary):
 
 
 def run_tests(arguments):
-    """Run the tests; returns whether they passed."""
+    """Run the tests; return whether they passed."""
     environment = dict(os.environ, PYBIND_COMPAT_CASES="6000")
     pytest = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(pytest, cwd=REPOSITORY, env=environment, stdout=2).returncode == 0
@@ -104,8 +104,8 @@ def run_tests(arguments):
 def read_counters(subject, folder):
     """Return {(file, number of a line, function): [count of the line, of its first branch, ...]}.
 
-    A function of a header is in several objects: reached is what one of them reached.
-    The function is None where gcov names none.
+    A header's function is in several objects, and counts as reached if one object reached
+    it. The function is None where gcov names none.
     """
     found = {}
     for source in sorted(subject.folder.glob("*.c")):
@@ -124,7 +124,7 @@ def read_counters(subject, folder):
 
 
 def compare(subject, counters, never):
-    """Return what there is to say of the counters."""
+    """Return the problems that the counters show."""
     counts = {"lines": len(counters), "branches": sum(len(c) - 1 for c in counters.values())}
     called = {(name, function) for (name, _, function), (count, *_) in counters.items() if count}
     missed, used, argued = [], set(), 0

@@ -7,9 +7,9 @@ FUNCTION = -1
 
 
 class Never(NamedTuple):
-    """In FILE the line with this text; what: 0 the line itself, N its Nth branch for gcov.
+    """A line of FILE, known by its text. what: 0 for the line itself, N for its Nth branch.
 
-    With FUNCTION the text is the name of one that is never called.
+    If what is FUNCTION, the text is the name of a function that is never called.
     """
 
     file: str
@@ -35,7 +35,7 @@ BY_CHANCE = {
     FORKED,
     SLOW_EXECVE,
     GIVEN_UP,
-}  # may be reached: which thread runs when is the kernel's
+}  # may be reached by chance: the kernel chooses when threads run
 
 HELPER = [
     Never("names.c", "if (n->len + len >= sizeof n->text)", 1, TOO_LONG),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes system calls fail in the installed binaries, with strace as root.
 
-A user's strace takes the helper's capability away; that of root, started with
--u, does not (capabilities(7): a tracer with CAP_SYS_PTRACE is permitted).
-strace counts the calls of each process by itself, from its first execve(2) on.
+Under a user's strace the helper gains no capability. Under root's strace, with -u, it
+does: a tracer with CAP_SYS_PTRACE is permitted (capabilities(7)). strace counts the
+calls of each process separately, from its first execve(2) on.
 """
 
 import ctypes
@@ -21,14 +21,14 @@ import support
 
 from pybind import _wire
 
-USER = "nobody"  # of support.UID
+USER = "nobody"  # the name of support.UID
 CALL = re.compile(r"^(\w+)\(")
 REPLY_LEN = struct.calcsize(_wire.REPLY_FORMAT)
 ALL = bool(os.environ.get("PYBIND_FAULTS_ALL"))
 
 
 class Fault(NamedTuple):
-    """The nth call of this name gets what: "error=EIO" or "signal=KILL"."""
+    """The nth call of this name gets the fault `what`: "error=EIO" or "signal=KILL"."""
 
     call: str
     nth: int
@@ -39,15 +39,15 @@ class Fault(NamedTuple):
         return f"inject={self.call}:{self.what}:when={self.nth}"
 
     def kills(self) -> bool:
-        """Tell whether the process dies of it."""
+        """Tell whether the fault kills the process."""
         return self.what.startswith("signal=")
 
 
 class Outcome(NamedTuple):
-    """What one run of the helper left behind.
+    """The result of one run of the helper.
 
-    reason and error are None where it sent no reply; calls are the names of
-    its system calls in their order; injected tells whether the fault took place.
+    reason, error: None if there was no reply. calls: the names of the helper's system
+    calls in order. injected: whether the fault happened.
     """
 
     status: int
@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
 
 @functools.cache
 def _log_folder() -> pathlib.Path:
-    return support.scratch_dir()  # strace -u opens its log as that user
+    return support.scratch_dir()  # strace -u opens its log as the user
 
 
 def strace(*options: str) -> List[str]:
@@ -80,7 +80,7 @@ def encode(sock: socket.socket, address: str, port: int) -> bytes:
 
 def helper_with(sock: socket.socket, *options: str) -> List[str]:
     """Return the argv of a helper under strace that has sock as its descriptor 3."""
-    # With a socket as its input bash takes itself for rshd's and reads ~/.bashrc.
+    # With a socket as input bash believes that rshd started it, and reads ~/.bashrc.
     script = f'exec "$@" {_wire.SOCKET_FD}<&{sock.fileno()}'
     return ["/bin/bash", "--norc", "-c", script, "sh", *strace(*options), support.HELPER]
 
@@ -88,8 +88,7 @@ def helper_with(sock: socket.socket, *options: str) -> List[str]:
 def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
     """Ask the helper, as UID, to bind a new TCP socket, with one fault.
 
-    subprocess.TimeoutExpired where it hangs: strace is killed then, and the
-    helper with it.
+    Raises subprocess.TimeoutExpired if the helper hangs; strace and the helper are killed.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -100,7 +99,7 @@ def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
         done = subprocess.run(
             helper_with(sock, "-o", str(log), *inject),
             stdin=theirs, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,  # its end wakes us; a wait with a timeout polls
+            stdout=subprocess.PIPE,  # its end of file wakes us; a wait with a timeout would poll
             timeout=support.PATIENCE_S, cwd="/",
         )  # fmt: skip
         ours.setblocking(False)
@@ -120,21 +119,21 @@ def ask(address: str, port: int, fault: Optional[Fault] = None) -> Outcome:
 def faults(calls: Tuple[str, ...], errors: List[str]) -> Iterator[Fault]:
     """Yield every call of a run with every error, and with a kill.
 
-    Up to the reply: in a coverage build the writing of its counters follows.
+    Only up to the reply: after it a coverage build writes its counters.
     """
     seen: dict = {}
     replied = len(calls) - 1 - calls[::-1].index("sendto")
     for name in calls[: replied + 1]:
         seen[name] = seen.get(name, 0) + 1
         if name == "execve":
-            continue  # without it nothing runs
+            continue  # without this call nothing runs
         for error in errors:
             yield Fault(name, seen[name], f"error={error}")
         yield Fault(name, seen[name], "signal=KILL")
 
 
 def disconnect(sock: socket.socket) -> None:
-    """Take a datagram socket's peer, and the port that came with it, away (connect(2))."""
+    """Disconnect a datagram socket, which also unbinds the port that connect(2) gave it."""
     libc = ctypes.CDLL(None, use_errno=True)
     unspec = struct.pack("=H14x", socket.AF_UNSPEC)
     assert libc.connect(sock.fileno(), unspec, len(unspec)) == 0, ctypes.get_errno()

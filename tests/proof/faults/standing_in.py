@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts something else in the helper's place, for what the helper itself never does."""
+"""Stand-ins for the helper, which do what the helper itself never does."""
 
 import contextlib
 import pathlib
@@ -12,7 +12,7 @@ from pybind import _wire
 
 @contextlib.contextmanager
 def other_helper(content, mode=0o755):
-    """Put something else in the helper's place; content None: nothing."""
+    """Replace the helper by a file with this content, or by nothing if content is None."""
     path = pathlib.Path(support.HELPER)
     kept = path.rename(path.with_name("kept"))
     try:
@@ -31,11 +31,11 @@ def script(*lines):
 
 
 def answering(message):
-    """Return a stand-in that sends this message, whatever it was asked."""
+    """Return a stand-in that answers every request with this message."""
     return script(f"socket.socket(fileno=0).send({message!r})")
 
 
 def reply(reason, error=0, cause=0, line=0, flags=0, name=b"", **false):
-    """Return the bytes of a reply; false: its magic or version."""
+    """Return the bytes of a reply; `false` may replace its magic or version."""
     head = (false.get("magic", _wire.MAGIC), false.get("version", _wire.VERSION), reason)
     return struct.pack(_wire.REPLY_FORMAT, *head, error, cause, line, 0, flags, name)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each system call of the helper fails in turn: no bind without a grant, no false answer.
 
-PYBIND_FAULTS_ALL=1 tries more errors. The helper is the installed one, with
-its capability.
+The helper is the installed one, with its capability. PYBIND_FAULTS_ALL=1 tries more errors.
 """
 
 import array
@@ -25,13 +24,13 @@ from pybind import _wire as w
 PORT = 80
 ERRORS = ["EIO", "EINTR", "ENOENT"]
 MORE = ["EPERM", "EACCES", "ENOMEM", "ENOSYS", "EAGAIN", "EMFILE", "ELOOP", "EINVAL", "ESTALE"]
-# getuid(2): "always successful". A false id is another caller, whom another file refuses.
+# These calls always succeed. A false id would be that of another caller.
 IDS = ("getuid", "getgid", "geteuid", "getegid")
 
 
 class Scenario(NamedTuple):
-    """granted: what the files say.  hides: a false ENOENT would hide what refuses,
-    and that error is no fault but another state of the files."""
+    """granted: the decision of the files. hides: a false ENOENT would hide the refusing file,
+    so that error is not a fault but another state of the files."""
 
     prepare: Callable[[], object]
     address: str
@@ -71,7 +70,7 @@ SCENARIOS = {
 
 
 def _wrong(scenario, fault, outcome):
-    """Return what is wrong with an outcome, or None."""
+    """Return the fault of an outcome in words, or None."""
     bound = outcome.port == PORT
     if outcome.port not in (0, PORT):
         return "another port"
@@ -92,7 +91,7 @@ def _wrong(scenario, fault, outcome):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_each_call_fails(name):
-    """Whatever fails, the answer and the socket agree, and only a grant binds."""
+    """Whichever call fails, the answer and the socket agree, and only a grant binds."""
     scenario = SCENARIOS[name]
     scenario.prepare()
     plain = injecting.ask(scenario.address, PORT)
@@ -115,7 +114,7 @@ def test_each_call_fails(name):
 
 @pytest.mark.parametrize(("call", "nth"), [("socket", 1), ("getsockopt", 5), ("getsockopt", 6)])
 def test_unknown_namespace(grant80, call, nth):
-    """A namespace that the kernel cannot tell is not taken for the helper's own."""
+    """The helper refuses if the kernel cannot tell a namespace."""
     outcome = injecting.ask("127.0.0.1", PORT, injecting.Fault(call, nth, "error=ENOPROTOOPT"))
     assert outcome.injected
     assert (outcome.reason, outcome.port) == (w.REASON_NETNS_UNKNOWN, 0)
@@ -126,7 +125,7 @@ RECEIVED = re.compile(r"^recvmsg\(.* = \d+$", re.MULTILINE)
 
 @pytest.mark.hostile(32)
 def test_passed_descriptors_are_not_kept(grant80):
-    """Of 100 descriptors that came with the message the helper has none, held up at its answer."""
+    """The helper keeps none of 100 descriptors that came with the message."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     log = support.scratch_dir() / "log"
     with ours, theirs, socket.socket() as sock:
@@ -142,7 +141,7 @@ def test_passed_descriptors_are_not_kept(grant80):
             )
             (helper,) = injecting.helpers_left()
             assert set(os.listdir(f"/proc/{helper}/fd")) == {"0", "3"}
-            assert not select.select([ours], [], [], 0)[0]  # nothing was sent meanwhile
+            assert not select.select([ours], [], [], 0)[0]  # the helper has not answered yet
             assert tracer.wait(support.PATIENCE_S) == 0
         finally:
             tracer.kill()
@@ -155,7 +154,7 @@ IPV6_ADDRFORM = 1  # ipv6(7)
 
 
 def _become_ipv4(sock):
-    """Make an unbound IPv6 datagram socket an unbound IPv4 one."""
+    """Turn an unbound IPv6 datagram socket into an unbound IPv4 socket."""
     sock.connect(("::ffff:127.0.0.1", 9))
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_ADDRFORM, socket.AF_INET)
     injecting.disconnect(sock)
@@ -165,7 +164,7 @@ def _become_ipv4(sock):
 @pytest.mark.hostile(39)
 @pytest.mark.parametrize("flips", [False, True], ids=["stays", "flips"])
 def test_family_changes_after_the_check(flips):
-    """SO_DOMAIN can change under the helper's eyes: the kernel compares the families again."""
+    """SO_DOMAIN can change after the helper's check; the kernel compares the families again."""
     rules(f"byuser/{UID}", "::1,80")
     log = support.scratch_dir() / "log"
     log.touch(mode=0o666)
@@ -173,7 +172,7 @@ def test_family_changes_after_the_check(flips):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         ours.send(injecting.encode(sock, "::1", PORT))
-        # Between its verdict and its bind.
+        # The change comes between the helper's verdict and its bind.
         options = ["-o", str(log), "-e", "inject=capset:delay_enter=2s:when=2"]
         process = subprocess.Popen(
             injecting.helper_with(sock, *options),

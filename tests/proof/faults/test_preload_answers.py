@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the library makes of an answer: errno, and with PYBIND_VERBOSE=1 a line.
+"""The library's reaction to an answer: errno, and a line with PYBIND_VERBOSE=1.
 
-A stand-in in the helper's place gives the answers; nothing here is granted.
+A stand-in for the helper gives the answers; nothing is granted here.
 """
 
 import errno
@@ -35,7 +35,7 @@ DIED = "the helper died before it answered"
 
 
 def bind(host=IPV4, port=80, number=-1, preload=support.LIBRARY, words=()):
-    """Bind, with the socket at descriptor NUMBER; returns (errno or 0, what was written)."""
+    """Bind a socket at descriptor NUMBER; return (errno or 0, output of the library)."""
     environment = [f"LD_PRELOAD={preload}", "PYBIND_VERBOSE=1"]
     program = ["/usr/bin/python3", "-c", BIND, host, str(port), str(number), *words]
     done = support.run([*environment, *program])
@@ -48,13 +48,13 @@ def line(text, family="IPv4", port=80):
 
 
 def told(number):
-    """Return how an error is told."""
+    """Return the words of an error."""
     return f", errno {int(number)} ({os.strerror(number)})"
 
 
 @pytest.mark.parametrize("reason", [*w.REASON_TEXTS, max(w.REASON_TEXTS) + 1, 65535])
 def test_each_reason(reason):
-    """The words are those of protocol.h, also for a reason that this library does not know."""
+    """The words are those of protocol.h, even for a reason that this library does not know."""
     text = w.REASON_TEXTS.get(reason, "unknown reason")
     if reason == w.REASON_NO_RULE:
         text = f"{w.WORD_TEXTS[w.WORD_NO_GRANT]}{support.UID} 80/tcp"
@@ -81,7 +81,7 @@ DETAILS = {
 @pytest.mark.parametrize("what", DETAILS)
 @pytest.mark.parametrize(("host", "family"), [(IPV4, "IPv4"), (IPV6, "IPv6")])
 def test_details(what, host, family):
-    """File, line, half and cause are told where the answer has them."""
+    """The line has file, line, half and cause if the answer has them."""
     fields, expected = DETAILS[what]
     with other_helper(answering(reply(w.REASON_RULES_BROKEN, errno.EACCES, **fields))):
         text = w.REASON_TEXTS[w.REASON_RULES_BROKEN] + expected
@@ -89,14 +89,14 @@ def test_details(what, host, family):
 
 
 def test_busy():
-    """A port that is in use, and what shows by whom."""
+    """For a busy port the line has a command that shows the holder."""
     with other_helper(answering(reply(w.REASON_KERNEL, errno.EADDRINUSE, errno.EADDRINUSE))):
         assert bind() == (errno.EADDRINUSE, line(w.WORD_TEXTS[w.WORD_BUSY] + "80"))
 
 
 @pytest.mark.parametrize("error", [errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM])
 def test_other_errors_of_the_kernel(error):
-    """Number and text, as the supervisor has them."""
+    """Other errors are told by number and text, as by the supervisor."""
     with other_helper(answering(reply(w.REASON_KERNEL, error, error))):
         text = w.REASON_TEXTS[w.REASON_KERNEL] + told(error)
         assert bind() == (error, line(text))
@@ -106,7 +106,7 @@ def test_other_errors_of_the_kernel(error):
     "error", [0, errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EINVAL, errno.EACCES]
 )
 def test_errno_of_the_answer(error):
-    """What the helper's bind(2) said is what the program's bind says."""
+    """The program's bind gets the errno of the helper's bind(2)."""
     with other_helper(answering(reply(w.REASON_KERNEL, error, error))):
         assert bind()[0] == error
 
@@ -131,14 +131,14 @@ MESSAGES = {
 
 @pytest.mark.parametrize("what", MESSAGES)
 def test_message_that_is_no_answer(what):
-    """Success is only believed of a whole answer of this version; the rest is EACCES."""
+    """Only a whole answer of this version can mean success; any other message is EACCES."""
     message, text = MESSAGES[what]
     with other_helper(answering(message)):
         assert bind() == (errno.EACCES, line(text))
 
 
 def test_helper_that_cannot_start():
-    """The line names the helper's path and the error of its execve(2), or where it may be."""
+    """The line names the helper's path and the error of its execve(2)."""
     with other_helper(b"#!/bin/true\n", 0o644):
         text = f"cannot start {support.HELPER}{told(errno.EACCES)}"
         assert bind() == (errno.EACCES, line(text))
@@ -148,12 +148,12 @@ def test_helper_that_cannot_start():
 
 @pytest.mark.parametrize("number", [0, 1, 3, 4, 100])
 def test_line_with_the_socket_at(grant80, number):
-    """Descriptor 2 gets the line whatever number the socket has, and the socket is bound."""
+    """Descriptor 2 gets the line and the socket is bound, whatever the socket's number is."""
     assert bind(number=number) == (0, line("granted, /etc/pybind/byport/80"))
 
 
 def test_socket_at_descriptor_two(grant80):
-    """Where descriptor 2 is the socket itself it is bound, and nobody is told."""
+    """If descriptor 2 is the socket itself, the socket is bound and no line is written."""
     assert bind(number=2) == (0, "")
 
 
@@ -161,7 +161,7 @@ DENIES = """
 #include <errno.h>
 int bind(void) { errno = EACCES; return -1; }
 """
-# Behind an ordinary user's stand-in: a port that it may bind, refused to the program.
+# A stand-in has no capability, so it binds an unprivileged port, refused to the program.
 PORT, OTHER_PORT = 8080, 8081
 BOUND_UNHEARD = {
     "as asked": (IPV4, f"{IPV4} {PORT}", 0),
@@ -176,13 +176,13 @@ BOUND_UNHEARD = {
 
 @pytest.fixture(scope="module")
 def denied():
-    """Return what LD_PRELOAD has where every bind is refused first."""
+    """Return an LD_PRELOAD in which another library first refuses every bind."""
     return f"{support.LIBRARY}:{support.compile_c(DENIES, '-shared', '-fPIC', name='denies.so')}"
 
 
 @pytest.mark.parametrize("what", BOUND_UNHEARD)
 def test_helper_that_dies_unheard(denied, what):
-    """The socket itself tells whether it is bound, and only to what was asked for is success."""
+    """If the helper dies, only a socket that is bound to the wanted address is success."""
     host, bound, expected = BOUND_UNHEARD[what]
     family = "AF_INET6" if ":" in host else "AF_INET"
     address, _, port = bound.partition(" ")
@@ -195,7 +195,7 @@ def test_helper_that_dies_unheard(denied, what):
 
 
 def test_helper_that_dies_with_a_socket_of_another_family(denied):
-    """An IPv6 name is never that of an IPv4 address: its flow label lies where 0.0.0.0 does."""
+    """A bound IPv6 socket is no success for an IPv4 address, although its bytes look alike."""
     binds = f"socket.socket(socket.AF_INET6, fileno=3).bind(({IPV6!r}, {PORT}))"
     with other_helper(script(binds)):
         found = bind("0.0.0.0", PORT, preload=denied, words=["false family"])

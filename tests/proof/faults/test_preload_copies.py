@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Binds of other threads: copies of the program's descriptors that they hold, and execve(2).
+"""Binds of other threads hold copies of the program's descriptors, and delay execve(2).
 
-strace holds the process of a bind up before it closes the copies; src/copies.c looks.
+strace delays the process of a bind before it closes its copies; src/copies.c looks at them.
 """
 
 import errno
@@ -22,7 +22,7 @@ PORTS = pytest.mark.parametrize("port", ["8080", "80"], ids=["kernel", "helper"]
 
 
 def run(*words, delay):
-    """Run the program with the library as UID; it must end well. delay: of what src/copies.c says."""
+    """Run the program with the library as UID; it must exit with 0. delay: of the closing."""
     program = launching.build(HERE / "src" / "copies.c")
     log = support.scratch_dir() / "log"
     options = ["-f", "-o", str(log), "-E", f"LD_PRELOAD={support.LIBRARY}"]
@@ -39,17 +39,17 @@ def run(*words, delay):
 
 
 def test_closed_socket_is_bound_again():
-    """Its copy keeps the port busy for a moment: bind waits for that, and then tries again."""
+    """If a copy of a closed socket keeps a port busy, bind waits for the copy and tries again."""
     text = run("again", "8080", delay="40ms")
     assert "EADDRINUSE" in text and "FUTEX_WAIT_BITSET_PRIVATE" in text
 
 
 @PORTS
 def test_forked_child_does_not_wait(port):
-    """A child has the counts of its parent's threads, whose processes end elsewhere."""
+    """A forked child inherits its parent's count of running binds, but does not wait for them."""
     text = run("forked", port, delay="300ms")
     calls = [line.split(None, 1) for line in text.splitlines()]
-    begins = ("bind(", "<... bind resumed")  # strace splits a call that another one comes into
+    begins = ("bind(", "<... bind resumed")  # strace splits a call that another call interrupts
     busy = next(pid for pid, call in calls if call.startswith(begins) and "EADDRINUSE" in call)
     helper = next(pid for pid, call in calls if "EADDRINUSE" in call)
     waits = [call for pid, call in calls if pid in (busy, helper) and call.startswith("futex(")]
@@ -57,12 +57,12 @@ def test_forked_child_does_not_wait(port):
 
 
 def test_wait_is_bounded():
-    """Who waits for a copy that stays gives up after a tenth of a second, and is told the truth."""
+    """A bind that waits for a copy gives up after a tenth of a second, with the kernel's error."""
     assert "ETIMEDOUT" in run("held", "8080", delay="2s")
 
 
 def test_execve_and_binds_wait_for_each_other():
-    """An execve(2) waits for a bind of another thread, and binds that begin then wait for it."""
+    """An execve(2) waits for a running bind, and binds that begin later wait for the execve(2)."""
     mark = str(support.scratch_dir() / "mark")
     refusal = reply(_wire.REASON_NO_RULE, error=errno.EACCES)
     held = script(

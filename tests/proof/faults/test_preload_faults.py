@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each step of the preload library fails in turn, in a program that was granted port 80.
 
-src/faulted.c checks itself that bind and socket agree, that nothing is left
-behind, and that its next bind works. Here stands what bind must have said.
+src/faulted.c itself checks that bind and socket agree, that nothing is left, and that
+its next bind works. The tables here have the expected result of bind.
 """
 
 import collections
@@ -37,8 +37,8 @@ def faulted():
 def start(program, *injections, verbose=False, more=0, words=()):
     """Start the program with the library as UID, under root's strace.
 
-    more: how many binds must be good afterwards; a fault in another process
-    than the program's own happens to each of them again.  words: after it.
+    more: how many binds must succeed afterwards; a fault in another process than the
+    program's own happens in each of them again. words: more arguments of the program.
     """
     options = [word for injection in injections for word in ("-e", f"inject={injection}")]
     environment = ["-E", f"LD_PRELOAD={support.LIBRARY}"] + ["-E", "PYBIND_VERBOSE=1"] * verbose
@@ -53,7 +53,7 @@ def start(program, *injections, verbose=False, more=0, words=()):
 
 
 def finish(process):
-    """Return what the program printed; it must have ended well and left no helper."""
+    """Return the program's output, after checking its status and that no helper is left."""
     try:
         out, err = process.communicate(timeout=support.PATIENCE_S)
     except subprocess.TimeoutExpired:
@@ -78,27 +78,27 @@ def before(faulted):
 
 
 def run_faulted(faulted, fault, more, verbose):
-    """Run the program with one fault; returns what it printed."""
+    """Run the program with one fault; return its output."""
     out, log = finish(start(faulted, fault, verbose=verbose, more=more))
     assert "(INJECTED)" in log or "+++ killed by" in log
     return out
 
 
-# In the program's own thread: (call, which after the first bind, error, what bind says).
+# In the program's own thread: (call, its number since the bind began, error, result of bind).
 OWN_STEPS = [
     ("rt_sigprocmask", 1, "EPERM", REFUSED),  # the second: test_mask_cannot_be_restored
     ("clone", 1, "EAGAIN", REFUSED),
     ("clone", 1, "ENOMEM", REFUSED),
     ("wait4", 1, "EINTR", BOUND),
 ]
-# In the processes that a bind starts: (call, which of its process, what, what bind says).
+# In the processes of a bind: (call, its number in the process, fault, result of bind).
 CHILD_STEPS = [
-    ("getsockopt", 1, "error=ENOBUFS", REFUSED),  # the program's too
-    # The intermediate.
-    ("prctl", 1, "error=EPERM", REFUSED),  # the helper's too, which goes on
+    ("getsockopt", 1, "error=ENOBUFS", REFUSED),  # fails in the program too
+    # In the intermediate process.
+    ("prctl", 1, "error=EPERM", REFUSED),  # fails in the helper too, which goes on
     ("setpgid", 1, "error=EPERM", BOUND),
     ("rt_sigaction", 1, "error=EINVAL", BOUND),
-    ("close_range", 1, "error=ENOSYS", REFUSED),  # the helper's too
+    ("close_range", 1, "error=ENOSYS", REFUSED),  # fails in the helper too
     ("socketpair", 1, "error=EMFILE", REFUSED),
     ("socketpair", 1, "error=ENFILE", REFUSED),
     ("socketpair", 1, "error=ENOBUFS", REFUSED),
@@ -108,7 +108,7 @@ CHILD_STEPS = [
     ("wait4", 1, "error=EINTR", BOUND),
     ("recvfrom", 1, "error=EAGAIN", BOUND),
     ("recvfrom", 1, "error=ECONNRESET", BOUND),
-    # The helper's process before its execve(2), then the helper.
+    # In the helper's process before its execve(2), then in the helper.
     ("fcntl", 1, "error=EMFILE", REFUSED),
     ("fcntl", 2, "error=EMFILE", REFUSED),
     ("dup3", 1, "error=EBUSY", REFUSED),
@@ -127,7 +127,7 @@ MODES = pytest.mark.parametrize("verbose", [False, True], ids=["quiet", "verbose
 @MODES
 @pytest.mark.parametrize(("call", "nth", "error", "expected"), OWN_STEPS)
 def test_own_step_fails(faulted, before, call, nth, error, expected, verbose):
-    """Bind says what became of the socket, nothing is left behind, and the next bind works."""
+    """bind() returns the truth about the socket, nothing is left, and the next bind works."""
     fault = f"{call}:error={error}:when={before[call] + nth}"
     assert run_faulted(faulted, fault, 1, verbose) == expected
 
@@ -135,14 +135,14 @@ def test_own_step_fails(faulted, before, call, nth, error, expected, verbose):
 @MODES
 @pytest.mark.parametrize(("call", "nth", "what", "expected"), CHILD_STEPS)
 def test_child_step_fails(faulted, call, nth, what, expected, verbose):
-    """Bind says what became of the socket, and nothing is left behind."""
+    """bind() returns the truth about the socket, and nothing is left."""
     more = int(expected == BOUND)
     assert run_faulted(faulted, f"{call}:{what}:when={nth}", more, verbose) == expected
 
 
 @MODES
 def test_descriptors_cannot_be_closed(faulted, verbose):
-    """Each call that closes the intermediate's copies: when it fails no helper is started."""
+    """If a call fails that closes the intermediate's copies, no helper is started."""
     for nth in (1, 2):
         fault = f"close_range:error=ENOSYS:when={nth}"
         out, log = finish(start(faulted, fault, verbose=verbose, words=("high",)))
@@ -152,22 +152,22 @@ def test_descriptors_cannot_be_closed(faulted, verbose):
 
 @pytest.mark.parametrize("error", ["EPIPE", "EAGAIN", "EINTR", "ENOSPC"])
 def test_report_cannot_be_written(faulted, error):
-    """The line that -v asked for is lost, the bind is not."""
+    """A failed write loses the line of -v, but not the bind."""
     out, log = finish(start(faulted, f"write:error={error}:when=1", verbose=True, more=1))
     failed = [line for line in log.splitlines() if "(INJECTED)" in line]
-    # The program's own of nothing, and those of the processes of two binds.
+    # The calls of the program itself, and those of the processes of two binds.
     assert (out, len(failed), len({line.split()[0] for line in failed})) == (BOUND, 3, 3)
 
 
 def test_report_cannot_block_signals(faulted, before):
-    """The line that -v asked for is lost, and nothing is written with handlers about."""
+    """If signals cannot be blocked, the line of -v is dropped: a handler could interfere."""
     fault = f"rt_sigprocmask:error=EPERM:when={before['rt_sigprocmask'] + 3}"
     out, log = finish(start(faulted, fault, verbose=True))
     assert (out, log.count("(INJECTED)"), "pybind: bind" in log) == (BOUND, 1, False)
 
 
 def test_mask_cannot_be_restored(faulted, before):
-    """The kernel has no reason to; then bind still says what became of the socket."""
+    """If the signal mask cannot be restored, bind() still returns the truth about the socket."""
     fault = f"rt_sigprocmask:error=EPERM:when={before['rt_sigprocmask'] + 2}"
     out, log = finish(start(faulted, fault, words=("blocked",)))
     assert (out, log.count("(INJECTED)")) == (BOUND, 1)
@@ -175,14 +175,14 @@ def test_mask_cannot_be_restored(faulted, before):
 
 @pytest.mark.hostile(50)
 def test_helper_is_late(faulted):
-    """A helper held up for seconds binds then: bind has waited, and does not say that it failed."""
+    """bind() waits for a helper that is delayed for seconds and then binds."""
     out, log = finish(start(faulted, "recvmsg:delay_enter=3s:when=1"))
     assert (out, "(DELAYED)" in log) == (BOUND, True)
 
 
 @pytest.mark.parametrize(("sig", "expected"), [("CONT", BOUND), ("KILL", REFUSED)])
 def test_helper_is_stopped(faulted, sig, expected):
-    """While the helper is stopped bind waits: it never fails for what is bound later."""
+    """bind() waits while the helper is stopped, so it never fails for a later bind."""
     process = start(faulted, "recvmsg:signal=STOP:when=1")
     support.wait_for(helpers_left, "the helper")
     (helper,) = helpers_left()
@@ -199,17 +199,17 @@ def _parent(pid):
     raise AssertionError("no parent")
 
 
-# A false ESRCH would leave a subreaper a child: a true one says that there is none.
+# No ESRCH: a true ESRCH means that there is no child, so a false one would leave a child.
 PIDFD = ["", *(f"pidfd_open:error={error}" for error in ("EMFILE", "ENOSYS", "ESRCH"))]
 FURTHER = [(further, (), REFUSED) for further in [*PIDFD, "ppoll:error=ENOMEM"]]
 FURTHER += [(further, ("subreaper",), REFUSED) for further in PIDFD[:3]]
-# It cannot be killed, so it is waited for: the socket tells that it has bound.
+# The helper cannot be killed, so bind() waits; then the socket shows that it is bound.
 FURTHER += [("kill:error=EPERM", words, BOUND) for words in ((), ("subreaper",))]
 
 
 @pytest.mark.parametrize(("further", "words", "expected"), FURTHER)
 def test_intermediate_is_killed(faulted, before, further, words, expected):
-    """The helper does not outlive the call that it was started for, whoever killed its parent."""
+    """The helper does not outlive its bind(), even if somebody killed its parent."""
     call = further.partition(":")[0]
     injections = ["recvmsg:delay_enter=2s:when=1"]
     injections += [f"{further}:when={before[call] + 1}"] * bool(further)
@@ -226,33 +226,33 @@ def test_intermediate_is_killed(faulted, before, further, words, expected):
 
 @pytest.fixture
 def subreaper():
-    """Make this process a PID 1 for its orphans that waits for none of them by itself."""
+    """Make this process a subreaper, which reaps no orphan by itself."""
     prctl.set_child_subreaper(True)
     yield
     prctl.set_child_subreaper(False)
 
 
 def test_helper_is_never_reaped(faulted, subreaper):
-    """Without a pidfd a zombie looks alive: bind waits for ten seconds, no longer, and refuses."""
+    """Without a pidfd a zombie looks alive: bind() waits for ten seconds, then refuses."""
     process = start(faulted, "recvmsg:delay_enter=2s:when=1", "pidfd_open:error=EMFILE")
     support.wait_for(helpers_left, "the helper")
     (helper,) = helpers_left()
     os.kill(_parent(helper), signal.SIGKILL)
     ready, _, _ = select.select([process.stdout], [], [], support.PATIENCE_S)
     assert ready
-    assert os.waitpid(helper, 0) == (helper, signal.SIGKILL)  # nobody else has waited for it
+    assert os.waitpid(helper, 0) == (helper, signal.SIGKILL)  # nobody else has reaped it
     out, log = finish(process)
     assert (out, log.count("(INJECTED)")) == (REFUSED, 1)
 
 
 def test_socket_cannot_be_asked(faulted):
-    """The helper died unheard and the socket does not tell its name: EACCES."""
+    """If the helper died silently and getsockname(2) fails, bind() returns EACCES."""
     out, log = finish(start(faulted, "recvmsg:signal=KILL", "getsockname:error=ENOBUFS:when=1"))
     assert (out, "getsockname" in log and "(INJECTED)" in log) == (REFUSED, True)
 
 
 def test_program_is_killed(faulted):
-    """A program that is killed during a bind: its helper ends soon, bound or not, the port is free."""
+    """After a program is killed during a bind, its helper ends soon and the port is free."""
     process = start(faulted, "recvmsg:delay_enter=1s:when=1")
     support.wait_for(helpers_left, "the helper")
     (helper,) = helpers_left()
@@ -263,7 +263,7 @@ def test_program_is_killed(faulted):
     support.wait_for(lambda: not helpers_left(), "the helper to end")
     assert process.returncode == -signal.SIGKILL
     with socket.socket() as sock:
-        sock.bind(ADDRESS)  # root's, without SO_REUSEADDR
+        sock.bind(ADDRESS)  # by root, without SO_REUSEADDR
 
 
 USELESS = {
@@ -280,7 +280,7 @@ USELESS = {
 
 @pytest.mark.parametrize("what", USELESS)
 def test_helper_is_useless(faulted, what):
-    """Whatever stands where the helper should: EACCES, and nothing left behind."""
+    """Any other file in place of the helper gives EACCES, and nothing is left."""
     with other_helper(*USELESS[what]):
         done = support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", faulted, "0"])
     assert (done.returncode, done.stdout, done.stderr) == (0, REFUSED + "\n", "")

@@ -100,7 +100,7 @@ static void check(void)
     bool granted = world.sent.reply.reason == PB_REASON_GRANTED;
     if (granted)
         REQUIRE(by_rules && world.capable && (r.op == PB_OP_CHECK || world.binds == 1));
-    /* And nothing is refused that was granted. */
+    /* No granted request is refused. */
     if (by_rules && world.capable)
         REQUIRE(granted || world.binds == 1);
 }

@@ -14,14 +14,14 @@
 #define CONFIG_FD 100
 #define RULES_FD 101
 
-/* Nothing may be looked at once the rules have refused. */
+/* Aborts if the helper looks at a file after the rules have refused. */
 static void look(void)
 {
     if (world.unsafe || world.binds)
         abort();
 }
 
-/* Outcomes 1 to 4 of both calls: what only root may be trusted with is not safely his. */
+/* Outcomes 1 to 4 of both calls: the file or folder is not safely root's. */
 static void spoil(struct stat *st, unsigned what, mode_t other_kind)
 {
     if (what == 1)
@@ -46,7 +46,7 @@ WRAP(int, fstatat, int dir, const char *path, struct stat *st, int flags)
     st->st_mode = S_IFDIR | 0755;
     if (flag_file) {
         st->st_mode = S_IFREG | 0777;
-        st->st_uid = 1000; /* anybody's is fine */
+        st->st_uid = 1000; /* any owner is allowed */
         world.flag_open = what == 1 || what == 2;
         if (what == 3)
             st->st_mode = S_IFLNK | 0777;
@@ -77,7 +77,7 @@ WRAP(int, faccessat, int dir, const char *path, int mode, int flags)
 
 WRAP(int, open, const char *path, int flags, ...)
 {
-    /* Before a refusal for an unsafe path the helper opens it once more. */
+    /* Before it refuses an unsafe path, the helper opens the path once more. */
     if (strcmp(path, CONFIG_DIR) != 0 || !(flags & O_PATH) || !(flags & O_NOFOLLOW))
         abort();
     if (world_next() < 250)
@@ -92,7 +92,7 @@ WRAP(int, openat, int dir, const char *path, int flags, ...)
 
     look();
     if (dir != CONFIG_FD || (flags & O_ACCMODE) != O_RDONLY || !(flags & O_NOFOLLOW) ||
-        !(flags & O_NONBLOCK) || /* a FIFO would keep it waiting */
+        !(flags & O_NONBLOCK) || /* the helper would wait for a FIFO */
         (strncmp(path, "byuser/", 7) != 0 && strncmp(path, "bygroup/", 8) != 0))
         abort();
     if (what == 1 || what == 2) {
@@ -130,7 +130,7 @@ WRAP(ssize_t, read, int fd, void *data, size_t size)
     if (fd != RULES_FD || !world.rules_open)
         abort();
     if (what == 255) {
-        world.rules_endless = true; /* may be more than the helper takes */
+        world.rules_endless = true; /* the file may be longer than the helper's limit */
         memset(data, '\n', size);
         return (ssize_t)size;
     }
@@ -149,7 +149,7 @@ WRAP(ssize_t, read, int fd, void *data, size_t size)
     return (ssize_t)len;
 }
 
-/* Closing is where a rule file has been read: the oracle judges it. */
+/* At its close a rule file has been read completely, so the oracle judges it here. */
 WRAP(int, close, int fd)
 {
     struct pb_request request;
@@ -159,7 +159,7 @@ WRAP(int, close, int fd)
     world.rules_open = false;
     if (world.unsafe || world.rules_endless) {
         world.unsafe = true;
-        return world_fail(EIO); /* must not decide anything */
+        return world_fail(EIO); /* an error of close(2) must not change the answer */
     }
     memcpy(&request, world.message, sizeof request);
     static const unsigned char zero[16], mapped[12] = {[10] = 0xff, [11] = 0xff};

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds and runs the fuzz targets: fuzzing.py TARGET RUNS|SECONDSs|merge [FOLDER].
 
-TARGET is parser or decoder.  A corpus folder is read and written (by default
-the kept inputs, unpacked below build/fuzz).  merge makes the kept inputs anew,
-as the smallest part of FOLDER that reaches all that FOLDER reaches.  Needs clang
-with its libFuzzer.
+TARGET is parser or decoder. The corpus folder FOLDER is read and written; by default it
+has the kept inputs, unpacked below build/fuzz. merge replaces the kept inputs by the
+smallest part of FOLDER with the same coverage. Needs clang with libFuzzer.
 
-The kept inputs of a target are one archive, corpus/TARGET.tar.xz: in reached/
-what a search reached, minimised, and in seeds/ what was made by hand, for what
-coverage does not tell apart.
+The kept inputs of a target are one archive, corpus/TARGET.tar.xz. Its folder reached/
+has the minimised inputs of searches. Its folder seeds/ has inputs made by hand, for
+cases that coverage does not tell apart.
 """
 
 import io
@@ -51,7 +50,7 @@ def build(target: str) -> pathlib.Path:
         objects = [harness, oracle, _object(HELPER / "parse.c")]
     else:
         others = sorted(path for path in HELPER.glob("*.c") if path.name != "main.c")
-        helper = [harness, *map(_object, others)]  # the harness includes main.c
+        helper = [harness, *map(_object, others)]  # without main.c, which the harness includes
         defined = "".join(path.read_text() for path in WORLD)
         calls = re.findall(r"^WRAP\([^,]+, (\w+)", defined, re.MULTILINE)
         renames = [f"--redefine-sym={name}=world_{name}" for name in calls]
@@ -64,7 +63,7 @@ def build(target: str) -> pathlib.Path:
 
 
 def kept_inputs(target: str) -> dict[str, bytes]:
-    """Return the kept inputs of a target: their names, such as seeds/family, and contents."""
+    """Return {name, such as seeds/family: content} of the kept inputs of a target."""
     with tarfile.open(CORPUS / f"{target}.tar.xz") as archive:
         return {
             member.name: archive.extractfile(member).read()
@@ -83,7 +82,7 @@ def keep(target: str, inputs: dict[str, bytes]) -> None:
 
 
 def working_corpus(target: str) -> pathlib.Path:
-    """Return a folder that may grow, with what is kept and nothing else: a seed says it all."""
+    """Return a fresh folder with the kept inputs, so that a seed determines a run."""
     folder = BUILD / f"corpus-{target}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -93,7 +92,7 @@ def working_corpus(target: str) -> pathlib.Path:
 
 
 def fuzz(target: str, amount: str, folder: pathlib.Path, seed: int = 1) -> dict:
-    """Run a target for `N` executions or `Ns` seconds; returns what came of it.
+    """Run a target for `N` executions or `Ns` seconds; return the result.
 
     Keys: target, seed, executions, seconds, edges (reached), features, crashes.
     """
@@ -124,7 +123,7 @@ def fuzz(target: str, amount: str, folder: pathlib.Path, seed: int = 1) -> dict:
 
 
 def merge(target: str, folder: pathlib.Path) -> None:
-    """Replace what a search reached by the smallest part of FOLDER with the same reach."""
+    """Replace the reached inputs by the smallest part of FOLDER with the same coverage."""
     new = BUILD / f"merged-{target}"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
@@ -136,7 +135,7 @@ def merge(target: str, folder: pathlib.Path) -> None:
 
 
 def main(target: str, amount: str, folder: str = "") -> None:
-    """Do what the command line says; prints one line of JSON, exits 1 after a crash."""
+    """Run the command line; print one line of JSON, and exit 1 after a crash."""
     build(target)
     corpus = pathlib.Path(folder) if folder else working_corpus(target)
     if amount == "merge":

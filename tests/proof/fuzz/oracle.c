@@ -74,7 +74,7 @@ static int digit(int byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* RFC 4291, 2.2: the bits before and after "::" are gathered apart. */
+/* RFC 4291, 2.2. The bits before and after "::" are collected separately. */
 static bool eat_ipv6(struct text *t, number *value)
 {
     number part[2] = {0, 0};
@@ -112,7 +112,8 @@ static bool eat_ipv6(struct text *t, number *value)
     return true;
 }
 
-/* The longest run of bytes that an address can have decides which it is. */
+/* Takes the longest run of bytes that can belong to an address, and reads the run as IPv4 or
+ * IPv6. */
 static bool eat_address(struct text *t, struct address *a)
 {
     struct text word = *t;

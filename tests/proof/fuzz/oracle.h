@@ -12,19 +12,19 @@
 
 enum oracle_verdict { ORACLE_BROKEN = -1, ORACLE_ELSEWHERE = 0, ORACLE_COVERS = 1 };
 
-/* What is asked; address: 4 or 16 bytes in network byte order by v6. */
+/* A question. address: 4 bytes, or 16 if v6, in network byte order. */
 struct oracle_question {
     bool v6, udp;
     unsigned port;
     const unsigned char *address;
 };
 
-/* text: one line of len bytes without its newline; nothing is written to. */
+/* text: one line of len bytes without its newline; the function does not write to it. */
 enum oracle_verdict oracle_line(const unsigned char *text, size_t len,
                                 const struct oracle_question *question);
 
-/* A whole file: the first covering line (from 1) when all lines are valid,
- * 0 when none covers, -N when line N is the first that is broken. */
+/* Reads a whole file. Returns the number of the first covering line, from 1, or 0 if no
+* line covers. Returns -N if line N is the first broken line. */
 long oracle_file(const unsigned char *text, size_t len, const struct oracle_question *question);
 
 #endif

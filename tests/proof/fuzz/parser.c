@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                 .port = (unsigned)data[1] << 8 | data[2]};
     struct oracle_question same = {data[0] & 1, data[0] & 2, question.port, data + 3};
     size_t len = size - HEAD;
-    char *line = malloc(len + 1); /* the size that parse_line() promises to stay within */
+    char *line = malloc(len + 1); /* exactly the size that parse_line() may touch */
     enum pb_fault fault = PB_FAULT_NONE;
 
     if (line == NULL)

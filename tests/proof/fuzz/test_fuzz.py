@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every kept input of the fuzz targets still passes; the search itself is `make prove`'s."""
+"""Every kept input of the fuzz targets still passes; `make prove` searches for new ones."""
 
 import fuzzing
 import pytest

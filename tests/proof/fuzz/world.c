@@ -55,7 +55,7 @@ int world_fail(int error)
     return -1;
 }
 
-/* Remembers a step that was done as it must be. */
+/* Remembers a step that the helper did correctly. */
 static int harmless(bool well, unsigned step)
 {
     if (!well)
@@ -146,7 +146,7 @@ WRAP(int, getgroups, int size, gid_t *list)
     if (count == 3 || size < count)
         return world_fail(EINVAL);
     for (int i = 0; i < count; i++)
-        list[i] = 1000 + (gid_t)i; /* the real group once more, then another */
+        list[i] = 1000 + (gid_t)i; /* the real group again, then another group */
     return count;
 }
 

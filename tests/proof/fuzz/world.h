@@ -17,7 +17,7 @@
 #include "../../../helpers/helper/helper.h"
 #include "oracle.h"
 
-/* What the helper must have done before it reads a byte (sanitise first). */
+/* Steps that the helper must take before it reads a byte. */
 enum harmless {
     UNDUMPABLE = 1,
     NO_CORE = 2,
@@ -28,7 +28,7 @@ enum harmless {
     GIVES_UP = 64,
     CLOSED_OUTPUTS = 128,
     CLOSED_REST = 256,
-    NO_TIMER = 512, /* of ITIMER_REAL; the next two bits are the other timers */
+    NO_TIMER = 512, /* ITIMER_REAL is off; the next two bits stand for the other timers */
     HARMLESS = 8 * NO_TIMER - 1,
 };
 
@@ -37,22 +37,22 @@ struct world {
     jmp_buf exited;
     int status;
 
-    /* The request and its surroundings, as the input has them. */
+    /* The request and its circumstances, from the input. */
     uint8_t message[128];
     size_t message_len;
     int message_flags;
     bool capable, half_uid, half_gid, foreign, reply_is_unix;
     int domain, type, protocol, bind_error;
 
-    /* What the helper was shown. */
-    bool unsafe;    /* something that pybind(5) says refuses everything */
+    /* What the calls of the helper have returned so far. */
+    bool unsafe;    /* something for which, by pybind(5), everything is refused */
     unsigned grants; /* files that grant: one, or two for :: */
     bool flag_open, rules_open;
     uint8_t rules[2048];
     size_t rules_len;
     bool rules_endless;
 
-    /* What the helper did. */
+    /* What the helper has done so far. */
     unsigned binds, sends;
     unsigned made_harmless; /* steps of enum harmless */
     bool effective, permitted;
@@ -64,16 +64,16 @@ struct world {
 
 extern struct world world;
 
-/* Takes the head of the input; what is left answers the system calls. */
+/* Takes the head of the input; the rest of the input answers the system calls. */
 void world_start(const uint8_t *data, size_t size);
 
 /* The next byte of the input, 0 after its end. */
 unsigned world_next(void);
 
-/* Sets errno; returns -1. */
+/* Sets errno and returns -1. */
 int world_fail(int error);
 
-/* Defines what the helper's calls of NAME become. */
+/* Defines the function that replaces NAME in the helper. */
 #define WRAP(type, name, ...) \
     type world_##name(__VA_ARGS__); \
     type world_##name(__VA_ARGS__)

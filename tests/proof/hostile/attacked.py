@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that attacks are made on: served by the library or by a supervisor."""
+"""Programs that are attacked, served by the preload library or a supervisor."""
 
 import contextlib
 import os
@@ -13,10 +13,11 @@ from support import GID, HELPER, LIBRARY, UID
 
 
 def under_library(uid, code, *args, env=(), **options):
-    """Run Python code with the preload library as uid; returns a CompletedProcess.
+    """Run Python code with the preload library as uid; return a CompletedProcess.
 
-    The code finds call(fd, address bytes, length) -> errno, the bind of the
-    library; name(sock) -> its port, sin(port, addr) -> sockaddr_in as bytes.
+    The code may call three functions. call(fd, address bytes, length) calls the library's
+    bind and returns its errno. name(sock) returns the socket's port. sin(port, addr)
+    returns a sockaddr_in as bytes.
     """
     variables = [f"LD_PRELOAD={LIBRARY}", *env]
     argv = ["/usr/bin/env", *variables, "/usr/bin/python3", "-c", TARGET + code, *args]
@@ -40,9 +41,9 @@ def name(sock):
 
 @contextlib.contextmanager
 def in_the_helpers_place(what, **words):
-    """Put a binary (a path; it gets the capability) or a script where the helper is.
+    """Replace the helper by a binary (a path), which gets the capability, or by a script.
 
-    {real} in a script: the helper itself, with its capability.
+    {real} in a script stands for the path of the real helper, which keeps its capability.
     """
     helper = pathlib.Path(HELPER)
     real, new = (helper.with_name(f"pybind-helper.{word}") for word in ("real", "new"))
@@ -69,9 +70,9 @@ print(call(sock, sin(80)), name(sock), flush=True)
 
 @contextlib.contextmanager
 def waiting_program(uid, mode):
-    """Start a program as uid that binds port 80 when it is told; yields it.
+    """Start a program as uid that binds port 80 when it is told; yield its process.
 
-    mode: preload or supervise. Its answer is the errno and the socket's port.
+    mode: preload or supervise. The program answers with the errno and the socket's port.
     """
     program = ["/usr/bin/python3", "-c", TARGET + WAITING]
     ways = {
@@ -100,7 +101,7 @@ def let_bind(process):
 
 
 def answer(process):
-    """Return its answer as (errno, port)."""
+    """Return the program's answer as (errno, port)."""
     error, port = process.stdout.readline().split()
     return int(error), int(port)
 
@@ -113,7 +114,7 @@ exec {real}
 
 @contextlib.contextmanager
 def counted_helper():
-    """Put a script before the helper; yields a function: how often it was started."""
+    """Put a script before the helper; yield a function that counts its starts."""
     folder = support.scratch_dir()
     with in_the_helpers_place(COUNTER, folder=folder):
         asked = folder / "asked"
@@ -129,7 +130,7 @@ exec {real}
 
 @contextlib.contextmanager
 def gated_helper():
-    """Make helpers wait; yields (pids(): of those that were started, let_on())."""
+    """Make helpers wait; yield (pids(): those of the started helpers, let_on())."""
     folder = support.scratch_dir()
     started = folder / "started"
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cases: what is tried, what must come of it. docs/hostile.md shows them.
+"""The hostile cases: each attack and its required result. docs/hostile.md shows them.
 
-The numbers never change: tests carry them in their names (test_case_17_...,
+The numbers never change. Tests carry them in their names (test_case_17_...,
 test_reliability_03_...) or in a mark (pytest.mark.hostile(17, "R3")).
 """
 
@@ -9,7 +9,7 @@ from typing import Dict, NamedTuple
 
 
 class Case(NamedTuple):
-    """attack: what is tried; required: what must come of it; note: what to know."""
+    """attack: what is tried; required: the result that must follow; note: a remark."""
 
     attack: str
     required: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pytest plugin: which tests show which case, and docs/hostile.md (tools/hostile-table).
+"""A pytest plugin that writes docs/hostile.md, the cases with their tests (tools/hostile-table).
 
 -p casetable --hostile-table FILE   run only tests that show a case, write the table
 -p casetable --hostile-names FILE   write {case: [tests]} as JSON, after collecting
@@ -120,7 +120,7 @@ class Plugin:
 
 
 def order(entry):
-    """Sort passed first."""
+    """Return a key that sorts `passed` first."""
     return entry[0] != "passed", entry[0]
 
 

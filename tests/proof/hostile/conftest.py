@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every case runs as two users, and after it a normal request must work."""
+"""Every case runs as two users, and a normal request must work afterwards."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def uid(request):
 
 @pytest.fixture(autouse=True)
 def works_afterwards(empty_config):
-    """Whatever a case did: no helper is left, and a normal request is granted."""
+    """Check after each case that no helper is left and that a normal request is granted."""
     yield
     support.clear_config()
     for uid in (support.UID, support.OTHER_UID):
@@ -32,7 +32,7 @@ def works_afterwards(empty_config):
 
 @pytest.fixture(params=[0, 1], ids="own uid {}".format)
 def own_uid(request):
-    """Return an attacker's uid that no other sandbox has: the kernel counts by uid, not by sandbox."""
+    """Return an attacker's uid that no other sandbox has, because the kernel counts by uid."""
     return (1 << 20) + os.stat("/proc/self/ns/net").st_ino % (1 << 30) * 2 + request.param
 
 
@@ -50,5 +50,5 @@ def grant(uid):
 
 @pytest.fixture(scope="session")
 def naive():
-    """Return the naive target, to show that an attack is one."""
+    """Return the naive target, on which an attack succeeds."""
     return hostile.compile_naive()

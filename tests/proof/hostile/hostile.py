@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the hostile cases share: a process of another uid, one helper, a naive target.
+"""What the hostile cases share: a process of another uid, a helper, a naive target.
 
-An attack is a function that runs in a process of an unprivileged uid, forked
-from the tests. It may start the installed helper in any environment that the
-uid itself could make.
+An attack is a function that runs in a process of an unprivileged uid, forked from the
+tests. The attack may start the installed helper in any way that the uid itself could.
 """
 
 import contextlib
@@ -36,7 +35,7 @@ ADDR = "127.0.0.1"
 
 
 def check_c(result):
-    """Return the result of a C call; OSError where it is -1."""
+    """Return the result of a C call; raise OSError if the result is -1."""
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -44,19 +43,19 @@ def check_c(result):
 
 
 def prctl(option, *args):
-    """prctl(2)."""
+    """Call prctl(2)."""
     words = [ctypes.c_ulong(word) for word in (*args, 0, 0, 0, 0)[:4]]
     return check_c(LIBC.prctl(option, *words))
 
 
 def syscall(number, *args):
-    """syscall(2) with integers."""
+    """Call syscall(2) with integers."""
     LIBC.syscall.restype = ctypes.c_long
     return check_c(LIBC.syscall(ctypes.c_long(number), *(ctypes.c_long(word) for word in args)))
 
 
 def become(uid):
-    """Give up root for good, and everything that came with it."""
+    """Become uid for good, without any right of root's."""
     gid = GID if uid == UID else uid
     os.setgroups([])
     os.setresgid(gid, gid, gid)
@@ -78,7 +77,7 @@ def _report(writing, function, args, drop):
 def as_uid(uid, function, *args, drop=None):
     """Run function(*args) in a process of uid, and return its (small) result.
 
-    drop: what makes root that process; become(uid) where it is not given.
+    drop: a function that gives up root's rights; become(uid) if it is not given.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -108,7 +107,7 @@ def as_uid(uid, function, *args, drop=None):
 
 
 class Outcome(NamedTuple):
-    """What came of one request; port: of the socket afterwards, 0 where it is unbound."""
+    """The result of one request. port: the socket's port afterwards, 0 if it is unbound."""
 
     reason: Optional[int]  # None: the helper ended without a reply
     error: Optional[int]
@@ -117,22 +116,22 @@ class Outcome(NamedTuple):
 
     @property
     def denied(self):
-        """Refused with EACCES, or no reply; in both cases nothing is bound."""
+        """Tell whether the request was refused with EACCES or got no reply, and bound nothing."""
         return not self.port and self.error in (errno.EACCES, None)
 
 
 def granted(port=80):
-    """Return what a normal request gives."""
+    """Return the Outcome of a granted request."""
     return Outcome(w.REASON_GRANTED, 0, port, 0)
 
 
 def refused(reason, error=errno.EACCES):
-    """Return what a refusal gives."""
+    """Return the Outcome of a refusal."""
     return Outcome(reason, error, 0, 0)
 
 
 def port_of(sock):
-    """Return the port in the socket's name; 0 for what has none."""
+    """Return the port of the socket's address, 0 if there is none."""
     try:
         name = sock.getsockname()
     except OSError:
@@ -141,11 +140,11 @@ def port_of(sock):
 
 
 class Helper:
-    """One helper process, started but asked nothing yet.
+    """One helper process, started but not yet asked.
 
-    sock: what becomes its descriptor 3, or a descriptor number. fds: more of
-    its descriptors, {number: ours}; closed: numbers it shall not have. prepare: called in
-    the new process just before execve(2). run: does that execve itself.
+    sock: the socket, or descriptor number, that becomes descriptor 3.
+    fds: more descriptors of the helper, {number: ours}. closed: numbers that it shall lack.
+    prepare: called in the new process just before execve(2). run: makes that execve(2).
     """
 
     def __init__(self, sock=None, fds=(), closed=(), prepare=None, run=None, **exec_options):
@@ -166,7 +165,7 @@ class Helper:
 
     @staticmethod
     def _spawn(high, absent, path=HELPER, argv=("pybind-helper",), env=None):
-        """Start it without a copy of our memory: a tenth of the time."""
+        """Start the helper by posix_spawn(3), which takes a tenth of the time of fork(2)."""
         actions = [(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in high.items()]
         actions += [(os.POSIX_SPAWN_CLOSE, at) for at in sorted(absent)]
         return os.posix_spawn(path, list(argv), env or {}, file_actions=actions)
@@ -213,7 +212,7 @@ class Helper:
             return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
     def wait_ready(self):
-        """Wait until it has made itself harmless and waits for its request."""
+        """Wait until the helper has dropped its rights and waits for its request."""
         support.wait_for(
             lambda: self.status()["NoNewPrivs"] == "1" and self.status()["State"][0] == "S",
             "the helper to be ready",
@@ -221,15 +220,15 @@ class Helper:
         return self
 
     def wait(self):
-        """Wait for its end; returns its status, negative for a signal."""
+        """Wait for the helper's end; return its status, negative for a signal."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def outcome(self):
-        """Wait for reply and end; returns the Outcome."""
+        """Wait for the reply and the end; return the Outcome."""
         self.ours.settimeout(support.PATIENCE_S)
         try:
             data = self.ours.recv(1 << 20)
-        except ConnectionResetError:  # it ended with a message unread; a reply may be there still
+        except ConnectionResetError:  # the helper left a message unread; its reply may still come
             data = self.ours.recv(1 << 20)
         status = self.wait()
         self.ours.close()
@@ -247,7 +246,7 @@ def bind_request(port=80, addr=ADDR, **more):
 
 
 def ask(sock=None, request=None, ancillary=(), **how):
-    """Start a helper, send it one request (a bind of port 80), return the Outcome."""
+    """Start a helper, send one request (by default a bind of port 80), return the Outcome."""
     if sock is None:
         sock = socket.socket()
     helper = Helper(sock, **how)
@@ -256,7 +255,7 @@ def ask(sock=None, request=None, ancillary=(), **how):
 
 
 def bind_works():
-    """Run by a uid: a normal request is granted, and another port is refused."""
+    """Run by a uid: check that a normal request is granted and another port refused."""
     with socket.socket() as sock, socket.socket() as other:
         assert ask(sock) == granted()
         assert ask(other, bind_request(81)) == refused(w.REASON_NO_RULE)
@@ -276,7 +275,7 @@ int main(void) /* binds descriptor 3 to the bytes on stdin, and asks nobody */
 
 
 def compile_naive():
-    """Return the naive target: what a helper without pybind's checks would do."""
+    """Return the naive target, a helper without pybind's checks."""
     return with_capability(support.compile_c(NAIVE, name="naive"), "ep")
 
 
@@ -287,7 +286,7 @@ def with_capability(binary, sets="p"):
 
 
 def naive_bind(naive, sock, address):
-    """Run by a uid: the errno with which the naive target binds sock to address bytes."""
+    """Run by a uid: return the errno of the naive target's bind of sock to address bytes."""
     helper = Helper(sock, path=naive)
     helper.ours.send(address)
     status = helper.wait()
@@ -296,14 +295,14 @@ def naive_bind(naive, sock, address):
 
 
 class _Whole:
-    """What the kernel has once for all sandboxes: held by one process of tests at a time."""
+    """A lock for settings that all sandboxes share, held by one test process at a time."""
 
     def __init__(self):
         self._file, self._depth = None, 0
 
     def __enter__(self):
         if self._depth == 0:
-            # The folder is one and the same in every mount namespace of a machine.
+            # All mount namespaces of a machine show the same folder here.
             self._file = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._file, fcntl.LOCK_EX)
         self._depth += 1
@@ -319,7 +318,7 @@ _whole = _Whole()
 
 @contextlib.contextmanager
 def sysctl(path, value):
-    """Set /proc/sys/PATH for a while; what has no namespace, for no other sandbox meanwhile."""
+    """Set /proc/sys/PATH for a while. A setting without a namespace is locked meanwhile."""
     with contextlib.nullcontext() if path.startswith("net/") else _whole:
         yield from _sysctl(path, value)
 
@@ -341,5 +340,5 @@ def _sysctl(path, value):
 
 
 def python(*words):
-    """Return the argv of a Python program that only waits, as an ordinary target."""
+    """Return the argv of a Python program that only waits: an ordinary target."""
     return [sys.executable, "-S", "-c", "import signal; signal.pause()", *words]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Execution environment: what processes of the same uid do to a running helper."""
+"""Execution environment: processes of the same uid attack a running helper."""
 
 import ctypes
 import errno
@@ -55,7 +55,7 @@ __attribute__((constructor)) static void came_in(void)
 
 
 def attach(request):
-    """Return a probe that attaches by ptrace(2), and lets go."""
+    """Return a probe that attaches by ptrace(2) and detaches again."""
 
     def probe(pid):
         check_c(LIBC.ptrace(request, pid, None, None))
@@ -67,11 +67,11 @@ def attach(request):
 
 
 def move_memory(call):
-    """Return a probe that reads or writes foreign memory: process_vm_readv(2)."""
+    """Return a probe that reads or writes another process's memory by process_vm_readv(2)."""
 
     def probe(pid):
         room = ctypes.create_string_buffer(8)
-        # What lies at the address does not matter: rights are asked about first.
+        # Any address will do: the kernel checks the rights first.
         iov = (ctypes.c_void_p * 2)(ctypes.addressof(room), 8)
         check_c(call(pid, iov, ctypes.c_ulong(1), iov, ctypes.c_ulong(1), ctypes.c_ulong(0)))
 
@@ -79,7 +79,7 @@ def move_memory(call):
 
 
 def take_descriptor(pid):
-    """Take a copy of its reply socket."""
+    """Take a copy of the helper's reply socket."""
     pidfd = os.pidfd_open(pid)
     try:
         os.close(syscall(SYS_PIDFD_GETFD, pidfd, 0, 0))
@@ -108,12 +108,12 @@ PROBES = {
     **{name: lambda pid, name=name: os.readlink(f"/proc/{pid}/{name}")
        for name in ("exe", "root", "cwd", "ns/net")},
     **{name: read_file(name) for name in ("mem", "maps", "environ", "auxv", "io", "syscall")},
-    "ptrace seize": attach(PTRACE_SEIZE),  # the last: it cannot be undone
+    "ptrace seize": attach(PTRACE_SEIZE),  # last, because it cannot be undone
 }  # fmt: skip
 
 
 def probe_all(pid):
-    """Return the errno of every probe, 0 where it got through."""
+    """Return the errno of every probe, 0 for a success."""
     found = {}
     for name, probe in PROBES.items():
         found[name] = 0
@@ -125,12 +125,12 @@ def probe_all(pid):
 
 
 def run_ordinary(prepare=None):
-    """Start an ordinary program that waits; Popen returns when it was executed."""
+    """Start an ordinary program that waits; Popen returns after its execve(2)."""
     return subprocess.Popen(python(), preexec_fn=prepare)  # noqa: PLW1509 - no threads here
 
 
 def probe_ordinary():
-    """Run by a uid: the probes of a process that no kernel rule protects."""
+    """Run by a uid: probe an ordinary process, which no kernel rule protects."""
     target = run_ordinary()
     try:
         return probe_all(target.pid)
@@ -140,7 +140,7 @@ def probe_ordinary():
 
 
 def probe_helper(prepare=None):
-    """Run by a uid: the probes of a helper; it serves its request all the same."""
+    """Run by a uid: probe a helper, which must still serve its request."""
     with socket.socket() as sock:
         helper = Helper(sock, prepare=prepare).wait_ready()
         found = probe_all(helper.pid)
@@ -157,8 +157,8 @@ def kept_out(found):
 
 
 def test_case_01_probes_of_the_same_uid(uid, grant):
-    """ptrace, foreign memory, every file in /proc/PID, pidfd_getfd: all refused."""
-    # Control: the same probes of the uid's own ordinary process get through.
+    """ptrace, foreign memory, every file in /proc/PID and pidfd_getfd are refused."""
+    # Control: the same probes of an ordinary process succeed.
     assert kept_out(as_uid(uid, probe_ordinary)) <= {"map_files"}
     found, outcome = as_uid(uid, probe_helper)
     assert not_refused(found) == set()
@@ -167,7 +167,7 @@ def test_case_01_probes_of_the_same_uid(uid, grant):
 
 @pytest.mark.parametrize("capable", [True, False])
 def test_case_02_probes_with_suid_dumpable(uid, grant, capable):
-    """fs.suid_dumpable=1, with the capability and without: refused, by PR_SET_DUMPABLE."""
+    """With fs.suid_dumpable=1 PR_SET_DUMPABLE still makes the kernel refuse all probes."""
     naive = with_capability(support.compile_c(CONFINED))
 
     def probe_naive():
@@ -180,7 +180,7 @@ def test_case_02_probes_with_suid_dumpable(uid, grant, capable):
             target.wait()
 
     with sysctl("fs/suid_dumpable", 1):
-        # Control: without that call, such a program is open to its user.
+        # Control: without this prctl(2) the program is open to its user.
         assert as_uid(uid, probe_naive)["ptrace seize"] == 0
         prepare = None if capable else lambda: prctl(PR_SET_NO_NEW_PRIVS, 1)
         found, outcome = as_uid(uid, probe_helper, prepare)
@@ -189,7 +189,7 @@ def test_case_02_probes_with_suid_dumpable(uid, grant, capable):
 
 
 def kill_waiting():
-    """Run by a uid: SIGKILL before the request is read."""
+    """Run by a uid: kill a helper before it reads its request."""
     with socket.socket() as sock:
         helper = Helper(sock).wait_ready()
         os.kill(helper.pid, signal.SIGKILL)
@@ -198,7 +198,7 @@ def kill_waiting():
 
 
 def stop_and_continue():
-    """Run by a uid: stopped with the request in its queue, then continued."""
+    """Run by a uid: stop a helper with the request in its queue, then continue it."""
     with socket.socket() as sock:
         helper = Helper(sock).wait_ready()
         os.kill(helper.pid, signal.SIGSTOP)
@@ -210,7 +210,7 @@ def stop_and_continue():
 
 
 def take_descriptors_away():
-    """Run by a uid: prlimit(2) leaves it no descriptor, before the request."""
+    """Run by a uid: leave a helper no descriptor by prlimit(2), before the request."""
     with socket.socket() as sock:
         helper = Helper(sock).wait_ready()
         resource.prlimit(helper.pid, resource.RLIMIT_NOFILE, (0, 0))
@@ -219,7 +219,7 @@ def take_descriptors_away():
 
 
 def test_case_03_stop_kill_and_limit(uid, grant):
-    """SIGKILL, SIGSTOP and prlimit(2) are allowed by the kernel: all fail closed."""
+    """The kernel allows SIGKILL, SIGSTOP and prlimit(2), but none of them binds a port."""
     outcome = as_uid(uid, kill_waiting)
     assert outcome.denied
     assert outcome.status == -signal.SIGKILL
@@ -255,7 +255,7 @@ def test_case_04_environment(uid, grant):
 
 
 def quit_by_signal(folder, run):
-    """Run by a uid: (core dumped, files left) after SIGQUIT, in a folder that it can write."""
+    """Run by a uid: (core dumped, files left) after SIGQUIT, in a folder of the uid's."""
     os.chdir(folder)
 
     def allow_cores():
@@ -271,7 +271,7 @@ def quit_by_signal(folder, run):
 
 @pytest.fixture
 def cores():
-    """Let what the tests start dump core, whatever limit they were started with (sudo: none)."""
+    """Let the children of the tests dump core; sudo sets the limit to 0."""
     before = resource.getrlimit(resource.RLIMIT_CORE)
     support.allow_cores()
     yield
@@ -282,7 +282,7 @@ def cores():
 def test_case_20_no_core_dump(uid, dumpable, cores):
     """SIGQUIT leaves no core file, whatever the caller's limit and fs.suid_dumpable say."""
     with sysctl("kernel/core_pattern", "core"), sysctl("fs/suid_dumpable", dumpable):
-        # Control: an ordinary program of the uid leaves one.
+        # Control: an ordinary program of the uid leaves a core file.
         assert as_uid(uid, quit_by_signal, support.scratch_dir(), run_ordinary) == (True, 1)
         found = as_uid(
             uid,

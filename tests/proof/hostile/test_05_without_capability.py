@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Execution environment: callers that get a helper without its capability, and old helpers."""
+"""Execution environment: ways to get a helper without its capability, or an old helper."""
 
 import ctypes
 import errno
@@ -42,13 +42,13 @@ def no_new_privs():
 
 
 def test_case_05_no_new_privs(uid, grant):
-    """A caller with no_new_privs: the helper says that it has no capability."""
+    """Under no_new_privs the helper says that it has no capability."""
     assert as_uid(uid, lambda: ask(prepare=no_new_privs)) == WITHOUT
 
 
 @pytest.mark.usefixtures("grant")
 def test_case_05_no_new_privs_in_a_program(uid):
-    """The library starts no helper there: the kernel's EACCES, and the socket unbound."""
+    """Under no_new_privs the library starts no helper, and bind() returns the kernel's EACCES."""
     code = """
 served = socket.socket()
 print(call(served, sin(80)), name(served))
@@ -60,11 +60,11 @@ print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
     with attacked.counted_helper() as count:
         done = attacked.under_library(uid, code)
         assert done.stdout == f"0 80\n{errno.EACCES} 0 0 8080\n", done.stderr
-        assert count() == 1  # for the first bind (control)
+        assert count() == 1  # only for the first bind, which is the control
 
 
 def test_case_06_bounding_set(uid, grant):
-    """CAP_NET_BIND_SERVICE not in the bounding set (docker --cap-drop): a refusal with reason."""
+    """Without CAP_NET_BIND_SERVICE in the bounding set the refusal has that reason."""
     effective = support.scratch_dir() / "helper"
     shutil.copy(HELPER, effective)
     hostile.with_capability(effective, "ep")
@@ -77,7 +77,7 @@ def test_case_06_bounding_set(uid, grant):
         with pytest.raises(PermissionError):
             Helper(path=effective)
 
-    # Control: with =ep nobody could say why: execve(2) itself fails.
+    # Control: with =ep execve(2) itself would fail, and nobody could tell why.
     as_uid(uid, start_effective, drop=drop)
     assert as_uid(uid, ask, drop=drop) == WITHOUT
 
@@ -98,7 +98,7 @@ def trace_me():
 
 
 def ask_traced():
-    """Run by a uid: be the tracer of a helper through its execve(2), and let it run."""
+    """Run by a uid: trace a helper through its execve(2), then let it run."""
     with socket.socket() as sock:
         helper = Helper(sock, prepare=trace_me)
         helper.send(bind_request())
@@ -116,14 +116,14 @@ def ask_traced():
 
 
 def test_case_08_tracer(uid, grant):
-    """Under a tracer of the uid the helper has no capability, whatever is done to it then."""
+    """Under a tracer of the uid the helper has no capability."""
     stops, reason, port = as_uid(uid, ask_traced)
-    assert stops >= 1  # at the execve(2): it was traced
+    assert stops >= 1  # the tracer saw the execve(2)
     assert (reason, port) == (w.REASON_NO_CAPABILITY, 0)
 
 
 def exec_in_a_sharer(flags):
-    """Run by a uid: the helper is the clone itself, which shares our fs_struct."""
+    """Run by a uid: execute the helper in a clone that shares our fs_struct."""
     with socket.socket() as sock:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.send(hostile.encode(bind_request()))
@@ -162,13 +162,13 @@ def exec_with(argv):
     ids=["argc 0", "empty", "long", "option", "numbers", "many"],
 )
 def test_case_10_argument_vector(uid, grant, argv):
-    """execve(2) without a single argument, and with any: the same answers."""
+    """The answers are the same for any arguments of execve(2), and for none."""
     assert as_uid(uid, lambda: ask(run=exec_with(argv))) == granted()
     assert as_uid(uid, lambda: ask(request=bind_request(81), run=exec_with(argv))).denied
 
 
 def test_case_18_hard_link(uid, grant):
-    """A hard link to the helper: refused by the kernel, or it decides as the helper does."""
+    """The kernel refuses a hard link to the helper, or the link decides as the helper does."""
     folder = pathlib.Path(support.PREFIX) / f"of-{uid}"  # on the helper's file system
     folder.mkdir()
     os.chown(folder, uid, 0)
@@ -179,7 +179,7 @@ def test_case_18_hard_link(uid, grant):
             as_uid(uid, os.link, HELPER, link)
         with hostile.sysctl("fs/protected_hardlinks", 0):
             as_uid(uid, os.link, HELPER, link)
-        # It has the capability (control), and the files below /etc decide here too.
+        # The link has the capability (control), and the files below /etc decide here too.
         assert as_uid(uid, lambda: ask(path=link)) == granted()
         assert as_uid(uid, lambda: ask(request=bind_request(22), path=link)) == hostile.refused(
             w.REASON_NO_RULE
@@ -191,19 +191,19 @@ def test_case_18_hard_link(uid, grant):
 
 
 def from_fd(fd):
-    """Return a request's options that execute what the descriptor refers to."""
+    """Return the options of ask() that execute the file of a descriptor."""
     return {"fds": {9: fd}, "path": "/proc/self/fd/9"}
 
 
 def test_case_19_descriptor_kept_across_an_upgrade(uid, grant):
-    """An fd on the installed helper is worth nothing after `make install` put a new one there."""
+    """A descriptor on the old helper is useless after `make install` has replaced the helper."""
     copy = support.scratch_dir() / "helper"
     shutil.copy(HELPER, copy)
     hostile.with_capability(copy)
     fds = [os.open(path, os.O_PATH) for path in (copy, HELPER)]
     try:
         before = os.stat(HELPER).st_ino
-        # Control: unlinking it alone leaves it as usable as it was.
+        # Control: after a mere unlink the descriptor is as useful as before.
         copy.unlink()
         assert as_uid(uid, lambda: ask(**from_fd(fds[0]))) == granted()
         assert as_uid(uid, lambda: ask(**from_fd(fds[1]))) == granted()

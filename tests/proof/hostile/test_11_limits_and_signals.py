@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Execution environment: descriptors, limits, signals and timers that cross execve(2)."""
+"""Execution environment: inherited descriptors, limits, signals and timers."""
 
 import errno
 import itertools
@@ -20,14 +20,14 @@ SUBSETS = [some for count in range(5) for some in itertools.combinations(range(4
 
 
 def start_without(closed):
-    """Run by a uid: the outcome with these descriptors closed; 1 and 2 are open otherwise."""
+    """Run by a uid: the outcome with these descriptors closed."""
     null = os.open("/dev/null", os.O_RDWR)
     return ask(fds={1: null, 2: null}, closed=closed)
 
 
 @pytest.mark.parametrize("closed", SUBSETS, ids=lambda some: "".join(map(str, some)) or "none")
 def test_case_11_closed_descriptors(uid, grant, closed):
-    """Without 0 it ends at once, without 3 it refuses; 1 and 2 do not matter."""
+    """Without descriptor 0 the helper ends, without 3 it refuses; 1 and 2 do not matter."""
     outcome = as_uid(uid, start_without, closed)
     if 0 in closed:
         assert outcome.denied
@@ -49,15 +49,15 @@ def with_limits(name, values):
 
 
 def test_case_12_few_descriptors(uid, grant):
-    """RLIMIT_NOFILE 0 and 1 bind nothing; with a few more it is all or nothing."""
+    """With RLIMIT_NOFILE 0 or 1 nothing is bound; with a few more the answer is right."""
     outcomes = as_uid(uid, with_limits, "RLIMIT_NOFILE", range(12))
-    assert all(outcome.denied for outcome in outcomes[:2])  # musl's start-up ends it (SIGSEGV)
+    assert all(outcome.denied for outcome in outcomes[:2])  # musl's start-up crashes there
     assert all(outcome == granted() or outcome.denied for outcome in outcomes)
     assert outcomes[-1] == granted()
 
 
 def test_case_12_few_descriptors_in_a_program(uid, grant):
-    """A program that has forbidden itself new descriptors gets EACCES, and none is left over."""
+    """A program without room for a descriptor gets EACCES, and no descriptor is left."""
     code = """
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 sock, later = socket.socket(), socket.socket()
@@ -79,7 +79,7 @@ print(call(later, sin(80)), name(later))
      ("RLIMIT_AS", [0, 65536], True), ("RLIMIT_CPU", [0], False), ("RLIMIT_RSS", [0], False)],
 )  # fmt: skip
 def test_case_13_no_memory(uid, grant, name, values, dies):
-    """Without memory or time it dies and binds nothing, or has answered rightly."""
+    """Without memory or time the helper dies and binds nothing, or answers rightly."""
     outcomes = as_uid(uid, with_limits, name, values)
     assert all(outcome == granted() or outcome.denied for outcome in outcomes)
     if dies:
@@ -90,14 +90,14 @@ def test_case_13_no_memory(uid, grant, name, values, dies):
     "name", ["FSIZE", "CORE", "MEMLOCK", "SIGPENDING", "NPROC", "MSGQUEUE", "NICE", "RTPRIO"]
 )
 def test_case_14_limits_that_do_not_matter(uid, grant, name):
-    """The helper writes no files, starts no process, queues no signal: it works."""
+    """Limits of files, processes and signals do not matter, because the helper needs none."""
     assert as_uid(uid, with_limits, f"RLIMIT_{name}", [0]) == [granted()]
 
 
 def block_everything():
-    """Ignore and block every signal that can be."""
+    """Ignore and block every signal that can be ignored or blocked."""
     for number in range(1, signal.NSIG):
-        if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):  # 32, 33: the C library's
+        if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):  # the C library owns 32 and 33
             signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
@@ -108,7 +108,7 @@ def mask_of(status):
 
 
 def terminate_blocking():
-    """Run by a uid: its masks when it is ready, and how it takes SIGTERM."""
+    """Run by a uid: a helper's masks when it is ready, and its status after SIGTERM."""
     with socket.socket() as sock:
         helper = Helper(sock, prepare=block_everything).wait_ready()
         masks = mask_of(helper.status())
@@ -117,7 +117,7 @@ def terminate_blocking():
 
 
 def ordinary_survives():
-    """Run by a uid: whether an ordinary program started so stays blocked."""
+    """Run by a uid: tell whether an ordinary program survives SIGTERM after such a start."""
     target = subprocess.Popen(python(), preexec_fn=block_everything)  # noqa: PLW1509
     with open(f"/proc/{target.pid}/status") as file:
         blocked, _ = mask_of(dict(line.split(":\t", 1) for line in file if ":\t" in line))
@@ -127,8 +127,8 @@ def ordinary_survives():
 
 
 def test_case_15_blocked_and_ignored_signals(uid, grant):
-    """It works with everything blocked and ignored, and SIGTERM ends it all the same."""
-    assert as_uid(uid, ordinary_survives)  # control: this is what it inherits
+    """The helper works with all signals blocked and ignored, but SIGTERM still ends it."""
+    assert as_uid(uid, ordinary_survives)  # control: the masks are really inherited
     assert as_uid(uid, lambda: ask(prepare=block_everything)) == granted()
     (blocked, ignored), outcome = as_uid(uid, terminate_blocking)
     assert blocked == 0
@@ -138,42 +138,42 @@ def test_case_15_blocked_and_ignored_signals(uid, grant):
 
 
 def arm_timer():
-    """Let SIGALRM come soon. The other two timers do not run in a helper that waits."""
+    """Let SIGALRM come soon. The other two timers do not run in a waiting helper."""
     signal.setitimer(signal.ITIMER_REAL, 0.25, 0.25)
 
 
 def outlive_an_alarm():
-    """Run by a uid: how an ordinary program ends by that alarm, and what a helper then does."""
+    """Run by a uid: (status of an ordinary program, outcome of a helper) with that alarm."""
     with socket.socket() as sock:
         helper = Helper(sock, prepare=arm_timer)
         later = subprocess.Popen(python(), preexec_fn=arm_timer)  # noqa: PLW1509
-        status = later.wait()  # the helper's alarm would have come before
+        status = later.wait()  # the helper's alarm would have come earlier
         helper.send(bind_request())
         return status, helper.outcome()
 
 
 def test_case_16_inherited_timer(uid, grant):
-    """A timer of real time that was armed before execve(2) does not end the helper."""
+    """A real-time timer that was armed before execve(2) does not end the helper."""
     assert as_uid(uid, outlive_an_alarm) == (-signal.SIGALRM, granted())
 
 
 def never_ask():
-    """Run by a uid: a helper that gets no request, whose caller ignores and blocks SIGALRM."""
+    """Run by a uid: the outcome of a helper without a request, with SIGALRM ignored and blocked."""
     with socket.socket() as sock:
         return Helper(sock, prepare=block_everything).outcome()
 
 
 def test_case_16_helper_gives_up(uid):
-    """Asked nothing, it ends by its own alarm, which the caller cannot have blocked."""
+    """A helper without a request ends by its own alarm, which no caller can block."""
     outcome = as_uid(uid, never_ask)
     assert outcome.denied
     assert outcome.status == -signal.SIGALRM
 
 
 def inherit(run):
-    """Run by a uid: what is left of a pipe, a listener and a terminal that only run() inherits.
+    """Run by a uid: tell whether a pipe, a listener and a terminal close when only run() has them.
 
-    run(fds): starts something with {number: descriptor}; returns how it is ended.
+    run(fds): starts a process with {number: descriptor}; returns a function that ends it.
     """
     reading, writing = os.pipe()
     listener = socket.socket()
@@ -199,7 +199,7 @@ def inherit(run):
         found.append(False)
     except BlockingIOError:
         found.append(False)
-    except OSError as error:  # EIO: nobody has the other side
+    except OSError as error:  # EIO: nobody has the other side open
         found.append(error.errno == errno.EIO)
     return found, end()
 
@@ -232,6 +232,6 @@ def inherited_by_an_ordinary_program(fds):
 
 def test_case_17_inherited_descriptors(uid, grant):
     """A waiting helper keeps no pipe, listener or terminal of its caller open."""
-    # Control: an ordinary program keeps all three.
+    # Control: an ordinary program keeps all three open.
     assert as_uid(uid, inherit, inherited_by_an_ordinary_program) == ([False] * 3, None)
     assert as_uid(uid, inherit, inherited_by_a_helper) == ([True] * 3, granted())

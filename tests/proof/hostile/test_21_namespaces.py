@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Namespaces and file systems: who shows the helper another world, or another socket."""
+"""Namespaces: callers who show the helper other files, or a socket of another namespace."""
 
 import contextlib
 import ctypes
@@ -26,7 +26,7 @@ CAP_SYS_CHROOT, PR_SET_KEEPCAPS = 18, 8
 
 
 def unshare(flags, inner=0):
-    """unshare(2); with a user namespace, in which the caller is `inner`."""
+    """Call unshare(2). In a new user namespace the caller becomes uid `inner`."""
     outer_uid, outer_gid = os.getuid(), os.getgid()
     if LIBC.unshare(flags) == -1:
         pytest.skip(f"this system allows a user no namespaces: {os.strerror(ctypes.get_errno())}")
@@ -37,14 +37,14 @@ def unshare(flags, inner=0):
 
 
 def mount(source, target, kind=None, flags=0, data=None):
-    """mount(2)."""
+    """Call mount(2)."""
     words = [None if word is None else os.fsencode(word) for word in (source, target, kind)]
     data = None if data is None else data.encode()
     check_c(LIBC.mount(*words, ctypes.c_ulong(flags), data))
 
 
 def make_config(root, ids):
-    """Make ROOT/etc/pybind as its owner, granting everything to these ids."""
+    """Make ROOT/etc/pybind as the caller, with grants of everything to these ids."""
     folder = pathlib.Path(root) / "etc/pybind"
     for name in ("byport", "byaddr", "byuser", "bygroup"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -57,10 +57,10 @@ def make_config(root, ids):
 
 
 def with_own_config(uid, inner, whole):
-    """Run by a uid: bind 22 and 80 of the host, with a /etc/pybind of its own.
+    """Run by a uid: bind 22 and 80 of the host, with the uid's own /etc/pybind.
 
-    inner: the uid that it gives itself. whole: all of the root is its own, else
-    only /etc/pybind.
+    inner: the uid inside of the namespace. whole: the whole root is the uid's own, not only
+    /etc/pybind.
     """
     with socket.socket() as ssh, socket.socket() as web:
         unshare(NEWUSER | NEWNS, inner)
@@ -76,7 +76,7 @@ def with_own_config(uid, inner, whole):
             helper = "/helper"
         else:
             mount(mine, CONFIG, flags=MS_BIND)
-        assert os.access(CONFIG / "byport/22", os.X_OK)  # control: this is what it would see
+        assert os.access(CONFIG / "byport/22", os.X_OK)  # control: the helper would see this file
         with socket.socket() as check:
             told = ask(check, {"op": w.OP_CHECK, "port": 22}, path=helper).reason
         return [ask(sock, bind_request(port), path=helper)
@@ -85,24 +85,24 @@ def with_own_config(uid, inner, whole):
 
 @pytest.mark.parametrize("whole", [False, True], ids=["config", "root"])
 def test_case_21_root_of_a_user_namespace(uid, grant, whole):
-    """As root of its own namespace, with files that grant all: the host's ports stay closed."""
+    """Root of an own user namespace, with own files that grant all, binds no host port."""
     outcomes, told = as_uid(uid, with_own_config, uid, 0, whole)
     assert all(outcome.denied and outcome.error == errno.EACCES for outcome in outcomes)
-    if whole:  # control: its own files were believed, and only the kernel's answer was left
+    if whole:  # control: the helper believed the files, and only the kernel refused
         assert told == w.REASON_GRANTED
         assert {outcome.reason for outcome in outcomes} == {w.REASON_KERNEL}
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["config", "root"])
 def test_case_22_own_uid_in_a_user_namespace(uid, grant, whole):
-    """The same, mapped to its own uid instead of to root."""
+    """The same holds for a user who is mapped to their own uid instead of root."""
     outcomes, _ = as_uid(uid, with_own_config, uid, uid, whole)
     assert all(outcome.denied and outcome.error == errno.EACCES for outcome in outcomes)
 
 
 @contextlib.contextmanager
 def sockets_of_another_namespace(flags, count=2):
-    """Yield sockets that a process made after unshare(flags), received from it."""
+    """Yield sockets that another process made after unshare(flags) and passed on."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
@@ -140,7 +140,7 @@ def sin(port, addr=ADDR):
 
 
 def bind_foreign(flags, naive):
-    """Run by a uid: (helper's outcome, naive errno) for two sockets of its own namespace."""
+    """Run by a uid: (helper's outcome, naive errno) for two sockets of the uid's namespace."""
     with sockets_of_another_namespace(flags) as (first, second):
         return ask(first), hostile.naive_bind(naive, second, sin(80))
 
@@ -149,14 +149,14 @@ OTHER_NAMESPACE = hostile.refused(w.REASON_NETNS)
 
 
 def test_case_23_socket_of_an_own_network_namespace(uid, grant, naive):
-    """A socket that the uid made in a network namespace of its own: refused."""
+    """The helper refuses a socket of the uid's own network namespace."""
     outcome, naive_error = as_uid(uid, bind_foreign, NEWUSER | NEWNET, naive)
     assert outcome == OTHER_NAMESPACE
-    assert naive_error == 0  # control: a helper that does not look binds it
+    assert naive_error == 0  # control: the naive target binds the socket
 
 
 def test_case_24_socket_of_a_containers_namespace(uid, grant, naive):
-    """A socket of a namespace that root made (a container): refused."""
+    """The helper refuses a socket of a namespace that root made, as for a container."""
     with sockets_of_another_namespace(NEWNET) as (first, second):
         assert as_uid(uid, ask, first) == OTHER_NAMESPACE
         # Control: the naive target binds the container's port 80.
@@ -178,7 +178,7 @@ def keep_chroot_only(uid):
 
 
 def exec_descriptor(fd):
-    """Return a function that executes what fd refers to, with no path at all."""
+    """Return a function that executes the file of fd, without a path."""
 
     def run():
         number = SYS_EXECVEAT[os.uname().machine]
@@ -191,24 +191,24 @@ def exec_descriptor(fd):
 
 
 def chroot_and_ask(folder):
-    """Run by a uid with CAP_SYS_CHROOT: the helper, in a root of the uid's own."""
+    """Run by a uid with CAP_SYS_CHROOT: ask the helper inside of the uid's own root."""
     fd = os.open(HELPER, os.O_PATH)
     os.chroot(folder)
     os.chdir("/")
-    assert os.access("/etc/pybind/byport/22", os.X_OK)  # control: believed by who only looks
+    assert os.access("/etc/pybind/byport/22", os.X_OK)  # control: a mere look would believe it
     return [ask(request=bind_request(port), run=exec_descriptor(fd)) for port in (22, 80)]
 
 
 @pytest.mark.parametrize("owner", ["uid", "root above"])
 def test_case_25_chroot_to_an_own_root(uid, grant, owner):
-    """A caller with CAP_SYS_CHROOT shows it a root of his own: refused, / is not root's."""
+    """The helper refuses in a caller's own root, because that / does not belong to root."""
     folder = support.scratch_dir()
     folder.chmod(0o755)
     config = make_config(folder, (uid,))
     for path in (config, *config.rglob("*"), *([] if owner == "root above" else [folder])):
         os.chown(path, uid, 0)
     os.chown(folder / "etc", uid, 0)
-    # Control of the means: the same descriptor, executed without chroot, is served.
+    # Control: the same descriptor, executed without chroot(2), is served.
     fd = os.open(HELPER, os.O_PATH)
     assert as_uid(uid, lambda: ask(run=exec_descriptor(fd))) == granted()
     os.close(fd)

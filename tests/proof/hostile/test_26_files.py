@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Namespaces and file systems: permission files that others own, or that cannot be read."""
+"""Permission files that others can change, and file systems that fail or hang."""
 
 import contextlib
 import errno
@@ -42,7 +42,7 @@ def changed(path, mode=None, owner=None):
     "harm", [{"mode": 0o775}, {"mode": 0o757}, {"mode": 0o1777}, {"owner": (UID, 0)}], ids=str
 )
 def test_case_26_folder_above(uid, grant, harm):
-    """/etc itself must be root's alone too: refused, and the command names the folder."""
+    """If others can write /etc itself, the port is refused and the message names /etc."""
     with changed(ETC, **harm):
         assert as_uid(uid, ask) == hostile.refused(w.REASON_CONFIG_UNSAFE)
         done = pybind("--port", "80", "true", uid=uid)
@@ -53,7 +53,7 @@ def test_case_26_folder_above(uid, grant, harm):
 @pytest.mark.parametrize("folder", ["", "byport", "byuser"])
 @pytest.mark.parametrize("harm", ["group", "world", "owner"])
 def test_case_26_folders(uid, grant, folder, harm):
-    """/etc/pybind and its folders as others could change them: bound is nothing."""
+    """If others can change /etc/pybind or its folders, nothing is bound."""
     path = CONFIG / folder
     options = {"group": {"mode": 0o775}, "world": {"mode": 0o757}, "owner": {"owner": (uid, 0)}}
     with changed(path, **options[harm]):
@@ -64,7 +64,7 @@ def test_case_26_folders(uid, grant, folder, harm):
     "options", [{"mode": 0o664}, {"mode": 0o646}, {"uid": UID}, {"uid": OTHER_UID}], ids=str
 )
 def test_case_26_rule_files(uid, options):
-    """A rule file that somebody else could write grants nothing."""
+    """A rule file that others can write grants nothing."""
     rules(f"byuser/{uid}", "any,80", **options)
     assert as_uid(uid, ask) == hostile.refused(w.REASON_RULES_UNSAFE)
 
@@ -86,7 +86,7 @@ def test_case_26_symbolic_links(uid):
 
 
 def test_case_27_owner_of_a_flag_file(uid):
-    """Who owns a flag file can open it to others: documented, and lint warns of it."""
+    """The owner of a flag file can open it to others, as documented; lint warns of this."""
     other = OTHER_UID if uid == UID else UID
     path = flag("byport/80", uid=uid, gid=0, mode=0o500)
     assert as_uid(uid, ask) == granted()
@@ -103,7 +103,7 @@ def test_case_27_owner_of_a_flag_file(uid):
 
 
 def test_case_28_noexec_mount(uid):
-    """On a noexec mount no flag file grants, and its command names the mount."""
+    """On a noexec mount no flag file grants, and the message names the mount."""
     folder = CONFIG / "byport"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "none", folder], check=True)
     try:
@@ -118,7 +118,7 @@ def test_case_28_noexec_mount(uid):
 
 @pytest.fixture(scope="module")
 def faulty():
-    """Return the file system whose operations fail as told."""
+    """Return the program of a file system whose operations fail as told."""
     return launching.build(
         pathlib.Path(__file__).resolve().parent / "src/faulty.c", "-I/usr/include/fuse3", "-lfuse3",
         "-D_FILE_OFFSET_BITS=64", package="libfuse3-dev",
@@ -127,7 +127,7 @@ def faulty():
 
 @contextlib.contextmanager
 def faulty_config(faulty, operation, path, number):
-    """Mount that file system in place of /etc/pybind; yields its process."""
+    """Mount that file system over /etc/pybind; yield its process."""
     command = [faulty, CONFIG, operation, path, str(number)]
     daemon = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
@@ -161,22 +161,22 @@ FAULTS = [
     ("operation", "path", "name", "reason"), FAULTS, ids=lambda word: str(word).strip("/")
 )
 def test_case_29_errors_of_the_file_system(uid, faulty, operation, path, name, reason):
-    """An error other than ENOENT refuses; the files after it, which grant, are not asked."""
+    """Any error but ENOENT refuses; later files, which would grant, are not asked."""
     with faulty_config(faulty, operation, path.format(uid), getattr(errno, name)):
         assert as_uid(uid, ask) == hostile.refused(reason)
 
 
 def test_case_29_control(uid, faulty):
-    """The same file system without its fault grants, by the flag file and by the rule file."""
+    """Control: without a fault this file system grants, by flag file and rule file."""
     for path in ("/none", "/byuser/none"):
         with faulty_config(faulty, "getattr", path, errno.EIO):
             assert as_uid(uid, ask) == granted()
 
 
 def hang(daemon, for_alarm):
-    """Run by a uid: (helper is there, port) while a file system hangs, and what comes of it then.
+    """Run by a uid: (helper is there, port) while a file system hangs, and the later outcome.
 
-    for_alarm: not before the helper's own alarm.
+    for_alarm: look only after the helper's own alarm has come.
     """
     with socket.socket() as sock:
         helper = Helper(sock)
@@ -186,12 +186,12 @@ def hang(daemon, for_alarm):
             support.wait_for(lambda: has_alarm(helper), "its alarm")
         ended = os.waitid(os.P_PID, helper.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         during = ended is None, hostile.port_of(sock)
-        os.write(daemon.stdin.fileno(), b"x")  # now it dies
+        os.write(daemon.stdin.fileno(), b"x")  # now the file system dies
         return during, helper.outcome()
 
 
 def has_alarm(helper):
-    """Tell whether SIGALRM has come to a helper."""
+    """Tell whether a helper has got SIGALRM."""
     status = helper.status()
     pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
     return status["State"][0] == "Z" or bool(pending & 1 << signal.SIGALRM - 1)
@@ -206,21 +206,21 @@ KILLED = Outcome(None, None, 0, -signal.SIGALRM)
     ids=["before its alarm", "after it"],
 )
 def test_case_29_file_system_that_never_answers(uid, faulty, for_alarm, expected):
-    """While it hangs nothing is bound; when it dies the answer is a refusal.
+    """Nothing is bound while a file system hangs, and its death gives a refusal.
 
-    After 5 s the helper is killed. Whoever waits for FUSE (state D) is killed only when that
-    answers or dies: until then the helper stays, and binds nothing later.
+    The helper's alarm comes after 5 s. A process that waits for FUSE (state D) dies only when
+    FUSE answers or ends: until then the helper stays, and binds nothing later.
     """
     with faulty_config(faulty, "getattr", "/byport/80", 0) as daemon:
         (there, port), outcome = as_uid(uid, hang, daemon, for_alarm)
     assert port == 0
-    assert there or for_alarm  # another kernel might let it go
+    assert there or for_alarm  # after the alarm another kernel may have let the helper end
     assert outcome == expected
 
 
 @pytest.mark.parametrize("start", [0, 80, 2000])
 def test_case_30_unprivileged_ports(uid, grant, start):
-    """The kernel says what is privileged: the library is no stricter, the helper no laxer."""
+    """The kernel's sysctl counts: the library is not stricter and the helper not laxer."""
     rules(f"byuser/{uid}", "any,80", "any,1500")
     code = "for port in (79, 80, 1500, 1999):\n    s = socket.socket()\n"
     code += "    print(call(s, sin(port)), name(s))\n"

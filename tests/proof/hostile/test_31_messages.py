@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages: what is not exactly one request binds nothing; and who may send it."""
+"""Messages: anything but exactly one request binds nothing; and who may send requests."""
 
 import array
 import contextlib
@@ -42,14 +42,14 @@ SEED, RANDOM_MESSAGES = 20261123, 300
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_case_31_malformed(uid, grant, name):
-    """Short, long, unknown, of another version: refused, and a socket that is granted unbound."""
+    """A short, long, unknown or old message is refused, and the socket stays unbound."""
     outcome = as_uid(uid, lambda: ask(request=MALFORMED[name]))
     assert outcome == hostile.refused(w.REASON_MALFORMED)
 
 
 @pytest.mark.parametrize("version", [0, w.VERSION + 1, 0x100, 0xFFFF])
 def test_case_31_other_version(uid, grant, version):
-    """Another version is refused by that reason, whatever else is in the message."""
+    """Another version is refused with that reason, whatever else the message has."""
     for data in (
         encode(bind_request(version=version)),
         VALID[:4] + struct.pack("=H", version) + b"xy",
@@ -59,7 +59,7 @@ def test_case_31_other_version(uid, grant, version):
 
 
 def test_case_31_no_socket(uid, grant):
-    """A bind without a descriptor 3."""
+    """A bind without a descriptor 3 is refused."""
     outcome = as_uid(uid, lambda: ask(closed=(3,)))
     assert outcome == hostile.refused(w.REASON_SOCKET_KIND)
 
@@ -70,7 +70,7 @@ def is_orderly(outcome):
 
 
 def flip_bits():
-    """Run by a uid: (byte, outcome, name) for each bit changed that is not simply refused."""
+    """Run by a uid: (byte, outcome, name) for each flipped bit that was not simply refused."""
     served = []
     for bit in range(len(VALID) * 8):
         data = bytearray(VALID)
@@ -84,7 +84,7 @@ def flip_bits():
 
 
 def test_case_31_every_bit_flipped(uid, grant):
-    """One bit changed: a refusal, or exactly the port and address that the message now says."""
+    """A flipped bit gives a refusal, or binds exactly the port and address of the message."""
     served = as_uid(uid, flip_bits)
     assert served
     for byte, outcome, (addr, port) in served:
@@ -98,7 +98,7 @@ def test_case_31_every_bit_flipped(uid, grant):
 
 
 def send_random(seed):
-    """Run by a uid: messages of any length and content, some with a right beginning."""
+    """Run by a uid: send messages of any length and content, some with a right beginning."""
     chance = random.Random(seed)
     wrong = []
     for _ in range(RANDOM_MESSAGES):
@@ -112,7 +112,7 @@ def send_random(seed):
 
 
 def test_case_31_random_messages(uid, grant):
-    """Random messages never bind what no rule grants; the helper always ends orderly."""
+    """Random messages never bind an ungranted port, and the helper always ends orderly."""
     assert as_uid(uid, send_random, SEED + uid) == []
 
 
@@ -123,7 +123,7 @@ def rights(fds):
 
 @pytest.mark.parametrize("count", [1, 2, 100, 253])
 def test_case_32_passed_descriptors(uid, grant, count):
-    """Descriptors passed with a right message: refused."""
+    """A right message with passed descriptors is refused."""
 
     def passing():
         with open("/dev/null") as null:
@@ -133,7 +133,7 @@ def test_case_32_passed_descriptors(uid, grant, count):
 
 
 def send_each(messages, credentials=False):
-    """Run by a uid: the outcome of several messages, queued before the helper looks."""
+    """Run by a uid: return the outcome of several messages, queued before the helper looks."""
     with socket.socket() as sock:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if credentials:
@@ -148,12 +148,12 @@ def send_each(messages, credentials=False):
 
 
 def test_case_33_zero_length_message(uid, grant):
-    """It is the request, and is refused; a right one behind it is never read."""
+    """A zero-length message is refused as the request; a right one after it is never read."""
     refused = hostile.refused(w.REASON_MALFORMED)
     assert as_uid(uid, send_each, [b""]) == refused
     assert as_uid(uid, send_each, [b"", VALID]) == refused
     assert as_uid(uid, send_each, [b"x", VALID]) == refused
-    # One helper, one request: what follows a right one changes nothing.
+    # A helper reads one request: messages after a right one change nothing.
     assert as_uid(uid, send_each, [VALID, b"", encode(bind_request(81))]) == granted()
     assert as_uid(uid, send_each, [encode(bind_request(81)), VALID]) == hostile.refused(
         w.REASON_NO_RULE
@@ -161,13 +161,13 @@ def test_case_33_zero_length_message(uid, grant):
 
 
 def test_case_33_credentials(uid, grant):
-    """With SO_PASSCRED a message carries control data that nobody asked for: refused."""
+    """A message with the control data of SO_PASSCRED is refused."""
     outcome = as_uid(uid, send_each, [VALID], True)
     assert outcome == hostile.refused(w.REASON_MALFORMED)
 
 
 def test_case_33_end_of_file(uid, grant):
-    """A caller that goes away without a word: nothing is bound."""
+    """If a caller goes away without a request, nothing is bound."""
 
     def hang_up():
         with socket.socket() as sock:
@@ -179,7 +179,7 @@ def test_case_33_end_of_file(uid, grant):
 
 
 def test_case_46_socket_of_another_user(uid):
-    """Who holds a socket of a user with a grant is judged by its own uid: refused."""
+    """A socket of a granted user does not help another user, who is judged by their own uid."""
     other = OTHER_UID if uid == UID else UID
     support.rules(f"byuser/{other}", "any,80")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -198,11 +198,10 @@ def test_case_46_socket_of_another_user(uid):
 
 @pytest.mark.parametrize("granted_to", ["starter", "sender"])
 def test_case_46_request_from_another_user(uid, granted_to):
-    """The reply socket in other hands: who asks through it gets the starter's socket bound, or not.
+    """A request that another user sends is judged as one of the user who started the helper.
 
-    What a message can do is what the one who started the helper may do with
-    the socket that it put in place: nothing of the sender's counts, neither its
-    grant nor that it has none. A starter that hands out its end shares its grants.
+    The helper binds the starter's socket by the starter's grants. The sender's grants do
+    not count. So a starter that hands out its end of the reply socket shares its grants.
     """
     other = OTHER_UID if uid == UID else UID
     support.rules(f"byuser/{uid if granted_to == 'starter' else other}", "any,80")
@@ -222,7 +221,7 @@ def test_case_46_request_from_another_user(uid, granted_to):
 
 
 def bind_from_descriptor(kind, content):
-    """Run by a uid: (status, port of the socket, what was written) with another thing as reply fd."""
+    """Run by a uid: (status, port, bytes written) with another kind of descriptor 0."""
     with socket.socket() as sock:
         if kind == "tcp":
             listener = socket.create_server(("127.0.0.1", 0))
@@ -251,12 +250,12 @@ def bind_from_descriptor(kind, content):
 
 @pytest.mark.parametrize("kind", ["tcp", "pipe", "file", "unconnected"])
 def test_case_48_reply_descriptor_of_another_kind(uid, grant, kind):
-    """A TCP connection that carries a right request: not read, nothing bound, nothing written."""
+    """A TCP connection or other file as descriptor 0: nothing is read, bound or written."""
     assert as_uid(uid, bind_from_descriptor, kind, VALID) == (1, 0, b"")
 
 
 def bind_with_full_queue():
-    """Run by a uid: nobody reads the replies, and there is no room for one more."""
+    """Run by a uid: ask with a reply socket whose queue is full."""
     with socket.socket() as sock:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs.setblocking(False)
@@ -271,7 +270,7 @@ def bind_with_full_queue():
 
 
 def bind_with_closed_peer():
-    """Run by a uid: the request is in the queue, and nobody is there for the reply."""
+    """Run by a uid: ask with a reply socket whose other end is closed."""
     with socket.socket() as sock:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.send(VALID)
@@ -281,7 +280,7 @@ def bind_with_closed_peer():
 
 
 def test_case_48_reply_that_nobody_takes(uid, grant):
-    """A full or a closed reply socket: it ends orderly; the socket tells what was done."""
+    """With a full or closed reply socket the helper ends orderly; the socket shows the result."""
     assert as_uid(uid, bind_with_full_queue) == (0, 80)
     assert as_uid(uid, bind_with_closed_peer) == (0, 80)
     grant.unlink()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Descriptors: what descriptor 3 may be, what state it may be in, and who shares it."""
+"""Descriptor 3: its kinds, its states, and who shares it."""
 
 import array
 import contextlib
@@ -55,7 +55,7 @@ def open_things():
 
 
 def test_case_34_no_sockets(uid, grant):
-    """A device, a directory, a pipe, a terminal and more in the place of the socket."""
+    """A device, directory, pipe, terminal and more in place of the socket are refused."""
     outcomes = as_uid(
         uid, lambda: {name: ask(fd)._replace(port=0) for name, fd in open_things().items()}
     )
@@ -67,7 +67,7 @@ FOREIGN += [(AF_NETLINK, RAW, 0), (AF_PACKET, RAW, 0), (AF_PACKET, DGRAM, 0), (A
 
 
 def make_socket(family, kind, protocol):
-    """Make a socket as root; a kernel without that kind skips."""
+    """Make a socket as root; skip if the kernel lacks that kind."""
     try:
         return socket.socket(family, kind, protocol)
     except OSError as error:
@@ -76,7 +76,7 @@ def make_socket(family, kind, protocol):
 
 @pytest.mark.parametrize("kind", FOREIGN, ids=str)
 def test_case_35_sockets_of_other_families(uid, grant, kind):
-    """AF_UNIX, netlink and packet sockets: refused by SO_DOMAIN, whatever the message says."""
+    """AF_UNIX, netlink and packet sockets are refused by SO_DOMAIN, whatever the message says."""
     with make_socket(*kind) as sock:
         for family in (V4, V6):
             assert as_uid(uid, ask, sock, bind_request(family=family, addr="::")
@@ -94,7 +94,7 @@ def sockaddr_vm(port):
 
 
 def test_case_36_vsock(uid, grant, naive):
-    """A vsock socket is no IP socket, though its privileged ports need the same capability."""
+    """A vsock socket is refused, although its privileged ports need the same capability."""
     with make_socket(AF_VSOCK, STREAM, 0) as sock:
         for request in (
             bind_request(),
@@ -108,7 +108,7 @@ def test_case_36_vsock(uid, grant, naive):
         family = bind_request(family=AF_VSOCK)
         assert as_uid(uid, ask, sock, family) == hostile.refused(w.REASON_MALFORMED)
         assert sock.getsockname()[1] == 2**32 - 1  # VMADDR_PORT_ANY: unbound
-        # Control: the uid alone may not bind vsock port 22, the naive target does.
+        # Control: the uid may not bind vsock port 22, but the naive target does.
         with pytest.raises(AssertionError, match="Permission denied"):
             as_uid(uid, sock.bind, (2**32 - 1, 22))
         assert as_uid(uid, naive_bind, naive, sock, sockaddr_vm(22)) == 0
@@ -135,20 +135,20 @@ def test_case_37_other_protocols(uid, grant, naive, kind, naive_error):
 
 
 def test_case_37_protocols_that_this_kernel_lacks(uid, grant):
-    """SCTP and DCCP asked about by number only: not served, with or without such sockets."""
+    """SCTP and DCCP are refused by number, even if the kernel has no such sockets."""
     for protocol in (0, 1, IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_UDPLITE, 255):
         outcome = as_uid(uid, ask, None, {"op": w.OP_CHECK, "addr": ADDR, "protocol": protocol})
         assert outcome.reason == w.REASON_SOCKET_KIND
 
 
 def test_case_37_served_protocols(uid, grant):
-    """TCP, UDP and MPTCP are."""
+    """TCP, UDP and MPTCP are served."""
     for kind in ((V4, STREAM, 0), (V4, DGRAM, 0), (V4, STREAM, IPPROTO_MPTCP)):
         assert as_uid(uid, lambda kind=kind: ask(socket.socket(*kind))) == granted()
 
 
 def bind_twice(kind, connect):
-    """Run by a uid: (outcome, same name) for a socket that has a name already."""
+    """Run by a uid: (outcome, same address) for a socket that already has an address."""
     with socket.socket(V4, kind) as sock, socket.create_server((ADDR, 0)) as server:
         if connect:
             sock.connect(server.getsockname())
@@ -162,7 +162,7 @@ def bind_twice(kind, connect):
 @pytest.mark.parametrize("connect", [False, True], ids=["bound", "connected"])
 @pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["tcp", "udp"])
 def test_case_38_socket_with_a_name(uid, grant, kind, connect):
-    """A bound or connected socket: EINVAL of the kernel, and its name stays."""
+    """A bound or connected socket gets the kernel's EINVAL and keeps its address."""
     assert as_uid(uid, bind_twice, kind, connect) == (w.REASON_KERNEL, errno.EINVAL, True)
 
 
@@ -174,7 +174,7 @@ print(call(sock, address), name(sock), call(granted, sin(80)), name(granted))
 
 
 def test_case_39_unspecified_family(uid, grant, naive):
-    """AF_UNSPEC with 0.0.0.0, which the kernel takes for AF_INET: never asked, never served."""
+    """AF_UNSPEC with 0.0.0.0, which the kernel reads as AF_INET, is never asked or served."""
     done = attacked.under_library(uid, AF_UNSPEC_CODE)
     assert done.stdout == f"{errno.EACCES} 0 0 80\n", done.stderr
     outcome = as_uid(uid, lambda: ask(request=bind_request(family=0, addr="0.0.0.0")))
@@ -202,7 +202,7 @@ for family, address in ((2, sin(int(sys.argv[1]))), (10, six)):
 
 
 def test_case_40_address_lengths(uid, grant):
-    """Every length gets the kernel's own answer, as for a port that is not privileged."""
+    """Every address length gets the same answer as for an unprivileged port."""
     plain = attacked.under_library(uid, LENGTHS, "8080", env=["LD_PRELOAD="])
     ours = attacked.under_library(uid, LENGTHS, "80")
     assert plain.stdout.replace("8080", "80") == ours.stdout, ours.stderr
@@ -225,24 +225,24 @@ assert call(sock, sin(1)) == 13 and name(sock) == 0
 
 @pytest.mark.hostile("R16")
 def test_case_41_ports_that_need_no_grant(uid, grant):
-    """Port 0 and ports from the threshold on: the library asks nobody, the helper refuses 0."""
+    """The library asks no helper for port 0 and unprivileged ports; the helper refuses 0."""
     with attacked.counted_helper() as count:
         done = attacked.under_library(uid, NEVER_ASKED)
         assert done.returncode == 0, done.stderr
-        assert count() == 1  # about the privileged one
+        assert count() == 1  # for the privileged port
     assert as_uid(uid, lambda: ask(request=bind_request(0))) == hostile.refused(w.REASON_PORT_ZERO)
     assert as_uid(uid, lambda: ask(request=bind_request(8080))) == hostile.refused(w.REASON_NO_RULE)
 
 
 def test_case_42_address_rewritten_by_a_thread(uid, grant):
-    """In a program with the library: what was judged is what is bound."""
+    """The library binds the address that was judged, even if a thread rewrites it."""
     source = launching.SRC.parent.parent / "supervise/src/flip.c"
     flip = launching.build(source, "-I", launching.SRC)
     argv = [support.PYBIND, "--port", "80", "--", flip, "80", "500"]
     met = {"allowed": 0, "refused": 0}
 
     def both_met():
-        """Whether the two threads really ran at once is the scheduler's affair."""
+        """Tell whether both answers occurred; the scheduler may let the threads take turns."""
         done = support.run(argv, uid=uid, timeout=120)
         assert done.returncode == 0, done.stderr
         _, allowed, _, forbidden, _, no = done.stdout.split()
@@ -269,7 +269,7 @@ def linger():
 
 
 def close_lingering():
-    """Run by a uid: (outcome, an ordinary closer still waits) after all others closed theirs."""
+    """Run by a uid: (outcome, whether an ordinary closer still waits) after all others closed."""
     sock, keep = linger()
     other, keep_other = linger()
     code = f"import os; os.write(1, b'x'); os.close({other.fileno()})"
@@ -280,7 +280,7 @@ def close_lingering():
     assert closer.stdout.read(1) == b"x"
     helper = Helper(sock)
     helper.sock = None
-    os.close(sock.detach())  # SO_LINGER: our close waits only where it is the last
+    os.close(sock.detach())  # with SO_LINGER only the last close waits
     helper.send(bind_request())
     outcome = helper.outcome()
     waits = closer.poll() is None
@@ -291,14 +291,14 @@ def close_lingering():
 
 
 def test_case_43_lingering_socket(uid, grant):
-    """Unsent data and a linger of ten minutes: the helper, the last to have it, ends all the same."""
+    """A helper that is the last holder of a lingering socket with unsent data still ends."""
     outcome, waits = as_uid(uid, close_lingering)
     assert waits  # control
     assert (outcome.reason, outcome.error, outcome.status) == (w.REASON_KERNEL, errno.EINVAL, 0)
 
 
 def hoard():
-    """Run by a uid: fill the uid's count of descriptors in flight; returns what holds them."""
+    """Run by a uid: use up the uid's descriptors in flight; return the sockets that hold them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     null = os.open("/dev/null", os.O_RDONLY)
     held = []
@@ -313,7 +313,7 @@ def hoard():
 
 
 def ask_while_hoarding(program):
-    """Run by a uid: what a helper and a program get while no descriptor can be sent."""
+    """Run by a uid: the results of a helper and a program while no descriptor can be sent."""
     held = hoard()
     outcome = ask()
     done = subprocess.run(program, capture_output=True, text=True, cwd="/")
@@ -322,14 +322,14 @@ def ask_while_hoarding(program):
 
 
 def test_case_44_descriptors_in_flight(own_uid, own_grant):
-    """The uid's descriptors in flight are used up: sockets go by inheritance, so binds work."""
+    """Binds work without descriptors in flight, because the helper inherits its socket."""
     code = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 80)); print('bound')"
     words = [support.PYBIND, "--port", "80", "--", "/usr/bin/python3", "-c", code]
     assert as_uid(own_uid, ask_while_hoarding, words) == (granted(), 0, "bound\n", "")
 
 
 def test_case_44_start_of_a_supervised_program(own_uid, own_grant):
-    """There one descriptor goes in a message: refused before the start, with the reason."""
+    """The supervised mode sends a descriptor, so it refuses before the start, with the reason."""
     words = [support.PYBIND, "--port", "80", "--mode", "supervise", "--", "/bin/echo", "started"]
     _, status, said, errors = as_uid(own_uid, ask_while_hoarding, words)
     assert (status, said) == (125, "")
@@ -339,7 +339,7 @@ def test_case_44_start_of_a_supervised_program(own_uid, own_grant):
 
 @pytest.mark.hostile("R7")
 def test_case_45_processes_that_bind_at_once(uid, grant):
-    """16 processes forked from one bind at once: each gets the answer to its own question."""
+    """16 forked processes bind at once, and each gets the answer to its own request."""
     code = """
 pids = []
 for child in range(16):
@@ -367,11 +367,11 @@ def reuseport(sock):
 
 
 def test_case_47_unbound_socket_of_root(uid, grant):
-    """Root's own unbound socket with SO_REUSEPORT joins root's group: not to be handed out."""
+    """An unbound SO_REUSEPORT socket of root's joins root's group, so root must not hand it out."""
     with reuseport(socket.socket()) as server:
         server.bind((ADDR, 80))
         server.listen()
-        # Control: a socket of the uid is kept out of root's group by the kernel.
+        # Control: the kernel keeps a socket of the uid out of root's group.
         outcome = as_uid(uid, lambda: ask(reuseport(socket.socket())))
         assert outcome == hostile.Outcome(w.REASON_KERNEL, errno.EADDRINUSE, 0, 0)
         with reuseport(socket.socket()) as given:

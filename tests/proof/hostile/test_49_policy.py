@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Address policy and rule files: what an address really takes, and what a file really says."""
+"""Address policy and rule files: addresses that mean more, lines that could mean two things."""
 
 import contextlib
 import errno
@@ -26,14 +26,14 @@ AUTHBIND_BUFFER = 298
 
 
 def ask_v6(addr, **more):
-    """Run by a uid: the outcome for an IPv6 socket."""
+    """Run by a uid: return the outcome for an IPv6 socket."""
     with socket.socket(V6) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return ask(sock, bind_request(addr=addr, family=V6, **more))
 
 
 def test_case_49_mapped_address(uid):
-    """::ffff:127.0.0.1 takes the IPv4 port: only rules for 127.0.0.1 speak about it."""
+    """::ffff:127.0.0.1 takes the IPv4 port, so only rules for 127.0.0.1 cover it."""
     rules(f"byuser/{uid}", "::/0,80", "::ffff:0:0/96,80", "::ffff:127.0.0.1,80")
     assert as_uid(uid, ask_v6, "::ffff:127.0.0.1") == NO_RULE
     assert as_uid(uid, ask_v6, "::1") == granted()  # control
@@ -71,7 +71,7 @@ def flip_v6only(count):
 
 @pytest.mark.parametrize("line", ["::/0,80", "::,80", "0.0.0.0/0,80"])
 def test_case_52_wildcard_with_one_half_granted(uid, line):
-    """`::` needs both halves granted, whatever IPV6_V6ONLY says when one looks."""
+    """`::` needs grants for both halves, whatever the value of IPV6_V6ONLY."""
     rules(f"byuser/{uid}", line)
     for v6only in (0, 1):
 
@@ -87,7 +87,7 @@ def test_case_52_wildcard_with_one_half_granted(uid, line):
 
 
 def test_case_53_scope(uid):
-    """A scope id does not matter to the rules, and reaches the kernel."""
+    """Rules ignore a scope id, but it reaches the kernel."""
     rules(f"byuser/{uid}", "fe80::1,80", "::1,80")
     index = socket.if_nametoindex("lo")
     subprocess.run(["ip", "address", "add", "fe80::1/64", "dev", "lo", "nodad"], check=True)
@@ -105,7 +105,7 @@ def test_case_53_scope(uid):
 
 
 def authbind_binds(uid, content):
-    """Tell whether authbind's own helper lets the uid bind port 80 by these bytes."""
+    """Tell whether authbind's own helper lets the uid bind port 80 with this rule file."""
     path = pathlib.Path(AUTHBIND)
     path.mkdir(parents=True, exist_ok=True)
     (path / str(uid)).write_bytes(content)
@@ -121,7 +121,7 @@ def authbind_binds(uid, content):
     "size", [252, 254, 255, 256, 298, 300, 511, 1000, 1023, 1024, 4095, 4096, 65536]
 )
 def test_case_54_tail_of_a_long_comment(uid, size):
-    """A comment whose tail is a rule: comment, or a broken file, never a rule."""
+    """The end of a long comment is never read as a rule; a too long line breaks the file."""
     path = rules(f"byuser/{uid}")
     for at in (size - 1, size, size + 1):
         path.write_bytes(b"#" * at + b"0.0.0.0/0,80\n")
@@ -130,7 +130,7 @@ def test_case_54_tail_of_a_long_comment(uid, size):
 
 
 def test_case_54_control(uid):
-    """authbind 2.1.3, which reads 298 bytes at a time, takes such a tail for a rule."""
+    """Control: authbind 2.1.3, which reads 298 bytes at a time, reads such an end as a rule."""
     launching.need("authbind", "authbind")
     assert authbind_binds(uid, b"#" * AUTHBIND_BUFFER + b"0.0.0.0/0,80\n")
     assert not authbind_binds(uid, b"#" + b"0.0.0.0/0,80\n")
@@ -148,7 +148,7 @@ HOSTILE_LINES = [
 
 @pytest.mark.parametrize("line", HOSTILE_LINES, ids=repr)
 def test_case_55_lines_that_one_parser_reads_so(uid, line):
-    """A line that could be read in two ways refuses its whole file, right lines included."""
+    """A line with two possible readings makes its whole file refuse."""
     path = rules(f"byuser/{uid}")
     for content in (line + b"\n", b"any,80\n" + line + b"\n", line + b"\nany,80\n", line):
         path.write_bytes(content)
@@ -179,7 +179,7 @@ def accounts():
 
 
 def test_case_56_names_are_not_looked_up(uid, accounts):
-    """An account called like another's number, or like a path, is judged by its own number."""
+    """An account whose name looks like a number or a path is judged by its own uid."""
     rules(f"byuser/{uid}", "any,80")
     for number in accounts.values():
         assert as_uid(number, ask) == NO_RULE
@@ -194,12 +194,12 @@ def test_case_56_names_are_not_looked_up(uid, accounts):
 
 @pytest.mark.hostile("R18")
 def test_case_56_name_service_that_is_down(uid, grant):
-    """With a broken name service the helper and the library answer as ever."""
+    """The helper and the library work with a broken name service."""
     switch = pathlib.Path("/etc/nsswitch.conf")
     before = switch.read_text()
     switch.write_text("passwd: ldap\ngroup: ldap\nhosts: ldap\n")
     try:
-        with pytest.raises(subprocess.CalledProcessError):  # control: names are gone
+        with pytest.raises(subprocess.CalledProcessError):  # control: no name is found
             subprocess.run(["/usr/bin/getent", "passwd", "root"], check=True)
         assert as_uid(uid, ask) == granted()
         done = attacked.under_library(uid, "s = socket.socket(); print(call(s, sin(80)), name(s))")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Library and supervisor: helpers that stop or die, ways around bind(2), sandboxes of programs."""
+"""Library and supervisor: stopped or dying helpers, ways around bind(2), sandboxes."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ def state_of(pid):
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 @pytest.mark.parametrize("ends", [False, True], ids=["continued", "killed"])
 def test_case_50_stopped_helper(uid, grant, mode, ends):
-    """While its helper is stopped bind() waits; then it says what is true of the socket."""
+    """bind() waits while its helper is stopped, and then returns the truth about the socket."""
     with waiting_program(uid, mode) as process, gated_helper() as (helpers, let_on):
         let_bind(process)
         support.wait_for(helpers, "the helper to start")
@@ -41,7 +41,7 @@ def test_case_50_stopped_helper(uid, grant, mode, ends):
 
 @pytest.mark.hostile("R1")
 def test_case_50_intermediate_killed(uid, grant):
-    """The process between program and helper is killed: no bind comes after the refusal."""
+    """If the process between program and helper is killed, no bind follows the refusal."""
     with waiting_program(uid, "preload") as process, gated_helper() as (helpers, let_on):
         let_bind(process)
         support.wait_for(helpers, "the helper to start")
@@ -55,7 +55,7 @@ def test_case_50_intermediate_killed(uid, grant):
 
 @pytest.fixture(scope="module", params=["before", "after"])
 def dying_helper(request):
-    """Return (the helper's own sources, killed before or after its bind; what bind() says)."""
+    """Return (a helper that is killed before or after its bind, the result of bind())."""
     binary = support.scratch_dir() / "dying"
     sources = sorted((support.REPOSITORY / "helpers/helper").glob("*.c"))
     flags = [f'-DCONFIG_DIR="{support.CONFIG}"', "-Wl,--wrap=send,--wrap=bind", "-D_GNU_SOURCE"]
@@ -69,9 +69,9 @@ def dying_helper(request):
 @pytest.mark.hostile("R1")
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_case_51_helper_killed_around_its_bind(uid, grant, dying_helper, mode):
-    """Killed before its bind: EACCES; after it, before its reply: 0, as the socket says."""
+    """A helper killed before its bind gives EACCES; one killed after its bind gives 0."""
     binary, expected = dying_helper
-    # Control: it dies unheard, with the socket bound already or not yet.
+    # Control: the helper sends no reply, with the socket bound or not yet bound.
     assert as_uid(uid, lambda: ask(path=binary)) == Outcome(
         None, None, expected[1], -signal.SIGKILL
     )
@@ -93,7 +93,7 @@ print(libc.rresvport(ctypes.byref(port)), ctypes.get_errno(), 0)
 
 
 def test_case_61_ways_around_the_library(uid, grant):
-    """A raw system call, bindresvport and rresvport: the kernel's EACCES, and no hang."""
+    """A raw system call, bindresvport and rresvport get the kernel's EACCES, and do not hang."""
     support.rules(f"byuser/!{uid}", "any,512-1023")
     done = attacked.under_library(uid, AROUND)
     assert done.stdout == f"-1 {errno.EACCES} 0\n" * 3, done.stderr
@@ -101,7 +101,7 @@ def test_case_61_ways_around_the_library(uid, grant):
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_case_61_io_uring(uid, grant, mode):
-    """A bind through io_uring is seen by neither: EACCES, where the kernel has it."""
+    """Neither mode sees a bind through io_uring, so the program gets EACCES."""
     done = support.run([support.PYBIND, "--mode", mode, "--", support.compile_c(IO_URING)], uid=uid)
     assert result_of_io_uring(done) == -errno.EACCES
 
@@ -122,7 +122,7 @@ int main(void)
 
 
 def test_case_61_static_program(uid, grant):
-    """A static program does not load the library: EACCES; pybind serves it by a supervisor."""
+    """A static program with only the library gets EACCES; pybind would supervise it."""
     program = support.compile_c(STATIC, "-static")
     plain = support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program], uid=uid)
     assert plain.stdout == f"{errno.EACCES}\n"
@@ -143,12 +143,12 @@ def run_landlocked(uid, mode, landlocked):
 
 
 def test_case_62_landlock(uid, grant, landlocked):
-    """A program that has forbidden itself to bind by Landlock cannot, with the library."""
+    """A program that has forbidden itself binds by Landlock cannot bind with the library."""
     assert run_landlocked(uid, "preload", landlocked) == f"{errno.EACCES} 0\n" * 2
 
 
 def test_case_62_landlock_of_a_supervised_program(uid, grant, landlocked):
-    """The same for a supervised program."""
+    """The same holds for a supervised program."""
     assert run_landlocked(uid, "supervise", landlocked) == f"{errno.EACCES} 0\n" * 2
 
 
@@ -169,7 +169,7 @@ os.wait()
 
 
 def test_case_62_landlock_of_another_process(uid, grant, landlocked):
-    """An older process is served on; what starts later may be inside of the domain."""
+    """A process older than the domain is still served; a later one may be inside the domain."""
     python = ["/usr/bin/python3", "-c", attacked.TARGET + BESIDE, landlocked]
     done = support.run([support.PYBIND, "-v", "--mode", "supervise", "--", *python], uid=uid)
     refused = f"{errno.EACCES} 0\n"
@@ -189,7 +189,7 @@ print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_case_62_own_seccomp_filter(uid, grant, mode):
-    """A program that has forbidden itself to bind by seccomp cannot, in both modes."""
+    """A program that has forbidden itself binds by seccomp cannot bind, in both modes."""
     words = ["/usr/bin/python3", "-c", attacked.TARGET + SECCOMP]
     done = support.run([support.PYBIND, "--mode", mode, "--", *words], uid=uid)
     assert done.stdout == f"{errno.EOPNOTSUPP} 0 {errno.EOPNOTSUPP} 0\n", done.stderr
@@ -208,6 +208,6 @@ print(call(sock, sin(80)), name(sock))
 
 
 def test_case_62_filter_that_kills(uid, grant):
-    """A filter that kills for a new process or an exec: bind() does not try, so it is EACCES."""
+    """Under a filter that kills for a new process or an exec, bind() only returns EACCES."""
     done = attacked.under_library(uid, KILLER)
     assert (done.returncode, done.stdout) == (0, f"{errno.EACCES} 0\n"), done.stderr

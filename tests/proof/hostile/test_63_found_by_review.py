@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a review of the preload library and of the helper's start found."""
+"""Faults that a review found in the preload library and in the helper's start."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def hogged(uid):
 
 
 def test_case_63_forked_child(uid, grant, hogged):
-    """300 children of a program that binds in a thread: EADDRINUSE at once, each time."""
+    """300 children of a program with a binding thread get EADDRINUSE at once."""
     program = launching.build(SRC / "forked.c")
     command = ["/usr/bin/taskset", "-c", hogged, program, 300]
     done = support.run(
@@ -41,7 +41,7 @@ def test_case_63_forked_child(uid, grant, hogged):
     print("longest bind, in microseconds:", done.stdout)
 
 
-# 64: what runs of the helper before its main().
+# 64: the helper's code before its main().
 
 EMPTY_DEV = """
 mount -t tmpfs none /dev
@@ -52,14 +52,14 @@ exec setpriv --reuid $uid --regid $uid --clear-groups --inh-caps=-all /usr/bin/e
 
 
 def in_empty_dev(uid, argv, **options):
-    """Start argv as uid where /dev has no file at all."""
+    """Start argv as uid with an empty /dev."""
     command = ["unshare", "--mount", "/bin/sh", "-ec", EMPTY_DEV, "sh", str(uid), *argv]
     return subprocess.Popen(command, cwd="/", text=True, start_new_session=True, **options)
 
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])
 def test_case_64_empty_dev(uid, grant, mode):
-    """A page is served where /dev is empty: no C library misses its /dev/null."""
+    """A page is served with an empty /dev: no C library needs its /dev/null."""
     server = [support.PYBIND, "--mode", mode, "--port", "80", "--", "/usr/bin/python3"]
     server += ["-m", "http.server", "80", "--directory", "/proc/self/task"]
     process = in_empty_dev(
@@ -102,7 +102,7 @@ def test_case_64_nothing_is_opened_before(grant80):
     assert "prctl(PR_SET_NO_NEW_PRIVS" in mine[names.index("capset") + 1]
 
 
-# 65: filters that kill. What a program does to itself: tests/programs/test_told.py.
+# 65: filters that kill. tests/programs/test_told.py has filters of the program itself.
 
 ROOTS_FILTER = """
 import ctypes, os, socket, struct, sys
@@ -123,14 +123,14 @@ ROOTS = {
     "prctl": (seccomp("prctl", KILL, "pass"), "13"),
     "execve": (seccomp("execve", KILL, "pass"), "13"),
     "clone, and fails": (seccomp("clone", EPERM, "pass"), "13"),
-    # The one that cannot be had: nothing tells of it but trying.
+    # The filter that cannot be noticed, except by trying.
     "clone": (seccomp("clone", KILL, "pass"), KILLED),
 }
 
 
 @pytest.mark.parametrize("call", ROOTS)
 def test_case_65_filter_of_roots(uid, grant, call):
-    """A filter that root installed, without no_new_privs: EACCES; clone(2) is documented."""
+    """Under a filter of root's bind() returns EACCES; a filter on clone(2) kills, as documented."""
     install, expected = ROOTS[call]
     code = ROOTS_FILTER.format(install=install)
     done = subprocess.run(
@@ -140,12 +140,12 @@ def test_case_65_filter_of_roots(uid, grant, call):
     assert (done.stdout.strip() or f"status {done.returncode}") == expected, done.stderr
 
 
-# 66: what other threads see. Late closes: tests/proof/faults/test_preload_copies.py.
+# 66: what other threads see. tests/proof/faults/test_preload_copies.py has late closes.
 
 
 @pytest.mark.parametrize("how", ["execve", "execv", "execvp", "execvpe"])
 def test_case_66_exec_during_a_bind(uid, grant, how):
-    """A program that executes another while its thread binds leaves no child and no signal."""
+    """A program that calls execve(2) while its thread binds leaves no child and no signal."""
     program = launching.build(SRC / "reexec.c")
     done = support.run(
         ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program, how, 15], uid=uid, gid=uid
@@ -153,7 +153,7 @@ def test_case_66_exec_during_a_bind(uid, grant, how):
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 
-# 67: an environment that loses the library on its way.
+# 67: start scripts that lose the library.
 
 ASKS = "import socket, sys\ntry: socket.socket().bind(('127.0.0.1', 80)); print(0)\n"
 ASKS += "except OSError as error: print(error.errno)"
@@ -177,7 +177,7 @@ MEANT = {
 
 
 def ask_after(uid, start, *options):
-    """Start a shell with these words under pybind, which starts a program that binds 80."""
+    """Start a shell under pybind that runs these words and starts a program that binds 80."""
     argv = [support.PYBIND, *options, "--", "/bin/sh", "-c", start, "sh", "/usr/bin/python3"]
     done = support.run([*argv, "-c", ASKS], uid=uid, gid=uid)
     assert done.stderr == ""
@@ -186,14 +186,14 @@ def ask_after(uid, start, *options):
 
 @pytest.mark.parametrize("start", START)
 def test_case_67_replaced_preload(uid, grant, start):
-    """LD_PRELOAD replaced by a start script: the library stands in front again."""
+    """If a start script replaces LD_PRELOAD, the library puts itself in front again."""
     assert ask_after(uid, START[start], "--port", "80") == "0\n"
     assert ask_after(uid, START[start]) == "0\n"
 
 
 @pytest.mark.parametrize("start", MEANT)
 def test_case_67_removed_on_purpose(uid, grant, start):
-    """Where it, or all of pybind's variables, are taken out on purpose, they stay out."""
+    """If a script removes LD_PRELOAD or all of pybind's variables, they stay removed."""
     assert ask_after(uid, MEANT[start], "--port", "80") == "13\n"
 
 

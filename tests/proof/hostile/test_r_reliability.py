@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reliability: what goes wrong by itself, or what programs do that nobody thought of."""
+"""Reliability: faults without an attacker, and unusual programs."""
 
 import contextlib
 import errno
@@ -23,7 +23,7 @@ MODES = pytest.mark.parametrize("mode", ["preload", "supervise"])
 
 
 def library(uid, *argv, **options):
-    """Run a program as uid with the library; returns a CompletedProcess."""
+    """Run a program as uid with the library; return a CompletedProcess."""
     return support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", *argv], uid=uid, **options)
 
 
@@ -42,7 +42,7 @@ def test_reliability_02_helper_dies_while_a_thread_forks(uid, grant, dies):
 @MODES
 @pytest.mark.parametrize("harm", ["missing", "no capability", "not executable", "not a program"])
 def test_reliability_03_unusable_helper(uid, grant, mode, harm):
-    """It is gone or has lost its capability while the program runs: EACCES, then all is well."""
+    """A helper that is missing or has no capability gives EACCES until it is repaired."""
     with waiting_program(uid, mode) as process, contextlib.ExitStack() as stack:
         if harm == "missing":
             aside = pathlib.Path(HELPER).rename(HELPER + ".aside")
@@ -60,7 +60,7 @@ def test_reliability_03_unusable_helper(uid, grant, mode, harm):
 
 
 def test_reliability_08_numbers_taken_by_connections(uid, grant):
-    """A daemon closes everything, clients take the numbers: not a byte goes to a client."""
+    """A daemon closes all descriptors and clients reuse them: no client gets a byte of pybind."""
     code = """
 os.closerange(0, 100)
 server = socket.create_server(("127.0.0.1", 0))
@@ -94,7 +94,7 @@ print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
 
 
 def test_reliability_10_chroot(uid, grant):
-    """A program in a chroot without the helper: EACCES of the library, and no more harm."""
+    """A program in a chroot without the helper gets EACCES from the library, and goes on."""
     folder = support.scratch_dir()
     argv = ["/usr/bin/setpriv", "--reuid", str(uid), "--clear-groups", "--inh-caps=-all,+sys_chroot",
             "--ambient-caps=-all,+sys_chroot", "/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}",
@@ -104,7 +104,7 @@ def test_reliability_10_chroot(uid, grant):
 
 
 def test_reliability_10_chroot_of_a_supervised_program(uid, grant):
-    """There the helper is started outside of the chroot: bound."""
+    """For a supervised program in a chroot the helper runs outside, so the bind works."""
     folder = support.scratch_dir()
     words = ["/usr/bin/unshare", "--user", "--map-root-user"]
     if support.run([*words, "/bin/true"], uid=uid).returncode:
@@ -116,7 +116,7 @@ def test_reliability_10_chroot_of_a_supervised_program(uid, grant):
 
 
 def test_reliability_11_change_of_uid(uid):
-    """A program of root that becomes a user is judged as that user, bind for bind."""
+    """Each bind of a program is judged by its uid at that moment."""
     other = support.OTHER_UID if uid == support.UID else support.UID
     support.rules(f"byuser/{other}", "any,80")
     code = """
@@ -138,20 +138,20 @@ print(results)
 
 
 def test_reliability_13_interval_timer(uid, grant):
-    """A timer that interrupts every 3 ms spoils no bind of the library."""
+    """A timer that interrupts every 3 ms breaks no bind of the library."""
     timer = launching.build(SUPERVISE_SRC / "timer.c", *COMMON)
     done = library(uid, timer, "300")
     assert (done.returncode, done.stdout, done.stderr) == (0, "bound 300\n", "")
 
 
 def test_reliability_13_cancelled_threads(uid, grant):
-    """pthread_cancel during a bind: it ends first, and leaves neither descriptor nor child."""
+    """After pthread_cancel a bind still completes, and leaves no descriptor or child."""
     done = library(uid, launching.build(SRC / "cancelled.c", *COMMON))
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_reliability_14_many_binds_at_once(uid, grant):
-    """Hundreds of threads of several processes bind through the library: no answer is wrong."""
+    """Hundreds of threads in several processes bind at once, without a wrong answer."""
     storm = launching.build(SUPERVISE_SRC / "storm.c", *COMMON)
     done = library(uid, storm, "8", "25", "1", input="x", timeout=120)
     assert done.returncode == 0, done.stderr
@@ -160,7 +160,7 @@ def test_reliability_14_many_binds_at_once(uid, grant):
 
 
 def test_reliability_14_no_process_left(uid, grant):
-    """RLIMIT_NPROC is reached: EACCES, and the next bind works when there is room again."""
+    """At RLIMIT_NPROC bind() returns EACCES, and works again when there is room."""
     code = """
 sock = socket.socket()
 soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -180,7 +180,7 @@ except ChildProcessError:
 
 @MODES
 def test_reliability_15_errors_of_the_kernel(uid, grant, mode):
-    """A port in use and an address of another host are told as the kernel tells them."""
+    """A port in use and an address of another host get the kernel's errors."""
     code = """
 busy, away, sock = socket.socket(), socket.socket(), socket.socket()
 print(call(busy, sin(80)), name(busy))
@@ -191,13 +191,13 @@ print(call(sock, sin(80, "127.0.0.2")), name(sock), call(sock, sin(80, "127.0.0.
     with socket.create_server(("127.0.0.1", 80)):
         done = support.run([support.PYBIND, "--mode", mode, "--", *words], uid=uid)
     expected = f"{errno.EADDRINUSE} 0\n{errno.EADDRNOTAVAIL} 0\n0 80 "
-    # Twice: a privileged port is refused before the kernel looks at the socket's own name.
+    # A second bind of a bound socket: for a privileged port EACCES would come first.
     assert done.stdout == f"{expected}{errno.EINVAL} 80\n", done.stderr
 
 
 @MODES
 def test_reliability_17_no_room_to_write(uid, grant, mode):
-    """With a full disk behind its outputs a program binds; descriptor 2 may be a client."""
+    """A program binds although its outputs are on a full disk; descriptor 2 may be a client."""
     code = "s = socket.socket(); sys.exit(0 if call(s, sin(80)) == 0 and name(s) == 80 else 1)"
     words = [support.PYBIND, "-v", "--mode", mode, "--", "/usr/bin/python3", "-c",
              attacked.TARGET + code]  # fmt: skip
@@ -213,7 +213,7 @@ def test_reliability_17_no_room_to_write(uid, grant, mode):
 
 
 def test_reliability_17_status_without_an_output(uid, grant):
-    """Nor do they change a status: refused is 125, not found 127, a check 125."""
+    """Outputs that cannot be written do not change the exit statuses 125 and 127."""
     words = [support.PYBIND, "-v", "--port"]
     ours, theirs = socket.socketpair()
     ours.close()
@@ -229,7 +229,7 @@ def test_reliability_17_status_without_an_output(uid, grant):
 
 @MODES
 def test_reliability_19_signal_to_the_group(uid, grant, mode):
-    """SIGINT and SIGTSTP of a terminal's keys meet the program's group, not its helper."""
+    """SIGINT and SIGTSTP from a terminal reach the program's group, but not its helper."""
     with waiting_program(uid, mode) as process, gated_helper() as (helpers, let_on):
         let_bind(process)
         support.wait_for(helpers, "the helper to start")
@@ -240,7 +240,7 @@ def test_reliability_19_signal_to_the_group(uid, grant, mode):
 
 
 def test_reliability_19_key_while_the_helper_runs(uid, grant):
-    """A program that handles SIGINT goes on binding when it comes to the whole group."""
+    """A program that handles SIGINT still binds if its whole group gets the signal."""
     code = """
 seen = []
 signal.signal(signal.SIGINT, lambda *_: seen.append(1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every case has a test, and docs/hostile.md names the tests that there are."""
+"""Every case has a test, and docs/hostile.md names exactly these tests."""
 
 import json
 import os
@@ -17,12 +17,12 @@ ROW = re.compile(r"^\| (R?\d+) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", re.MULT
 
 @pytest.fixture(autouse=True)
 def works_afterwards():
-    """Nothing is attacked here."""
+    """Replace the fixture of this folder: nothing is attacked here."""
 
 
 @pytest.fixture(scope="module")
 def shown():
-    """Return {case: [tests]} as a collection of all tests finds them."""
+    """Return {case: [tests]}, found by a collection of all tests."""
     names = support.scratch_dir() / "names"
     environ = {**os.environ, "PYTHONPATH": str(support.REPOSITORY / "tests/proof/hostile")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "casetable",
@@ -35,14 +35,14 @@ def shown():
 
 
 def test_every_case_has_a_test(shown):
-    """Each number stands in one group, and no number that is none has a test."""
+    """Each number is in one group, and each test shows a known number."""
     assert sorted(CASES) == sorted(number for some in GROUPS.values() for number in some)
     wanted = {str(number) for number in CASES} | {f"R{number}" for number in RELIABILITY}
     assert set(shown) == wanted
 
 
 def test_document_is_up_to_date(shown):
-    """docs/hostile.md: every case with its words and its tests. Else: run tools/hostile-table."""
+    """docs/hostile.md has every case with its words and tests; tools/hostile-table writes it."""
     text = (support.REPOSITORY / "docs/hostile.md").read_text()
     rows = {case: rest for case, *rest in ROW.findall(text)}
     cases = {**{str(n): case for n, case in CASES.items()},

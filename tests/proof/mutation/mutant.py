@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an entry of the lists of faults is.
+"""An entry of the lists of faults.
 
-Each replaces one piece of text, which must be there exactly once, and names
-the test that notices: a node of pytest, COMPAT (the comparison with authbind's
-helper and the model) or FUZZ (the kept inputs of the fuzz targets).
+A fault replaces one piece of text, which must occur exactly once in its file. The entry
+names the test that notices the fault: a node of pytest, COMPAT (the comparison with
+authbind's helper and the model) or FUZZ (the kept inputs of the fuzz targets).
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ RULES = "tests/helper/test_rules.py::"
 
 
 class Mutant(NamedTuple):
-    """A fault: in FILE of helpers/helper, OLD becomes NEW; killer is what notices it."""
+    """A fault: in FILE of helpers/helper OLD becomes NEW. killer: the test that notices."""
 
     file: str
     old: str

@@ -3,9 +3,10 @@
 
     tools/sandbox /usr/bin/python3 tests/proof/mutation/mutate.py [search] [NUMBER | FIRST/STEP]...
 
-FIRST/STEP: every STEPth from FIRST on. Without `search` each mutant meets the one test that its list names. With it
-all tests that could notice are tried, for a new mutant. Prints one line for
-each survivor and one of JSON; exits 1 when a mutant lives or does not apply.
+FIRST/STEP: every STEPth mutant from FIRST on. Normally only the test that an entry names
+runs against its mutant. With `search`, for a new mutant, every test that could notice
+runs. Prints a line for each survivor and a line of JSON. Exits 1 if a mutant survives or
+does not apply.
 """
 
 import json
@@ -38,21 +39,21 @@ def make_tree(folder):
 
 
 def apply(mutant, folder):
-    """Write the mutated file; AssertionError where the text is not there exactly once."""
+    """Write the mutated file; raise AssertionError unless the text occurs exactly once."""
     text = (REPOSITORY / "helpers" / "helper" / mutant.file).read_text()
     assert text.count(mutant.old) == 1, f"{mutant.file}: {mutant.old!r} {text.count(mutant.old)}x"
     (folder / "helpers" / "helper" / mutant.file).write_text(text.replace(mutant.old, mutant.new))
 
 
 def restore(mutant, folder):
-    """Take the mutation back."""
+    """Restore the file."""
     name = pathlib.Path("helpers") / "helper" / mutant.file
     shutil.copy(REPOSITORY / name, folder / name)
 
 
 def build_and_install(folder):
-    """Build the helper of folder and put it in the installed one's place."""
-    # A mutant may leave something unused: warnings are no errors here.
+    """Build the helper of folder and install it."""
+    # Warnings are not errors here, because a mutant may leave a variable unused.
     flags = "-O1 -Wno-error"
     command = ["make", "-s", "-C", folder, f"CFLAGS={flags}", "build/pybind-helper"]
     subprocess.run(command, check=True, capture_output=True, text=True)
@@ -73,13 +74,13 @@ def notices(killer, folder):
     done = subprocess.run(
         command, cwd=where, env=environment, stdin=subprocess.DEVNULL, capture_output=True
     )
-    if done.returncode not in (0, 1):  # 1: a test failed; others: none ran
+    if done.returncode not in (0, 1):  # 1: a test failed; any other status: no test ran
         raise AssertionError(f"{killer}: {done.stdout.decode()[-500:]}")
     return done.returncode == 1
 
 
 def check_baseline(chosen, folder):
-    """The tests that notice these mutants must pass with the helper as it is."""
+    """Check that the tests of these mutants pass with the unchanged helper."""
     killers = {MUTANTS[number].killer for number in chosen}
     nodes = sorted(killers - {COMPAT, FUZZ})
     if nodes:

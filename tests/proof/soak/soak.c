@@ -36,7 +36,7 @@ static long descriptors(void)
     return count;
 }
 
-/* Private writable memory in KiB: what a leak of the library would grow. */
+/* Returns the private writable memory in KiB, which a leak of the library would enlarge. */
 static long memory(void)
 {
     char text[4096], *line;
@@ -66,7 +66,7 @@ static void expect(int fd, const void *addr, socklen_t len, int want)
         dprintf(2, "soak: %s, not %s\n", result ? strerror(error) : "bound", strerror(want));
 }
 
-/* A bind of one kind, on an address that is this process's own. */
+/* Makes a bind of one kind, on an address that only this process uses. */
 static void bind_one(int who, long number)
 {
     struct sockaddr_in addr = {
@@ -94,7 +94,7 @@ static void bind_one(int who, long number)
         REQUIRE(bind(fd, (struct sockaddr *)&addr, sizeof addr) == -1 && errno == EINVAL);
         close(fd);
         return;
-    } else if (kind == 7) { /* not the helper's business */
+    } else if (kind == 7) { /* needs no helper */
         addr.sin_port = htons((unsigned short)(20000 + who));
     }
     if (kind == 3)

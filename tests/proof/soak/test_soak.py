@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many binds from many processes: nothing leaks, no answer is wrong.
+"""Many binds from many processes: nothing leaks, and no answer is wrong.
 
-PYBIND_SOAK_PRELOAD and PYBIND_SOAK_SUPERVISED set how many binds each way
-makes; `make prove` takes 1,000,000 and 100,000.
+PYBIND_SOAK_PRELOAD and PYBIND_SOAK_SUPERVISED set the number of binds in each mode;
+`make prove` takes 1,000,000 and 100,000.
 """
 
 import os
@@ -20,8 +20,8 @@ BINDS = {
     "preload": int(os.environ.get("PYBIND_SOAK_PRELOAD", "10000")),
     "supervise": int(os.environ.get("PYBIND_SOAK_SUPERVISED", "4000")),
 }
-GIVE_UP_S = 120 + sum(BINDS.values()) // 100  # many times what it takes
-GROWTH_KIB = 4096  # allocators breathe; 100,000 lost objects of 50 bytes are more
+GIVE_UP_S = 120 + sum(BINDS.values()) // 100  # many times the usual duration
+GROWTH_KIB = 4096  # allocators vary, but 100,000 lost objects of 50 bytes are more than this
 FOUND = r"binds (\d+) wrong 0 descriptors 0 memory 0 leftovers 0\n"
 pytestmark = pytest.mark.usefixtures("grant80")
 
@@ -33,12 +33,12 @@ def data_size(pid):
 
 
 def held(pid):
-    """Return what a process holds: how many descriptors, which children."""
+    """Return (number of descriptors, children) of a process."""
     return len(os.listdir(f"/proc/{pid}/fd")), len(supervising.children(pid))
 
 
 def holds_no_more(pid, before):
-    """Tell whether a process holds at most what it held before."""
+    """Tell whether a process has no more descriptors or children than before."""
     return all(now <= then for now, then in zip(held(pid), before))
 
 
@@ -49,7 +49,7 @@ def wait_ready(process):
 
 
 def soak(process):
-    """Let the processes run once; returns how many binds they made."""
+    """Let the processes run once; return the number of their binds."""
     process.stdin.write(b"x")
     process.stdin.flush()
     supervising.wait_line(process.stdout, GIVE_UP_S)
@@ -60,7 +60,7 @@ def soak(process):
 
 
 def stop(process):
-    """End the program by the end of its input; it must say nothing more."""
+    """End the program by the end of its input; check that no more output comes."""
     out, err = process.communicate(timeout=support.PATIENCE_S)
     assert (process.returncode, out, err) == (0, b"", b"")
     support.wait_for(lambda: not supervising.processes(), "every process to end")
@@ -69,7 +69,7 @@ def stop(process):
 @pytest.mark.bound(3 * GIVE_UP_S)
 @pytest.mark.parametrize("mode", BINDS)
 def test_soak(mode):
-    """No wrong answer; no descriptor, memory, child or zombie more than before."""
+    """No answer is wrong, and no descriptor, memory, child or zombie is left."""
     program = launching.build(pathlib.Path(__file__).with_name("soak.c"))
     each = -(-BINDS[mode] // PROCESSES)
     argv = [program, PROCESSES, max(each // 10, 50), each]
@@ -78,15 +78,15 @@ def test_soak(mode):
     process = support.as_user(argv, bufsize=0, **pipes)
     try:
         wait_ready(process)
-        soak(process)  # until then buffers grow
+        soak(process)  # in the first round buffers still grow
         wait_ready(process)
         watched = process.pid
-        if mode == "supervise":  # the one that was started is the front
+        if mode == "supervise":  # the started process is the front
             (watched,) = supervising.children(process.pid)
         before, size = held(watched), data_size(watched)
         made = soak(process)
         assert made >= BINDS[mode]
-        if mode == "supervise":  # the other is the program, whose processes looked at themselves
+        if mode == "supervise":  # in the other mode the processes of the program check themselves
             support.wait_for(lambda: holds_no_more(watched, before), f"{before} again")
         growth = data_size(watched) - size
         assert growth < GROWTH_KIB

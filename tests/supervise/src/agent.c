@@ -126,7 +126,7 @@ static int start_orphan(void)
     return pid;
 }
 
-/* daemon(7): the program that was started ends with 0, this process goes on. */
+/* Becomes a daemon (daemon(7)): the started program exits with 0, this process goes on. */
 static int become_daemon(void)
 {
     if (fork() != 0)
@@ -184,7 +184,7 @@ static int obey(const char *name, char words[3][64])
     return -1;
 }
 
-/* Not stdio: a signal that interrupts its read(2) would look like the end. */
+/* Not stdio: a read(2) that a signal interrupts would look like the end of the input. */
 static int read_line(char *line, size_t size)
 {
     size_t used = 0;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Binds whose address ends at the end of a page, of each length; prints the errnos."""
+"""Binds addresses of each length that end at the end of a page; prints the errnos."""
 
 import ctypes
 import mmap

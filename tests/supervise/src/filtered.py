@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""filtered.py ERRNO CALL[=FIRST][,CALL]... UID PROGRAM [ARG]...: a filter as others set it.
+"""filtered.py ERRNO CALL[=FIRST][,CALL]... UID PROGRAM [ARG]...: runs PROGRAM under a filter.
 
-A container engine or a unit. FIRST: only where the first argument is this number. Started by root: the filter needs no no_new_privs then, and stays after the ids are given
-away. With UID 0 nothing is given away.
+The filter is like that of a container engine or a unit. FIRST: only calls with this first
+argument fail. root starts this program, so that the filter needs no no_new_privs; then it
+becomes UID, or stays root if UID is 0.
 """
 
 import os

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""jobshell.py FD PROGRAM...: what a shell with job control does for one job.
+"""jobshell.py FD PROGRAM...: runs one job like a shell with job control.
 
-Descriptor 0 is the terminal, FD a stream socket to the test. Reports "stopped
-SIGNAL", "continued", "exited STATUS" and "killed SIGNAL" of the process that it
-started, a line each; obeys "fg" and "bg", and answers both with their own name.
+Descriptor 0 is the terminal, FD a stream socket to the test. Reports a line "stopped
+SIGNAL", "continued", "exited STATUS" or "killed SIGNAL" for each change of the job. Obeys
+the lines "fg" and "bg", and answers each with its own name.
 """
 
 import fcntl
@@ -38,7 +38,7 @@ def report(text):
 
 
 def report_job():
-    """Report every change of the job that there is; its end ends this."""
+    """Report all pending changes of the job; exit after the job's end."""
     while True:
         pid, status = os.waitpid(job, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
         if pid == 0:

@@ -28,7 +28,7 @@ static void *bind_loop(void *arg)
 {
     for (;;) {
         int error = try_bind(1 + (int)(long)arg);
-        REQUIRE(error == 0 || error == EADDRINUSE); /* its own late predecessor */
+        REQUIRE(error == 0 || error == EADDRINUSE); /* busy: the late bind of a killed child */
         __atomic_add_fetch(binds, 1, __ATOMIC_RELAXED);
     }
     return arg;
@@ -60,7 +60,7 @@ static void kill_in_the_middle(long after_ns)
         sched_yield();
     }
     clock_gettime(CLOCK_MONOTONIC, &start);
-    while (since(&start) < after_ns) /* where in a bind it is hit, not a wait */
+    while (since(&start) < after_ns) /* chooses the moment of the bind at which the kill comes */
         ;
     REQUIRE(kill(child, SIGKILL) == 0);
     REQUIRE(waitpid(child, &status, 0) == child && WIFSIGNALED(status));

@@ -14,7 +14,7 @@ enum { NO_SUCH_WAY = 77, I386_BIND = 361, I386_SOCKETCALL = 102, I386_GETPID = 2
 enum { SOCKETCALL_BIND = 2, X32_BIT = 0x40000000 };
 
 #ifdef __x86_64__
-/* The i386 system calls from a 64-bit program; addresses must be below 4 GiB. */
+/* Makes i386 system calls from a 64-bit program; addresses must be below 4 GiB. */
 static long int80(long number, long a, long b, long c)
 {
     long result;

@@ -22,7 +22,7 @@ struct shared {
 static struct shared *shared;
 static int threads, rounds, process;
 
-/* Takes the answer from errno, so that `result` may be the call itself. */
+/* Reads errno, so that the argument `result` may be the call itself. */
 static void judge(const char *what, int who, int result, int want)
 {
     int got = result == 0 ? 0 : errno;
@@ -41,7 +41,7 @@ static struct sockaddr_in address_of(int who, int port)
     };
 }
 
-/* The socket must have the very name that was asked for, or none. */
+/* The socket must have exactly the wanted address, or none. */
 static void bind_checked(const char *what, int fd, struct sockaddr_in addr, int who, int want)
 {
     struct sockaddr_in got = {0};

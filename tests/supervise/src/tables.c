@@ -16,7 +16,7 @@ static int shared_fd;
 static void *bind_late(void *arg)
 {
     (void)arg;
-    while (1) { /* until the first thread is a zombie */
+    while (1) { /* waits until the first thread is a zombie */
         char state = 0, line[512];
         FILE *file;
         snprintf(line, sizeof line, "/proc/self/task/%d/stat", getpid());

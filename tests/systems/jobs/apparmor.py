@@ -24,7 +24,7 @@ profile confined {CONFINED} {{
 
 
 def denied():
-    """Return what the kernel noted as denied or as allowed by complaint, but for inherited files."""
+    """Return the kernel's notes of denials and complaints, without those of inherited files."""
     lines = world.run("dmesg").splitlines()
     return [
         line for line in lines

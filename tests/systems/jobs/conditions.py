@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What administrators set: hidden processes, Yama, namespaces, IPv6, limits. Each is undone after."""
+"""Settings of administrators: hidden processes, Yama, namespaces, IPv6, limits."""
 
 import contextlib
 import pathlib
@@ -12,7 +12,7 @@ SYSCTL = pathlib.Path("/proc/sys")
 
 @contextlib.contextmanager
 def setting(name, value):
-    """Give a sysctl a value, and the old one after."""
+    """Give a sysctl a value, and restore the old one afterwards."""
     path = SYSCTL / name
     if not path.exists():
         pytest.skip(f"this kernel has no {name}")
@@ -28,7 +28,7 @@ def setting(name, value):
 def test_hidden_processes(options):
     """/proc with {}."""
     if "subset" in options:
-        # Not for a file system that is there already: a new instance over it.
+        # The option has no effect on a mounted /proc, so a new instance covers it.
         world.run("mount", "-t", "proc", "-o", options, "proc", "/proc")
         undo = ["umount", "/proc"]
     else:
@@ -86,7 +86,7 @@ def test_reason_of_a_refusal(words, reason):
     world.refused(f"{words} pybind --port 80 -- true", reason)
 
 
-# The last one cannot be undone.
+# In this order, because the last value cannot be undone.
 @pytest.mark.parametrize("scope", ["1", "2", "3"])
 def test_yama(scope):
     """Yama's ptrace_scope={}: the preload library serves; the supervised mode serves or says why not."""

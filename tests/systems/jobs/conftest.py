@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In the machine: installs the package first, and notes each check's outcome for the table.
+"""In the machine: installs the package first, and records each check's outcome for the table.
 
-A check is a test; the first line of its docstring is what the table calls it.
+A check is a test; the table shows the first line of its docstring.
 """
 
 import json
@@ -38,23 +38,23 @@ def in_force():
 
 @pytest.fixture(scope="session", autouse=True)
 def package(in_force):
-    """Have the package installed, and alice granted what the checks bind."""
+    """Install the package, and grant alice the ports of the checks."""
     if not pathlib.Path("/usr/bin/pybind").exists():
         world.install()
         world.run("pybindctl", "grant", "--yes", "alice", "80", "443/tcp", "53/udp")
-        # Else each login starts alice's manager and ends it, which takes most of a check's time.
+        # So that not every login starts and ends alice's manager, which takes most of the time.
         world.run("loginctl", "enable-linger", "alice")
 
 
 def words(item):
-    """Return what the table calls a check: its docstring, with the parameter in place of {}."""
+    """Return a check's words in the table: its docstring, with the parameter in place of {}."""
     text = (item.function.__doc__ or item.name).strip().splitlines()[0].rstrip(".")
     return text.format(item.callspec.id) if hasattr(item, "callspec") else text
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Write one line for each check; a failure is said at once."""
+    """Record one line for each check, and print a failure at once."""
     report = (yield).get_result()
     if report.when == "call" or report.outcome != "passed":
         reason = str(report.longrepr[2] if report.skipped else report.longreprtext)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the jobs of podman and docker share: an image made of the machine's own files."""
+"""What the jobs of podman and docker share: an image made of the machine's files."""
 
 import os
 import pathlib
@@ -12,7 +12,7 @@ ARCHIVE = pathlib.Path("/var/tmp/image.tar")
 PUBLISHED = "127.0.0.1:80:8080"
 SERVE = ["busybox", "httpd", "-f", "-p", "8080", "-h", "/srv/www"]
 SERVE_INSIDE = ["pybind", "--port", "80", "--", "python3", "-c", world.BIND.format(port=80)]
-# Whose files make the image: Python, a shell, a few tools and pybind.
+# The packages whose files make the image: Python, a shell, a few tools and pybind.
 PACKAGES = (
     "base-files base-passwd libc6 libc-bin dash coreutils libacl1 libattr1 libselinux1 libgmp10 libssl3 libssl3t64 "
     "libpcre2-8-0 zlib1g libexpat1 libffi8 libcap2 libcap2-bin libseccomp2 libbz2-1.0 liblzma5 libcrypt1 libgcc-s1 "
@@ -32,7 +32,7 @@ def real(path):
 
 
 def archive():
-    """Pack the image as a tar file, with the capability of the helper; returns its path."""
+    """Pack the image as a tar file, with the helper's capability; return its path."""
     python = pathlib.Path("/usr/bin/python3").resolve().name
     names = PACKAGES.format(python=python).split()
     there = [
@@ -41,7 +41,7 @@ def archive():
         if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode == 0
     ]
     listed = world.run("dpkg", "-L", *there).splitlines()
-    # podman takes no file twice.
+    # podman refuses a file that occurs twice.
     left_out = (
         "/usr/share/doc/",
         "/usr/share/man/",
@@ -65,7 +65,7 @@ def archive():
 
 
 def serves(command):
-    """Have a container's server answer on port 80 of the host."""
+    """Run a container whose server must answer on port 80 of the host."""
     log = pathlib.Path("/run/container.log")
     with world.started(command, log) as process:
         world.wait_for(

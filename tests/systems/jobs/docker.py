@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docker, pybind inside the container. docs/containers.md has the lines."""
+"""docker with pybind inside the container, as in docs/containers.md."""
 
 import containers
 import pytest
@@ -22,13 +22,13 @@ SUPERVISED = [
 
 
 def docker(*options):
-    """Return the argv of a container that ends with its command, as the user alice in it."""
+    """Return the argv of a container that runs as alice and ends with its command."""
     return ["docker", "run", "--rm", "--init", "--name", "c", "-u", "alice", *options, IMAGE]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def image():
-    """Have the daemon run, and the image in it."""
+    """Start docker's daemon and load the image."""
     world.run("systemctl", "start", "docker")
     world.run("docker", "import", containers.archive(), IMAGE, timeout=600)
     yield
@@ -37,7 +37,7 @@ def image():
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """End what a check started."""
+    """End the containers of a check."""
     yield
     world.run("docker", "rm", "-f", "c", status=None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The helper, and the permission files, on other file systems."""
+"""The helper and the permission files on other file systems."""
 
 import contextlib
 import pathlib
@@ -19,7 +19,7 @@ MAKE = {
 
 @contextlib.contextmanager
 def moved(folder, kind, options=""):
-    """Have the folder on a file system of a kind, with mount options."""
+    """Move the folder to a file system of a kind, with mount options."""
     copy = pathlib.Path("/root/copy")
     with contextlib.ExitStack() as undo:
         undo.callback(world.run, "rm", "-rf", copy)
@@ -28,7 +28,7 @@ def moved(folder, kind, options=""):
         made(kind, copy)
         undo.callback(world.run, "umount", THERE)
         if not kind.startswith(("squashfs", "overlay")):
-            # vfat keeps neither owner nor capability: cp says so, and the check is what follows.
+            # On vfat cp fails to keep owner and capability; the checks below show the effect.
             world.run("cp", "-a", "--preserve=all", f"{copy}/.", THERE, status=None)
             THERE.chmod(0o755)
         world.run("mount", "--bind", THERE, folder)

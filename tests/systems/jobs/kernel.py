@@ -13,7 +13,7 @@ SERVICE = "pybindd.service"
 def can_bind(user="alice", port=80, before=""):
     """Tell whether a program without pybind binds the port."""
     said = world.login(user, f'{before} python3 -c "{world.BIND.format(port=port)}"', status=None)
-    # Python 3.13 quotes the program's text in its traceback, but not at the start of a line.
+    # Only at the start of a line: Python 3.13 quotes the program's text in its traceback.
     bound = f"\nbound {port}\n" in f"\n{said}"
     assert bound or "Permission denied" in said, said
     return bound
@@ -21,7 +21,7 @@ def can_bind(user="alice", port=80, before=""):
 
 @pytest.fixture(scope="module", autouse=True)
 def running():
-    """Have pybindd run as a service."""
+    """Start pybindd as a service."""
     world.systemctl("start", SERVICE)
     yield
     world.systemctl("stop", SERVICE)

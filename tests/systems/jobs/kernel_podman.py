@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rootless podman under pybindd: nothing is typed differently. docs/containers.md has the lines."""
+"""Rootless podman under pybindd, without pybind in any command, as in docs/containers.md."""
 
 import containers
 import podman
@@ -13,12 +13,12 @@ INSIDE = ["busybox", "httpd", "-f", "-p", "80", "-h", "/srv/www"]
 
 @pytest.fixture(scope="module", autouse=True)
 def running():
-    """Have pybindd run as a service."""
+    """Start pybindd as a service."""
     world.systemctl("start", "pybindd.service")
 
 
 def refused(*command):
-    """Have podman end with a failure that speaks of permission."""
+    """Run podman, which must fail with a word about permission."""
     said = world.run(*command, status=None)
     assert "ermission denied" in said, said
     assert world.free(81)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The package's life up to a reboot: installed, used, and four servers that are to come back."""
+"""The package's life up to a reboot: installed, used, and four servers set up to come back."""
 
 import pathlib
 
@@ -11,7 +11,7 @@ CAPABILITY = "cap_net_bind_service=p"
 
 @pytest.fixture(scope="session", autouse=True)
 def package():
-    """Nothing is installed yet: that is what is tested."""
+    """Replace the fixture that installs the package: this job tests the installation."""
 
 
 def serve_on(port):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The package's life after the reboot: who came back; reinstall, upgrade, downgrade, remove, purge."""
+"""The package's life after the reboot, from the servers that came back to the purge."""
 
 import pathlib
 
@@ -12,12 +12,12 @@ CONFIG = pathlib.Path("/etc/pybind")
 
 @pytest.fixture(scope="session", autouse=True)
 def package():
-    """It is installed since before the reboot."""
+    """Replace the fixture that installs the package: it was installed before the reboot."""
 
 
 @pytest.fixture(scope="session")
 def newer(tmp_path_factory):
-    """Return the same package with a later version."""
+    """Return the path of the same package with a later version."""
     folder = tmp_path_factory.mktemp("newer")
     world.run("dpkg-deb", "-R", world.package(), folder / "tree")
     control = folder / "tree/DEBIAN/control"
@@ -31,7 +31,7 @@ def newer(tmp_path_factory):
 
 
 def usable():
-    """The helper has its capability, and alice can bind."""
+    """Check that the helper has its capability and that alice can bind."""
     assert CAPABILITY in world.run("getcap", world.HELPER)
     world.login("alice", "pybind --port 443/tcp -- true")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A kernel that was told to ignore capabilities of files: all is refused, and the reason is said."""
+"""A kernel with no_file_caps: all ports are refused, with the reason."""
 
 import world
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""podman, by a user without root and by root; pybind outside of the container, and inside.
+"""podman of a user and of root, with pybind outside and inside of the container.
 
-What docs/containers.md says to type is what is typed here.
+The commands are those of docs/containers.md.
 """
 
 import pathlib
@@ -28,13 +28,13 @@ def alice(*command):
 
 @pytest.fixture(scope="module", autouse=True)
 def image():
-    """Have the image in root's storage and in alice's."""
+    """Load the image into root's storage and into alice's."""
     archive = containers.archive()
     world.run("podman", "import", archive, IMAGE, timeout=600)
     world.run("loginctl", "enable-linger", "alice")
     world.wait_for(lambda: pathlib.Path("/run/user/1000/bus").exists(), "alice's manager")
     world.run(*alice("podman", "import", archive, IMAGE), timeout=600)
-    # Once a boot, outside of pybind: newuidmap(1), which is setuid, makes podman's user namespace.
+    # Once in each boot, outside of pybind: the setuid newuidmap(1) makes podman's user namespace.
     world.run(*alice("podman", "unshare", "true"))
 
 
@@ -45,7 +45,7 @@ def ends(*command):
 
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """End what a check started."""
+    """End the containers of a check."""
     yield
     ends()
     world.run("podman", "rm", "-f", "-t", "0", "c", status=None)

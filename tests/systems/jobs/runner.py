@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In the machine: runs the pytest file of this boot, and after the last sends all results.
+"""In the machine: runs the pytest file of this boot, and sends all results after the last boot.
 
-What the job says goes out at once by one port, what it left, as a tar file, by another.
+One port carries the output of the job at once, another port a tar file with the results.
 """
 
 import json
@@ -16,7 +16,7 @@ PORTS = pathlib.Path("/dev/virtio-ports")
 
 
 def run(job, name):
-    """Run one file; a job that is out of time is one more check, which failed."""
+    """Run one file; a job that runs out of time adds one failed check."""
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null",
                "--rootdir=.", "-q", "--tb=short", "--no-summary", name]  # fmt: skip
     with (PORTS / "output").open("wb", 0) as output:
@@ -44,7 +44,7 @@ def send():
 
 
 def main():
-    """Run this boot's file, then boot again for the next one, or switch off."""
+    """Run this boot's file, then boot again for the next file, or switch off."""
     job = json.loads((FOLDER / "job.json").read_text())
     counter = FOLDER / "boots"
     boot = int(counter.read_text()) if counter.exists() else 0

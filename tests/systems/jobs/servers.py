@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers that know nothing of pybind, started from a login of alice."""
+"""Servers that know nothing of pybind, started by alice in a login."""
 
 import pathlib
 
@@ -35,7 +35,7 @@ SOURCES = {
     ),
     "nginx.conf": short.NGINX.replace("listen 80;", "listen 80; listen [::]:80;"),
 }
-# What the table calls it: (its page, its command line, where pybind stands).
+# Words in the table -> (page, command line with pybind).
 SERVERS = {
     "Python's web server": (world.PAGE, "pybind --port 80 -- " + world.PYTHON),
     "Python's web server, no --port": (world.PAGE, "pybind -- " + world.PYTHON),
@@ -58,7 +58,7 @@ SERVERS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def sources():
-    """Write the programs, and compile what is compiled."""
+    """Write the programs, and compile those that need it."""
     APP.mkdir(exist_ok=True)
     for name, text in SOURCES.items():
         (APP / name).write_text(text)

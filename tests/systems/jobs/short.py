@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The least: one page in each mode, a socket handed on, a refusal."""
+"""The shortest job: one page in each mode, a socket handed on, a refusal."""
 
 import world
 

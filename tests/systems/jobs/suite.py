@@ -16,12 +16,12 @@ PATIENCE_S = 3600
 
 @pytest.fixture(scope="session", autouse=True)
 def package():
-    """The tests install the tree in a sandbox of their own."""
+    """Replace the fixture that installs the package: the tests use their own sandbox."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def tree():
-    """Unpack and build it."""
+    """Unpack and build the working tree."""
     TREE.mkdir()
     world.run("tar", "-xf", world.FILES / "tree.tar", "-C", TREE)
     world.run("git", "init", "-q", TREE)

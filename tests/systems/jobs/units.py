@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services of the system and of a user, and the other ways to become the user who serves."""
+"""Services of the system and of a user, and other ways to become the serving user."""
 
 import pathlib
 import re
@@ -21,7 +21,7 @@ FINE = [
     "BindReadOnlyPaths=/usr", "RootDirectory=/", "IgnoreSIGPIPE=no", "StandardError=null",
     "KeyringMode=private", "PrivateIPC=true", "CPUSchedulingPolicy=idle", "Delegate=yes",
 ]  # fmt: skip
-# Options with which it cannot, and a word of the reason that is said.
+# Options with which the helper cannot work -> a word of the reason that pybind gives.
 REFUSED = {
     "NoNewPrivileges=true": "no_new_privs",
     "PrivateDevices=true": "no_new_privs",
@@ -33,7 +33,7 @@ REFUSED = {
     "NoExecPaths=/usr/libexec": "pybind-helper",
     "InaccessiblePaths=/etc/pybind": "/etc/pybind",
     "TemporaryFileSystem=/etc": "/etc/pybind",
-    "PrivateNetwork=true": None,  # a network of its own: bound there, but nobody reaches it
+    "PrivateNetwork=true": None,  # binds in its own network, where nobody can reach it
 }
 WAYS = {
     "su": ["su", "alice", "-c", "exec " + SERVED],
@@ -62,7 +62,7 @@ def example(name):
 
 @pytest.fixture(scope="module", autouse=True)
 def app():
-    """Make what the examples start; the user app is granted port 80 too."""
+    """Make the program that the examples start, and the user app with a grant of port 80."""
     servers.APP.mkdir(exist_ok=True)
     for name in ("Hello.java", "app.py"):
         (servers.APP / name).write_text(servers.SOURCES[name])
@@ -133,7 +133,7 @@ def test_ambient_capability():
 
 @pytest.fixture(scope="module")
 def lingering():
-    """Have alice's own manager run without a login."""
+    """Let alice's manager run without a login."""
     world.run("loginctl", "enable-linger", "alice")
     world.wait_for(lambda: pathlib.Path("/run/user/1000/bus").exists(), "alice's manager")
 

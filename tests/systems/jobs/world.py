@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the jobs share, in the machine: commands, logins of a user, servers, who holds a port."""
+"""What the jobs share inside of the machine: commands, logins, servers, holders of ports."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def package():
 
 
 def install():
-    """Install it as an administrator does, and make the page that servers serve."""
+    """Install the package as an administrator does, and make the page for the servers."""
     run(
         "apt-get",
         "-y",
@@ -48,7 +48,7 @@ def install():
 
 
 def run(*argv, status=0, timeout=PATIENCE_S, **options):
-    """Run argv to its end; returns all that it says. `status` None is any."""
+    """Run argv to its end, which must have this status (None: any); return the output."""
     argv = [str(word) for word in argv]
     done = subprocess.run(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -60,7 +60,7 @@ def run(*argv, status=0, timeout=PATIENCE_S, **options):
 
 
 def login(user, command, **options):
-    """Run a shell's command as a login of the user, with PAM's session and limits."""
+    """Run a shell command in a login of the user, with PAM's session and limits."""
     return run("su", "-", user, "-c", command, **options)
 
 
@@ -70,7 +70,7 @@ def as_alice(command):
 
 
 def wait_for(condition, what, patience=PATIENCE_S):
-    """Wait until condition() is true; returns what it gave."""
+    """Wait until condition() is true; return its value."""
     deadline = time.monotonic() + patience
     while True:
         value = condition()
@@ -81,7 +81,7 @@ def wait_for(condition, what, patience=PATIENCE_S):
 
 
 def fetch(url="http://127.0.0.1/"):
-    """Return the page, or None while there is none."""
+    """Return the page, or None if there is none."""
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             return answer.read().decode(errors="replace")
@@ -100,7 +100,7 @@ def holder_pid(port=80):
 
 
 def holder(port=80):
-    """Return (user's name, command, effective capabilities) of who listens on a TCP port."""
+    """Return (user's name, command, effective capabilities) of a TCP port's listener."""
     lines = pathlib.Path(f"/proc/{holder_pid(port)}/status").read_text().splitlines()
     status = dict(line.split(":", 1) for line in lines)
     name = pwd.getpwuid(int(status["Uid"].split()[0])).pw_name
@@ -109,7 +109,7 @@ def holder(port=80):
 
 @contextlib.contextmanager
 def started(argv, log="/run/server.log", **options):
-    """Start argv in a session of its own; all of that session is ended after."""
+    """Start argv in its own session; end the whole session afterwards."""
     with open(log, "w") as output:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
@@ -125,7 +125,7 @@ def started(argv, log="/run/server.log", **options):
 
 
 def serves(argv, page=PAGE, port=80, url=None, user="alice", log="/run/server.log", **options):
-    """Have argv serve a page on the port, by a process of the user's without a capability."""
+    """Run argv, which must serve a page by a process of the user's without a capability."""
     url = url or f"http://127.0.0.1:{port}/"
     with started(argv, log, **options) as process:
         wait_for(lambda: process.poll() is not None or fetch(url) is not None, f"{argv} to answer")
@@ -134,7 +134,7 @@ def serves(argv, page=PAGE, port=80, url=None, user="alice", log="/run/server.lo
         name, _, capabilities = holder(port)
         assert (name, capabilities) == (user, 0)
         pid = holder_pid(port)
-    # It need not be in the session of what started it: systemd-run, machinectl.
+    # The server may be in another session than its starter (systemd-run, machinectl).
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     wait_for(lambda: free(port), f"port {port} to be free again")
@@ -142,7 +142,7 @@ def serves(argv, page=PAGE, port=80, url=None, user="alice", log="/run/server.lo
 
 
 def refused(command, *said, user="alice", status=125):
-    """Have a login's command end with 125, and say each of the texts."""
+    """Run a command in a login, which must exit with 125 and print each of the texts."""
     text = login(user, command, status=status)
     for part in said:
         assert part in text, f"{part!r} is not in:\n{text}"
@@ -150,7 +150,7 @@ def refused(command, *said, user="alice", status=125):
 
 
 def every_way():
-    """Serve a page in each mode, hand a socket on, bind UDP; refuse what was not granted."""
+    """Check each mode, a socket handed on, a UDP bind, and a refusal without a grant."""
     serves(as_alice(f"pybind --port 80 -- {PYTHON}"))
     serves(as_alice(f"pybind --port 80 -- {BUSYBOX}"))
     serves(as_alice(f"pybind --mode supervise --port 80 -- {PYTHON}"))
@@ -160,19 +160,19 @@ def every_way():
 
 
 def handed_on():
-    """Hand a listening socket to a program that takes one."""
+    """Check that a program can take a listening socket."""
     code = "import socket; print(socket.socket(fileno=3).getsockname()[1])"
     assert login("alice", f"pybind --listen --port 80 -- python3 -c {shlex.quote(code)}") == "80\n"
 
 
 def datagram(address="127.0.0.1"):
-    """Bind 53/udp."""
+    """Check a bind of 53/udp."""
     code = f"import socket; s = socket.socket(2, 2); s.bind(('{address}', 53)); print(s.getsockname()[1])"
     assert login("alice", f"pybind --port 53/udp -- python3 -c {shlex.quote(code)}") == "53\n"
 
 
 def unit(name, text, user=False):
-    """Write a unit of the system, or of alice's own, and have it read."""
+    """Write a unit of the system or of alice, and reload the manager."""
     folder = pathlib.Path("/home/alice/.config/systemd/user" if user else "/etc/systemd/system")
     if user:
         run("install", "-d", "-o", "alice", "-g", "alice", "/home/alice/.config",
@@ -182,7 +182,7 @@ def unit(name, text, user=False):
 
 
 def systemctl(*words, user=False, status=0):
-    """Run systemctl, for the system or for alice's own manager."""
+    """Run systemctl for the system's manager or for alice's."""
     return run("systemctl", *(("--user", "-M", "alice@") if user else ()), *words, status=status)
 
 
@@ -192,7 +192,7 @@ def failed(name, user=False):
 
 
 def unit_serves(name, user=False, page=PAGE, port=80, holds="alice", started_by=None):
-    """Start a unit, have it serve, stop it."""
+    """Start a unit, check that it serves, and stop it."""
     systemctl("start", started_by or name, user=user)
     try:
         url = f"http://127.0.0.1:{port}/"
@@ -207,6 +207,6 @@ def unit_serves(name, user=False, page=PAGE, port=80, holds="alice", started_by=
 
 
 def journal(name, user=False):
-    """Return what a unit said in this boot."""
+    """Return the messages of a unit in this boot."""
     which = ("_UID=1000", f"USER_UNIT={name}") if user else ("-u", name)
     return run("journalctl", "-b", "--no-pager", "-o", "cat", *which, status=None)[-3000:]

@@ -28,8 +28,8 @@ static void *binder(void *unused)
     return NULL;
 }
 
-/* Until the process of the thread's bind has left our descriptor table, with copies:
- * of what is above its socket it has none. */
+/* Waits until the process that the thread's bind started has its own descriptor table. The
+* process has copies of our descriptors, but none above the thread's socket. */
 static void wait_for_copies(void)
 {
     char path[64], text[32];

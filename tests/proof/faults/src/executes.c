@@ -63,7 +63,7 @@ static pthread_t start(void *(*work)(void *), _Atomic pid_t *id)
     return thread;
 }
 
-/* The number that a thread's file begins with, or 0. */
+/* Returns the number at the start of a file of the thread in /proc, or 0. */
 static long number_in(pid_t id, const char *name)
 {
     char path[64], text[128];
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     child = fork();
     if (child == 0) {
         refused(2);
-        /* One at a time: those who end write the counters of coverage. */
+        /* One process at a time may end, because each writes the counters of coverage. */
         REQUIRE(close(end[1]) == 0 && read(end[0], &none, 1) == 0);
         exit(0);
     }

@@ -17,7 +17,7 @@
 
 static int may_block;
 
-/* With calls that the library does not make, so that none of them is failed. */
+/* Uses only calls that the library does not make, so that no fault hits them. */
 static int descriptors(void)
 {
     struct pollfd all[64];

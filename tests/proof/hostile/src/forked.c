@@ -24,7 +24,7 @@ static void *binder(void *unused)
     while (!done) {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         REQUIRE(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0);
-        REQUIRE(bind(fd, (struct sockaddr *)&wanted, sizeof wanted) == 0); /* a child has copies */
+        REQUIRE(bind(fd, (struct sockaddr *)&wanted, sizeof wanted) == 0); /* children have copies */
         REQUIRE(close(fd) == 0);
     }
     return NULL;

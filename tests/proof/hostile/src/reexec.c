@@ -48,7 +48,7 @@ int main(int argc, char **argv)
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     REQUIRE(sigprocmask(SIG_BLOCK, &child, NULL) == 0);
-    /* A helper that was left behind ends meanwhile. */
+    /* A leftover helper ends meanwhile. */
     nanosleep(&moment, NULL);
     while (waitpid(-1, NULL, __WALL | WNOHANG) > 0)
         found++;
@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     REQUIRE(pthread_create(&thread, NULL, binder, NULL) == 0);
     while (binds < 2)
         ;
-    /* Those that fail let the binds go on. */
+    /* A failed execve(2) lets the binds go on. */
     for (int i = 0; i < 100; i++)
         REQUIRE(execv("/nothing/here", argv) == -1 && errno == ENOENT);
     for (int before = binds; binds < before + 2;)

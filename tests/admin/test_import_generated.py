@@ -221,7 +221,7 @@ def test_plan_tells_what_differs(every_address):
             if (theirs or ours) != now:
                 differing += 1
                 assert told(plan, request, now), (number, request, theirs, ours, now, plan)
-            elif request.caller == CALLERS[0]:  # a caller with no groups that the plan does not know
+            elif request.caller == CALLERS[0]:  # the plan knows all groups of this caller
                 for granted in (False, True):
                     assert not told(plan, request, granted, groups=False), (number, request, plan)
         named |= {difference["name"] for difference in plan["differences"]}

@@ -150,7 +150,7 @@ def test_a_stop_in_the_pause(folder):
     with keeper(folder) as process:
         support.wait_for(lambda: starts(folder) >= 2, "a second try")
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(support.PATIENCE_S) in (3, 143)  # 143: the signal met a starting program
+        assert process.wait(support.PATIENCE_S) in (3, 143)  # 143: the program was just starting
         support.wait_for(placing.free, "the port to be free")
 
 

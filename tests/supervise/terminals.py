@@ -54,8 +54,7 @@ class Job(Agent):
 
 @contextlib.contextmanager
 def on_terminal(argv):
-    """Run argv, an agent, as a shell's foreground job on a terminal without echo; yield the Job.
-    """
+    """Run argv, an agent, as a shell's foreground job on a terminal without echo; yield the Job."""
     master, slave = os.openpty()
     modes = termios.tcgetattr(slave)
     modes[3] &= ~termios.ECHO

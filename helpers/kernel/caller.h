@@ -25,16 +25,18 @@ struct caller {
 #define CRED_MAX 256
 #define MEMBER(type, copy, name) (*(type *)((copy) + bpf_core_field_offset(struct cred, name)))
 
+/* The set is a __u64 since Linux 6.3.  Before, it was two __u32 with the low one first, at an
+ * offset that 8 does not divide: the verifier refuses a __u64 from there. */
 static __always_inline bool has_capability(const __u8 *copy)
 {
-    __u64 set = MEMBER(__u64, copy, cap_effective);
+    __u32 low = MEMBER(__u32, copy, cap_effective);
 
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     struct cred *cred = NULL;
-    if (!bpf_core_field_exists(cred->cap_effective.val))
-        set >>= 32;
+    if (bpf_core_field_exists(cred->cap_effective.val))
+        low = *(__u32 *)(copy + bpf_core_field_offset(struct cred, cap_effective) + sizeof low);
 #endif
-    return set & 1ull << CAP_NET_BIND_SERVICE;
+    return low & 1u << CAP_NET_BIND_SERVICE;
 }
 
 /* Finds the user who made a foreign user namespace.  The log's limit counts for this
@@ -64,7 +66,7 @@ __noinline int caller_read(struct caller *c, __u32 userns_inum)
     struct task_struct *task = (void *)bpf_get_current_task();
     __u64 ids = bpf_get_current_uid_gid();
     const struct cred *cred = NULL;
-    __u8 copy[CRED_MAX];
+    __u8 copy[CRED_MAX] __attribute__((aligned(8)));
     __u32 flags = 0, inum = 0, size = bpf_core_type_size(struct cred);
     int count = 0;
 

@@ -123,8 +123,11 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
         bpf_get_netns_cookie(ctx) != control_now->netns_cookie ||
         !caller_read(&w.caller, control_now->userns_inum) || w.caller.capable)
         return AS_WITHOUT_US;
-    w.folders = control_now->folders[w.slot];
-    __u8 event = control_now->left[w.slot] ? REFUSED_LEFT : REFUSED;
+    __u32 slot = w.slot;
+    if (slot >= SLOTS) /* the verifier of Linux 6.1 forgets it over the call */
+        return AS_WITHOUT_US;
+    w.folders = control_now->folders[slot];
+    __u8 event = control_now->left[slot] ? REFUSED_LEFT : REFUSED;
     if (w.caller.two_fold)
         event = REFUSED_IDS; /* half another user: the permission files know no such user */
     else if (event == REFUSED && judge(&w) && take_note(socket, &w))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindd: keeps the kernel's own table equal to the permission files (pybindd(8)).
+"""pybindd: keeps a table in the kernel equal to the permission files (pybindd(8)).
 
-`pybind/pybindd.py` is how everything else asks it; nothing imports this package.
+Nothing else imports this package: pybind/pybindd.py asks the running daemon.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libbpf and libc by ctypes: the few functions of them that pybindd needs (leaf).
+"""The few functions of libbpf and libc that pybindd needs, by ctypes (leaf).
 
-Every failure is a BpfError with the errno; nothing is decided here. Descriptors
-that libbpf opens are close-on-exec and belong to the object until the process ends.
+Every failure is a BpfError with the errno. Descriptors that libbpf opens are
+close-on-exec, and belong to the loaded object until the process ends.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ _SIGNATURES = {
 
 
 class BpfError(OSError):
-    """A call of libbpf failed. errno; what: the call, for people."""
+    """A call of libbpf failed. errno: its error. call: its name."""
 
-    def __init__(self, error: int, what: str) -> None:
-        super().__init__(error, f"{what}: {os.strerror(error)}")
-        self.what = what
+    def __init__(self, error: int, call: str) -> None:
+        super().__init__(error, f"{call}: {os.strerror(error)}")
+        self.call = call
 
 
 class _MapOptions(ctypes.Structure):
-    """struct bpf_map_create_opts of libbpf 1.0; a shorter one than the library's is fine."""
+    """struct bpf_map_create_opts of libbpf 1.0. The library accepts a shorter one than its own."""
 
     _fields_ = (
         ("size", ctypes.c_size_t),
@@ -63,7 +63,7 @@ class _MapOptions(ctypes.Structure):
 
 
 class Libbpf:
-    """The library, its messages kept. Raises OSError where it is not installed."""
+    """The library; keeps its last messages. Raises OSError if it is not installed."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(LIBRARY, use_errno=True)
@@ -74,7 +74,7 @@ class Libbpf:
         self.messages: list[str] = []
         self._printer = _ON_PRINT(self._keep)
         self._library.libbpf_set_print(self._printer)
-        self._callbacks: list[object] = []  # ctypes frees what nobody holds
+        self._callbacks: list[object] = []  # ctypes frees a callback without a reference
 
     def _keep(self, _level: int, form: bytes, arguments: int) -> int:
         text = ctypes.create_string_buffer(1 << 14)
@@ -83,53 +83,59 @@ class Libbpf:
         return 0
 
     def open_and_load(self, path: str) -> int:
-        """Return an object (struct bpf_object *), loaded. Raises BpfError."""
+        """Load the programs of a file; return the object (struct bpf_object *)."""
         handle = self._pointer("bpf_object__open_file", path.encode(), None)
         self._number("bpf_object__load", handle)
         return handle
 
     def map_fd(self, handle: int, name: str) -> int:
-        """Return the descriptor of a map of an object, which keeps it."""
+        """Return the descriptor of a map (owned by the object)."""
         return self._number("bpf_object__find_map_fd_by_name", handle, name.encode())
 
     def attach(self, handle: int, program: str, cgroup_fd: int) -> int:
-        """Attach a program to a control group; return the link, which ends with us."""
-        found = self._pointer("bpf_object__find_program_by_name", handle, program.encode())
-        return self._pointer("bpf_program__attach_cgroup", found, cgroup_fd)
+        """Attach a program to a control group; return the link, which this process owns.
+
+        When the process ends, the kernel detaches the program.
+        """
+        pointer = self._pointer("bpf_object__find_program_by_name", handle, program.encode())
+        return self._pointer("bpf_program__attach_cgroup", pointer, cgroup_fd)
 
     def detach(self, link: int) -> None:
-        """Take an attached program away."""
+        """Detach a program, by its link."""
         self._number("bpf_link__destroy", link)
 
     def create_map(self, kind: int, key: int, value: int, size: int, flags: int = 0) -> int:
-        """Return a new map's descriptor, the caller's. key, value: sizes in bytes."""
+        """Return the descriptor of a new map (owned by the caller).
+
+        kind: HASH or ARRAY. key, value: sizes in bytes. size: the number of entries.
+        """
         options = _MapOptions(size=ctypes.sizeof(_MapOptions), map_flags=flags)
         return self._number(
             "bpf_map_create", kind, b"pybind_table", key, value, size, ctypes.byref(options)
         )
 
     def update(self, fd: int, key: int, value: int) -> None:
-        """Store a number under a number; in a map of maps a map's descriptor.
+        """Store a number under a number; in a map of maps, the descriptor of a map.
 
-        There it returns when no program that began before still runs: the kernel's
-        maybe_wait_bpf_programs().
+        For a map of maps, the call returns only when every program that began before the
+        store has ended (maybe_wait_bpf_programs() of the kernel).
         """
         key_box, value_box = ctypes.c_uint32(key), ctypes.c_uint32(value)
         self._number("bpf_map_update_elem", fd, ctypes.byref(key_box), ctypes.byref(value_box), 0)
 
     def fill(self, fd: int, keys: bytes, values: bytes, count: int) -> None:
-        """Store `count` values, packed one after the other, under as many keys."""
+        """Store `count` keys with their values. keys, values: packed one after the other."""
         done = ctypes.c_uint32(count)
         self._number("bpf_map_update_batch", fd, keys, values, ctypes.byref(done), None)
         if done.value != count:
             raise BpfError(errno.EIO, f"bpf_map_update_batch stored {done.value} of {count}")
 
     def freeze(self, fd: int) -> None:
-        """Let nobody change a map by system calls from now on."""
+        """Forbid every later change of a map by system calls."""
         self._number("bpf_map_freeze", fd)
 
     def ring(self, fd: int, on_record: Callable[[bytes], None]) -> int:
-        """Return a reader of a ring buffer; on_record is called by consume()."""
+        """Return a reader of a ring buffer (fd: borrowed); consume() calls on_record."""
 
         def call(_context: int, data: int, size: int) -> int:
             on_record(ctypes.string_at(data, size))
@@ -140,11 +146,11 @@ class Libbpf:
         return self._pointer("ring_buffer__new", fd, callback, None, None)
 
     def ring_fd(self, ring: int) -> int:
-        """Return the descriptor that is readable when a program asked to be heard at once."""
+        """Return the reader's descriptor, readable when a program forces a wake-up."""
         return self._number("ring_buffer__epoll_fd", ring)
 
     def consume(self, ring: int) -> None:
-        """Hand every record that waits to the reader's on_record."""
+        """Pass every waiting record to the reader's on_record."""
         self._number("ring_buffer__consume", ring)
 
     def _pointer(self, name: str, *arguments: object) -> int:
@@ -162,15 +168,15 @@ class Libbpf:
 
 
 def forbid_core_dumps() -> None:
-    """Let this process never write a core: while it did, its programs would stay (core(5)).
+    """Forbid core dumps: during a dump the attached programs would go on (core(5)).
 
-    RLIMIT_CORE is not enough: it does not count where core_pattern is a program.
+    RLIMIT_CORE is not enough: it does not count if core_pattern is a program.
     """
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise BpfError(ctypes.get_errno(), "PR_SET_DUMPABLE")
 
 
 def map_memory(fd: int, size: int) -> mmap.mmap:
-    """Return the memory of a map of kind BPF_F_MMAPABLE, shared with its programs."""
+    """Return the memory of a BPF_F_MMAPABLE map, shared with the programs (fd: borrowed)."""
     page = mmap.PAGESIZE
     return mmap.mmap(fd, (size + page - 1) // page * page)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The socket in /run that `pybindctl` asks, the file of its status, the lock.
+"""The socket that pybindctl asks, the status file, and the lock.
 
-All three lie where only root can put anything, and the socket is root's alone.
-pybindd.py has the words of both sides.
+All three are in /run, where only root can create files; only root can connect to the
+socket. pybindd.py describes the questions and the answers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ _PEER = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
 class Running(Exception):
-    """Another pybindd has the lock; args[0] is its process id as it wrote it."""
+    """Another pybindd has the lock. args[0]: its pid, as it wrote it into the file."""
 
 
 def take_lock() -> int:
-    """Return the lock's descriptor, which has to stay open. Raises Running or OSError."""
+    """Return the lock's descriptor (owned by the caller), which has to stay open.
+
+    Raises Running, OSError.
+    """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(PYBINDD_LOCK, flags, 0o600)
     try:
@@ -42,7 +45,7 @@ def take_lock() -> int:
 
 
 def write_status(status: dict[str, Any]) -> None:
-    """Put the status where everybody can read it. Raises OSError."""
+    """Replace the status file, which everybody can read. Raises OSError."""
     new = PYBINDD_STATUS + ".new"
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with open(fd, "w") as file:
@@ -52,18 +55,18 @@ def write_status(status: dict[str, Any]) -> None:
 
 
 def remove() -> None:
-    """Remove status and socket; the lock's file stays, another may hold it by now."""
+    """Remove status and socket. The lock's file stays: another pybindd may hold it already."""
     for path in (PYBINDD_STATUS, PYBINDD_SOCKET):
         with contextlib.suppress(OSError):
             os.unlink(path)
 
 
 class Server:
-    """Listens, and collects the questions of root's clients. Never waits."""
+    """Listens on the socket, and collects the questions of root's clients. Never waits."""
 
     def __init__(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(PYBINDD_SOCKET)  # of one that was killed: we hold the lock
+            os.unlink(PYBINDD_SOCKET)  # a killed pybindd has left it: we hold the lock
         kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self.listener = socket.socket(socket.AF_UNIX, kind)
         mask = os.umask(0o177)
@@ -75,11 +78,14 @@ class Server:
         self._clients: dict[int, tuple[socket.socket, bytes]] = {}
 
     def descriptors(self) -> list[int]:
-        """Return what to wait for."""
+        """Return the descriptors to wait for (borrowed)."""
         return [self.listener.fileno(), *self._clients]
 
     def questions(self) -> list[tuple[socket.socket, bytes]]:
-        """Take connections and what they say; return whole questions, the sockets the caller's."""
+        """Accept clients and read from them; return whole questions.
+
+        The caller owns the sockets of these questions, and has to answer() them.
+        """
         with contextlib.suppress(OSError):
             while len(self._clients) < CLIENTS_MAX:
                 client, _ = self.listener.accept()
@@ -106,7 +112,7 @@ class Server:
 
 
 def _received(client: socket.socket) -> bytes | None:
-    """Return what a client says: nothing yet is None, an end or a fault is empty."""
+    """Return the bytes of a client; None: nothing yet; b"": the end, or an error."""
     try:
         return client.recv(LINE_MAX)
     except BlockingIOError:
@@ -116,7 +122,7 @@ def _received(client: socket.socket) -> bytes | None:
 
 
 def answer(client: socket.socket, status: dict[str, Any]) -> None:
-    """Send one answer and close; whoever does not take it goes without."""
+    """Send one answer and close the socket; a client that does not read gets no answer."""
     with contextlib.suppress(OSError), client:
         client.settimeout(0.2)  # 100 names fit into the socket's buffer
         client.sendall(json.dumps(status).encode())

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pybindd: one loop that keeps the table equal to the files, and the lease alive.
 
-In each turn: read what has changed, put it in force, then answer, then once a
-second move the lease on. The lease counts from the moment before the files were
-looked at. Whatever goes wrong takes the lease back, and pybind-helper serves on.
+Each turn reads changed files, puts a new table in force, renews the lease, and answers
+questions. The lease counts from the moment before the turn looked at the files. Any
+error ends the lease: then the kernel grants nothing, and pybind-helper still serves.
 """
 
 from __future__ import annotations
@@ -34,15 +34,18 @@ from .table import Numbers, empty
 from .watch import Watch
 
 TICK_S = 1.0
-PATIENCE_S = 5.0  # after that a question is answered though files change without a pause
-CATCH_UP_S = 0.5  # so long changes may come without a pause before other work is done
+PATIENCE_S = 5.0  # a question is answered then, even if files change without a pause
+CATCH_UP_S = 0.5  # if files change without a pause, other work is done after this time
 LEFT_SHOWN = 100
-# What a turn came to: nothing to do, a new table in force, files that keep changing.
+# The result of a turn: nothing to do, a new table in force, files that keep changing.
 _LEVEL, _PUBLISHED, _BUSY = "level", "published", "busy"
 
 
 def main(argv: list[str]) -> int:
-    """Run until SIGTERM; return the exit status: 0, 1 for a failure, 2 for usage, 3 if it cannot run."""
+    """Run until SIGTERM; return the exit status.
+
+    0: stopped by a signal. 1: failed. 2: usage. 3: pybindd cannot run here.
+    """
     options = _parse(argv)
     try:
         return run(options.cgroup, options.verbose, options.trial)
@@ -83,7 +86,7 @@ def load() -> tuple[Libbpf, Program]:
 
 
 def run(cgroup: str | None, verbose: bool, trial: bool) -> int:
-    """Check the place, load, attach, serve. Raises CannotRun."""
+    """Check whether pybindd can run here, load, attach, serve. Raises CannotRun, OSError."""
     obstacles.check_ids()
     if cgroup is None:
         obstacles.check_place()
@@ -112,7 +115,7 @@ def run(cgroup: str | None, verbose: bool, trial: bool) -> int:
 
 
 class Daemon:
-    """The loop and what it knows."""
+    """The loop of pybindd."""
 
     def __init__(self, program: Program, cgroup: str, verbose: bool) -> None:
         self._program = program
@@ -153,12 +156,12 @@ class Daemon:
         _notify("READY=1")
 
     def serve(self) -> None:
-        """Work until told to stop."""
+        """Run turns until a signal stops them."""
         while not self._stopping:
             self._turn()
 
     def end(self) -> None:
-        """Grant nothing any more; leave nothing behind."""
+        """End the lease, detach the programs, remove status and socket."""
         _notify("STOPPING=1")
         with contextlib.suppress(OSError):
             self._program.detach()
@@ -183,14 +186,14 @@ class Daemon:
             self._wait()
 
     def _bring_in_force(self) -> str:
-        """Read what has changed and make it count."""
+        """Read changed files and put a new table in force; return the result of the turn."""
         if not self._files.catch_up(time.monotonic() + CATCH_UP_S):
             return _BUSY
         if not self._files.changed:
             return _LEVEL
         table = self._files.table(self._numbers)
-        self._files.changed = True  # until the kernel has it
-        self._consume()  # numbers of files that are gone are still known
+        self._files.changed = True  # until the kernel has the table: an error tries again
+        self._consume()  # records of the old table, whose numbers still have their names
         self._program.put_in_force(table)
         self._files.changed = False
         self._tables += 1
@@ -200,7 +203,7 @@ class Daemon:
         return _PUBLISHED
 
     def _fail(self, error: OSError) -> None:
-        """Nothing is in force; the next turn tries again."""
+        """End the lease and log the error; the next turn tries again."""
         self._program.end_lease()
         self._files.changed = True
         why = error.strerror or str(error)
@@ -228,7 +231,7 @@ class Daemon:
             self._files.recheck()
 
     def _wait(self) -> None:
-        """Sleep until something is to be done, a second at most."""
+        """Sleep until there is work, one second at most."""
         poll = select.poll()
         for fd in (self._watch.fd, self._wake_read, self._records_fd, *self._server.descriptors()):
             poll.register(fd, select.POLLIN)
@@ -239,7 +242,7 @@ class Daemon:
         self._consume()
 
     def status(self) -> dict[str, Any]:
-        """Return what pybindd.py describes."""
+        """Return the status, whose fields pybindd.py describes."""
         table = self._table
         return {
             "pid": os.getpid(),
@@ -303,7 +306,7 @@ def _now() -> str:
 
 
 def _notify(text: str) -> None:
-    """Tell systemd, where it started us (sd_notify(3))."""
+    """Send a message to systemd, if systemd started this process (sd_notify(3))."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if path:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:

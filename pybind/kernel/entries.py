@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One permission file -> what the table holds of it.
+"""One permission file -> Item, its part of the table.
 
-Exact or not at all: a file that cannot be held as the helper would find it is
-LEFT, which grants nothing in the kernel and stops whoever comes to it there.
+An Item is exact, or LEFT. A file is LEFT if the table cannot hold it just as the helper
+would find it. The kernel then grants nothing by that file, and leaves the bind to the
+helper.
 """
 
 from __future__ import annotations
@@ -31,19 +32,24 @@ from ..permissions.rule import ANY, Broken, address_name, parse_line
 from ..trust import others_can_write
 from . import layout
 
-LINES_MAX = 10_000  # of one file: each bind of its user walks them
+LINES_MAX = 10_000  # of one file: each bind of its user looks at all of them
 _PORT_MAX_AT = 5  # of an unpacked LINE
 
 Named = Union[Flag, Owner]
 
 
 class Item(NamedTuple):
-    """What the table holds of one file.
+    """The part of the table that one file makes; helpers/kernel/table.h has the structs.
 
-    key: packed NAME. rank: of two files with one key the helper finds the lower
-    first. state: JUDGED, REFUSES or LEFT; why: the reason for the latter two.
-    uid, gid; permissions: (owner, group, others, unanimous, users). entries, lines:
-    packed ENTRYs and LINEs. ports: behind the highest port that it speaks about.
+    name: below CONFIG_DIR.
+    key: packed NAME.
+    rank: of two files with the same key, the helper finds the one with the lower rank.
+    state: JUDGED, REFUSES or LEFT.
+    why: the reason for REFUSES or LEFT.
+    uid, gid: owner and group of the file.
+    permissions: (owner, group, others, unanimous, users) of struct file.
+    entries, lines: packed ENTRYs and LINEs.
+    ports: one more than the highest port of the file.
     """
 
     name: str
@@ -82,14 +88,15 @@ def _version(family: int) -> int:
 
 
 def left(named: Named, why: str) -> Item:
-    """Return the Item of a file that only the helper judges."""
+    """Return the Item of a file that is left to the helper."""
     return Item(named.name, *key_of(named), layout.LEFT, why)
 
 
 def read_item(named: Named, noexec: bool) -> Item | None:
-    """Read one file; None where there is none.
+    """Read one file; None if it does not exist.
 
-    noexec: the folder is mounted so. Never raises OSError: what cannot be read is LEFT.
+    noexec: its folder is mounted noexec. Never raises OSError: a file that cannot be read
+    is LEFT.
     """
     try:
         return _read_flag(named, noexec) if isinstance(named, Flag) else _read_rules(named)
@@ -110,7 +117,7 @@ def _read_flag(flag: Flag, noexec: bool) -> Item:
     if status.st_nlink != 1:
         return left(flag, f"has {status.st_nlink} hard links")
     access = read_access(path)
-    if access is None:  # replaced since
+    if access is None:  # replaced since lstat(2)
         return refuses("is not a regular file")
     return _judged(flag, access)
 
@@ -151,23 +158,23 @@ def _read(fd: int) -> bytes:
 
 
 def _judged(named: Named, access: Access) -> Item:
-    """Return the Item of a file whose owner, mode and list decide."""
-    found = {(tag, ident): perm for tag, ident, perm in access.entries}
-    by_tag = {tag: perm for (tag, _), perm in found.items()}
-    named_entries = [(tag, ident) for tag, ident in found if tag in (NAMED_USER, NAMED_GROUP)]
+    """Return the Item of a file whose owner, mode and access control list decide."""
+    by_key = {(tag, ident): perm for tag, ident, perm in access.entries}
+    by_tag = {tag: perm for (tag, _), perm in by_key.items()}
+    named_entries = [(tag, ident) for tag, ident in by_key if tag in (NAMED_USER, NAMED_GROUP)]
     mask = by_tag.get(MASK, 7)
     if named_entries and MASK not in by_tag:
         return left(named, "has an access control list without a mask")
     owner, group, others = by_tag[USER_OBJ], by_tag[GROUP_OBJ] & mask, by_tag[OTHER]
     if not mask:
-        # fs/namei.c, acl_permission_check(): the list is not looked at then, and
-        # whom it names is judged like anybody else.
+        # With an empty mask the kernel ignores the list, and judges named users like
+        # anybody else (fs/namei.c, acl_permission_check()).
         named_entries = []
     unanimous = owner & group & others
     users = 7
     packed = []
     for tag, ident in named_entries:
-        permissions = found[tag, ident] & mask
+        permissions = by_key[tag, ident] & mask
         unanimous &= permissions
         if tag == NAMED_USER:
             users &= permissions
@@ -186,7 +193,7 @@ def _judged(named: Named, access: Access) -> Item:
 
 
 def _with_lines(owner: Owner, item: Item, data: bytes) -> Item:
-    """Add the lines to the Item of a rule file that has been read to its end."""
+    """Return the Item with the lines of its rule file. data: the whole contents."""
     if item.state != layout.JUDGED:
         return item
     raws = data.split(b"\n")
@@ -207,7 +214,7 @@ def _with_lines(owner: Owner, item: Item, data: bytes) -> Item:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _packed(raw: bytes, reserved: bool) -> bytes | None:
-    """Return the LINEs that a line is in a file with, or without, the '!'; None if broken."""
+    """Return the packed LINEs of a line; None if it is broken. reserved: of its file."""
     rule = parse_line(raw)
     if isinstance(rule, Broken):
         return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The permission files as they are at this moment: read once, then kept up with.
+"""The permission files in memory: read once, then again after each reported change.
 
-catch_up() reads what has changed until nothing more is reported. Only then what
-has been read is one state of the files, and only then it may become a table.
+catch_up() reads changed files until no more changes are reported. Only then all of them
+were read as they were at one moment, and only then they may become a table.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterator
 
 from ..paths import CONFIG_DIR, FOLDERS
 from ..permissions.names import Owner, Unknown, parse_name
+from ..trust import chain
 from .entries import Item, left, read_item
-from .folders import Folders, chain, read_folders
+from .folders import Folders, read_folders
 from .table import Numbers, Table, build, empty
 from .watch import Watch
 
-STORM = 50  # changes of one file in a second: from then on it is left to the helper
-STORM_OVER_S = 2.0
-ROUNDS = 10  # all files are read again in so many steps
+STORM = 50  # changes of one file in a second; with more, the file is left to the helper
+STORM_OVER_S = 2.0  # after this time without a change, the file is read again
+ROUNDS = 10  # recheck() reads all files again in this many steps
 _UNKNOWN = 0  # no file has this stamp
 _YOUNG_NS = 10**9
 _FLAG_FOLDERS = ("byport/", "byaddr/")
@@ -31,9 +32,9 @@ _DISTURBED = "changes all the time"
 class Files:
     """All permission files.
 
-    changed: there is something that the last table() did not have. on_moved is
-    called, before anything is read, when these are other folders than before:
-    the table in force must not count any longer.
+    changed: the files differ from the last table().
+    on_moved: called when the folders changed, before their files are read: the table in
+    force must not count any longer.
     """
 
     def __init__(self, watch: Watch, on_moved: Callable[[], None]) -> None:
@@ -43,20 +44,20 @@ class Files:
         self._identity: tuple[object, ...] = ()
         self._items: dict[str, Item] = {}
         self._stamps: dict[str, int] = {}  # of flag files that were read again
-        self._storms: dict[str, tuple[float, int]] = {}  # name -> when it began, how many
-        self._quiet_at: dict[str, float] = {}  # name -> when it is read again
+        self._storms: dict[str, tuple[float, int]] = {}  # name -> (start of the second, changes)
+        self._quiet_at: dict[str, float] = {}  # name -> time.monotonic() when to read it again
         self._round: Iterator[list[str]] = iter(())
         self._again = True
         self.changed = True
 
     def read_everything(self) -> None:
-        """Forget what is known: the next catch_up() reads all files."""
+        """Make the next catch_up() read all files again."""
         self._again = True
 
     def catch_up(self, until: float) -> bool:
-        """Read what has changed; tell whether there is no more to read.
+        """Read changed files; return whether no more changes are reported.
 
-        until: when to give up for now, in seconds of time.monotonic().
+        until: when to return False, in seconds of time.monotonic().
         """
         while True:
             changes = self._watch.drain()
@@ -73,8 +74,8 @@ class Files:
                 return False
 
     def _read_folders(self) -> None:
-        """Look at the folders; read all files where these are not the folders of before."""
-        parents = chain()
+        """Look at the folders; if these are other folders than before, read all files."""
+        parents = chain(CONFIG_DIR)
         above = [
             (path, frozenset([below.rpartition("/")[2]]))
             for path, below in zip(parents, parents[1:])
@@ -88,7 +89,8 @@ class Files:
         except OSError as error:
             why = f"the folders cannot be watched: {os.strerror(error.errno or 0)}"
             folders = Folders(None, why, frozenset(), frozenset())
-        # With the watches: what came into a folder before that was watched is not known.
+        # The watches belong to the identity: a folder with a new watch may have files that
+        # came before the watch.
         identity = (watches, *map(_identity, [*parents, *paths]))
         known = not self._again and identity == self._identity
         if known and folders == self._folders:
@@ -111,7 +113,7 @@ class Files:
                 self._read(name)
 
     def _refresh(self, name: str) -> bool:
-        """Read a file of which a change was reported; False: it is left alone for now."""
+        """Read a file whose change was reported; False if it changes too often for that."""
         now = time.monotonic()
         if self._quiet_at.get(name, 0) > now:
             self._quiet_at[name] = now + STORM_OVER_S
@@ -145,7 +147,7 @@ class Files:
             return None
         path = f"{CONFIG_DIR}/{name}"
         if name in self._quiet_at:
-            self._watch.forget_file(path)  # until it is read again
+            self._watch.forget_file(path)  # no more events until the file is read again
             return left(named, _DISTURBED)
         try:
             self._watch.watch_file(path, contents=isinstance(named, Owner))
@@ -161,7 +163,7 @@ class Files:
         return item
 
     def recheck(self) -> None:
-        """Read a tenth of all files again: not every change is reported (watch.py)."""
+        """Read a tenth of all files again, because not every change is reported (watch.py)."""
         names = next(self._round, None)
         if names is None:
             self._read_folders()
@@ -182,7 +184,7 @@ class Files:
         return not self._folders.refuses and not self._folders.left
 
     def table(self, numbers: Numbers) -> Table:
-        """Return the table of what has been read; only after catch_up() returned True."""
+        """Return the table of the files; only call it after catch_up() returned True."""
         self.changed = False
         if not self._readable():
             refuses = self._folders.refuses or ""
@@ -199,10 +201,10 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _stamp(path: str) -> int:
-    """Return a number that is another one when owner, mode or list of a file were changed.
+    """Return a number that changes with owner, mode or access control list of a file.
 
-    _UNKNOWN where that cannot be told: the change time of a file is that of the
-    last clock tick, so a young one says nothing.
+    _UNKNOWN for a file that has just changed: its change time has the resolution of a
+    clock tick, so another change may have the same time.
     """
     try:
         status = os.lstat(path)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folders from / down to the four, and what is mounted on them.
+"""The folders on the way to the permission files, as the table needs them.
 
-The helper looks at them with its caller's rights, anew for each bind. The table
-holds one answer for all callers, so a folder that not every caller finds the
-same leaves everything to the helper.
+trust.folder_faults() describes what each folder must be. The helper looks at the folders
+at each bind, with its caller's rights. The table has one answer for all callers. So if
+callers may find a folder different, everything is left to the helper.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 from typing import NamedTuple
 
 from ..paths import CONFIG_DIR, FOLDERS
-from ..trust import others_can_write
+from ..trust import CLOSED, NO_FOLDER, UNSAFE, chain, folder_faults
 
-# File systems on which owner, mode and access control list are all that counts,
-# and on which a change by somebody else does not come from another machine.
+# File systems where only owner, mode and access control list decide who may open a file,
+# and which no other machine can change.
 KNOWN_FILE_SYSTEMS = frozenset(
     "bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs rootfs squashfs tmpfs xfs zfs".split()
 )
 _ACL = "system.posix_acl_access"
-_SEARCHABLE = 0o111
+
 _MOUNTINFO = "/proc/self/mountinfo"
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
@@ -38,23 +37,18 @@ class Mount(NamedTuple):
 
 
 class Folders(NamedTuple):
-    """What the folders say about all files at once.
+    """The state of the folders, for all files at once.
 
-    refuses: why everything is refused, or None. left: why everything is left to
-    the helper, or None. noexec: the folders of the four in which no file is
-    executable. mounted: names below CONFIG_DIR on which something is mounted.
+    refuses: why the helper refuses everything, or None.
+    left: why everything is left to the helper, or None.
+    noexec: those of FOLDERS that are mounted noexec.
+    mounted: names below CONFIG_DIR that are mount points.
     """
 
     refuses: str | None
     left: str | None
     noexec: frozenset[str]
     mounted: frozenset[str]
-
-
-def chain() -> list[str]:
-    """Return the paths from / down to CONFIG_DIR."""
-    parts = CONFIG_DIR.split("/")
-    return ["/".join(parts[:end]) or "/" for end in range(1, len(parts) + 1)]
 
 
 def read_mounts(path: str = _MOUNTINFO) -> dict[int, Mount]:
@@ -80,7 +74,7 @@ def read_folders() -> Folders:
     refuses: list[str] = []
     left: list[str] = []
     noexec = set()
-    for path in [*chain(), *(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS)]:
+    for path in [*chain(CONFIG_DIR), *(f"{CONFIG_DIR}/{folder}" for folder in FOLDERS)]:
         below = path.startswith(CONFIG_DIR + "/")
         if _look_or_note(path, mounts, refuses, left) and below:
             noexec.add(path.rpartition("/")[2])
@@ -110,17 +104,18 @@ def _look_or_note(path: str, mounts: dict[int, Mount], refuses: list[str], left:
 
 
 def _look(path: str, mounts: dict[int, Mount], refuses: list[str], left: list[str]) -> bool:
-    """Look at one folder, note what is wrong with it; tell whether it is mounted noexec."""
+    """Look at one folder, add its faults to the lists; return whether it is mounted noexec."""
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
-        if not stat.S_ISDIR(status.st_mode):
+        faults = folder_faults(status)
+        if NO_FOLDER in faults:
             refuses.append(f"{path} is not a directory")
             return False
         mode = f"{status.st_mode & 0o7777:04o}"
-        if others_can_write(status):
+        if UNSAFE in faults:
             refuses.append(f"{path} is not safely root's (owner {status.st_uid}, mode {mode})")
-        if status.st_mode & _SEARCHABLE != _SEARCHABLE:
+        if CLOSED in faults:
             left.append(f"{path} cannot be searched by everybody (mode {mode})")
         if _has_list(path):
             left.append(f"{path} has an access control list")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The structs of helpers/kernel/table.h, as Python packs them (leaf).
 
-All integers are in host byte order. tests/kernel/test_kernel_table.py holds both
-sides together, by the debugging information of the object file.
+All integers are in host byte order. tests/kernel/test_kernel_table.py compares both
+sides, by the debugging information of the object file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RECORD = struct.Struct("=QQQIIIHBBBB6x16s")
 """addr_high, addr_low, lost, uid, tgid, file, port, family, udp, event, foreign, comm"""
 
 CONTROL_SIZE = 48
-# Where in struct control each member lies.
+# The offset of each member of struct control, in bytes.
 LEASE_UNTIL_NS, NETNS_COOKIE, USERNS_INUM, SLOT, FOLDERS, LEFT_ALL, PORTS = 0, 8, 16, 20, 24, 32, 40
 
 

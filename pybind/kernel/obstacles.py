@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why pybindd cannot run here: each reason in words, with what repairs it.
+"""Why pybindd cannot run here: each reason in words, with the repair.
 
-Found by trying, not by version numbers: what fails is looked at afterwards.
+Reasons are found by trying, not by version numbers: after a failure, these functions
+look for the cause.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ _IDENTITY = [0, 0, 2**32 - 1]
 
 
 class CannotRun(PybindError):
-    """pybindd cannot run; the lines say why, and what to do."""
+    """pybindd cannot run here. lines: the reason and the repair."""
 
-    # Not a failure's 1: pybindd.service is not started again for this one.
+    # Not 1, the status of a failure: systemd does not start pybindd again after a 3.
     status = 3
 
 
 def find_cgroup() -> str:
-    """Return where the unified control group hierarchy is mounted. Raises CannotRun."""
+    """Return the mount point of the control groups of version 2. Raises CannotRun."""
     for mount in read_mounts().values():
         if mount.file_system == "cgroup2" and os.path.isdir(mount.path):
             return mount.path
@@ -39,7 +40,7 @@ def find_cgroup() -> str:
 
 
 def open_cgroup(path: str) -> int:
-    """Return a descriptor of a control group, the caller's. Raises CannotRun."""
+    """Return a descriptor (owned by the caller) of a control group. Raises CannotRun."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -51,9 +52,9 @@ def open_cgroup(path: str) -> int:
 
 
 def check_place() -> None:
-    """Refuse to run where /etc/pybind is not the host's. Raises CannotRun."""
+    """Raise CannotRun in a mount namespace where /etc/pybind may not be the host's."""
     try:
-        # Mount ids are the kernel's own: two namespaces never share one.
+        # A mount id is unique in the kernel: two mount namespaces share none.
         ours, theirs = read_mounts(), read_mounts("/proc/1/mountinfo")
     except OSError as error:
         raise CannotRun(f"{error.filename}: {os.strerror(error.errno or 0)}") from None
@@ -67,7 +68,7 @@ def check_place() -> None:
 
 
 def check_ids() -> None:
-    """Refuse to run where user and group numbers are not the kernel's own. Raises CannotRun."""
+    """Raise CannotRun in a user namespace where uids or gids are not the kernel's own."""
     for name in ("uid_map", "gid_map"):
         with open(f"/proc/self/{name}") as file:
             if [int(word) for word in file.read().split()] != _IDENTITY:
@@ -84,7 +85,7 @@ def no_library(error: OSError) -> CannotRun:
 
 
 def no_object() -> CannotRun:
-    """Return why there is nothing to load."""
+    """Return that the object file with the programs is missing."""
     return CannotRun(
         f"{BPF_OBJECT} is missing: pybind was built without clang or the headers of libbpf",
         f"apt-get install clang libbpf-dev, then: {REINSTALL}",
@@ -92,7 +93,7 @@ def no_object() -> CannotRun:
 
 
 def not_loaded(error: BpfError, messages: list[str]) -> CannotRun:
-    """Return why the kernel did not take the programs, by what it and the system say."""
+    """Return why the kernel did not load the programs. messages: libbpf's."""
     said = "\n".join(messages)
     missing = _missing_capabilities()
     if missing:

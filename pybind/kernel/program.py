@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs in the kernel: load, attach, put a table in force, the lease.
+"""The programs in the kernel: loads and attaches them, puts tables in force, keeps the lease.
 
-Nothing is granted before the first table, after the lease, or while a call to
-the kernel has failed: then the lease is taken back at once.
+The programs grant nothing before the first table and after the end of the lease. When a
+call to the kernel fails, the lease ends at once.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .bpf import ARRAY, HASH, INNER_MAP, Libbpf, map_memory
 from .table import Table, empty
 
 LEASE_NS = 5 * 10**9
-PROGRAMS = ("post_bind4", "post_bind6", "bind4", "bind6")  # in this order: first who confirms
+PROGRAMS = ("post_bind4", "post_bind6", "bind4", "bind6")  # those that confirm come first
 _FIRST_FREE_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _HELD_MAX = 1 << 20
 _INDEX = ctypes.c_uint32
 
 
 class Program:
-    """The loaded object. Raises BpfError everywhere."""
+    """The programs, loaded. Every method raises BpfError."""
 
     def __init__(self, libbpf: Libbpf, path: str) -> None:
         self._libbpf = libbpf
@@ -33,46 +33,49 @@ class Program:
         control = libbpf.map_fd(self._handle, "control")
         self._control = map_memory(control, layout.CONTROL_SIZE)
         self._links: list[int] = []
-        # The details in each slot; None where they are not known, or too many to keep.
+        # The details in each slot; None if unknown, or too many to keep.
         self._held: list[bytes | None] = [None] * layout.SLOTS
         self._slot = 0
         self._ports = [0] * layout.SLOTS
-        self._settled = True  # no program reads the slot that is not in use
+        self._settled = True  # no program still reads the slot that is not in force
         for slot in range(layout.SLOTS):
             self._fill(slot, empty())
 
     def identify(self, netns_cookie: int, userns_inum: int) -> None:
-        """Say which network and user namespace are ours."""
+        """Tell the programs which network and user namespace this process is in."""
         ctypes.c_uint64.from_buffer(self._control, layout.NETNS_COOKIE).value = netns_cookie
         ctypes.c_uint32.from_buffer(self._control, layout.USERNS_INUM).value = userns_inum
 
     def attach(self, cgroup_fd: int) -> None:
-        """Attach all programs to a control group; the links end with this process."""
+        """Attach all programs to a control group (cgroup_fd: borrowed), until this process ends."""
         for name in PROGRAMS:
             self._links.append(self._libbpf.attach(self._handle, name, cgroup_fd))
 
     def detach(self) -> None:
-        """Grant nothing from now on, and take the programs away."""
+        """End the lease, and detach the programs."""
         self.end_lease()
         while self._links:
             self._libbpf.detach(self._links.pop())
 
     def read_records(self, on_record: Callable[[bytes], None]) -> tuple[int, Callable[[], None]]:
-        """Return a descriptor to wait on, and what hands every waiting record to on_record."""
+        """Return a descriptor to wait for (borrowed), and a function that reads the records.
+
+        The function passes each waiting record to on_record.
+        """
         ring = self._libbpf.ring(self._libbpf.map_fd(self._handle, "records"), on_record)
         return self._libbpf.ring_fd(ring), lambda: self._libbpf.consume(ring)
 
     def renew_lease(self, since_ns: int) -> None:
-        """Let the table in force count for five seconds from since_ns (CLOCK_MONOTONIC).
+        """Extend the lease to five seconds after since_ns (CLOCK_MONOTONIC).
 
-        That is when the caller began to look for changes, not now: it may have
-        been stopped since.
+        since_ns: when the caller began to look for changes. Not the present time: the
+        process may have been stopped since then, and changes may have come.
         """
         until = since_ns + LEASE_NS
         ctypes.c_uint64.from_buffer(self._control, layout.LEASE_UNTIL_NS).value = until
 
     def look_at_ports(self) -> None:
-        """Take notice of what the kernel calls privileged now: to log what it refuses."""
+        """Read again which ports are privileged, so that refusals of all of them are logged."""
         self._set_ports(self._slot)
 
     def _set_ports(self, slot: int) -> None:
@@ -81,13 +84,13 @@ class Program:
         _INDEX.from_buffer(self._control, layout.PORTS + 4 * slot).value = ports
 
     def end_lease(self) -> None:
-        """Grant nothing from the next bind on."""
+        """End the lease: from the next bind on, nothing is granted."""
         ctypes.c_uint64.from_buffer(self._control, layout.LEASE_UNTIL_NS).value = 0
 
     def put_in_force(self, table: Table) -> None:
-        """Replace the table that counts. Whole: each bind sees the old one or the new one.
+        """Replace the table. Each bind sees the old table or the new one, never a mixture.
 
-        Raises BpfError; then the lease has ended, and this has to be tried again.
+        Raises BpfError: then the lease has ended, and the caller has to try again.
         """
         try:
             self._settle()
@@ -102,10 +105,10 @@ class Program:
             raise
 
     def _settle(self) -> None:
-        """Wait for the binds that have read the number of the old slot.
+        """Wait for the binds that still use the old slot, so that it can be filled again.
 
-        Only then may that slot be filled again. Storing in a map of maps waits for
-        them, and the slot that is stored to is one that nothing reads.
+        A store into a map of maps waits for them. This one goes to an extra entry of
+        `names` that no program reads.
         """
         if not self._settled:
             fd = self._filled(HASH, b"", b"", layout.NAME.size, layout.FILE.size)
@@ -114,7 +117,8 @@ class Program:
 
     def _fill(self, slot: int, table: Table) -> None:
         """Fill a slot that no program reads."""
-        # Long before its number is stored: the calls below wait for every processor.
+        # Plain stores, which a processor may see late. _install() waits for every processor,
+        # so all see them before the number of the slot changes.
         _INDEX.from_buffer(self._control, layout.FOLDERS + 4 * slot).value = table.folders
         _INDEX.from_buffer(self._control, layout.LEFT_ALL + 4 * slot).value = bool(table.left_all)
         self._ports[slot] = table.ports
@@ -130,14 +134,14 @@ class Program:
         self._held[slot] = table.details if len(table.details) <= _HELD_MAX else None
 
     def _install(self, outer: int, slot: int, fd: int) -> None:
-        """Put a map into a map of maps, which holds it from then on."""
+        """Store a map in a map of maps, and close fd: the outer map keeps the inner one."""
         try:
             self._libbpf.update(outer, slot, fd)
         finally:
             os.close(fd)
 
     def _filled(self, kind: int, keys: bytes, values: bytes, key: int, value: int) -> int:
-        """Return a new map that is full, and cannot be changed by system calls."""
+        """Return the descriptor (owned by the caller) of a new map, filled and frozen."""
         count = len(keys) // key
         flags = INNER_MAP if kind == ARRAY else 0
         fd = self._libbpf.create_map(kind, key, value, max(count, 1), flags)

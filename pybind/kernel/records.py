@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel's records -> lines of the log, and the way there: syslog's socket.
+"""The kernel's records -> lines, written to syslog's socket.
 
-Never waits: a log that nobody reads must not keep pybindd from its work, so what
-the socket does not take is counted and dropped.
+Writing never waits: a log that nobody reads must not stop pybindd. Lines that the socket
+does not take are counted and dropped.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def _ipv6(value: int) -> str:
 
 
 def _printable(comm: bytes) -> str:
-    """Return a name that its process chose, as one word that no reader misunderstands."""
+    """Return the command name, which its process chooses, with escapes: it cannot forge a field."""
     text = comm.partition(b"\0")[0].decode("ascii", "backslashreplace")
     return "".join(c if c.isprintable() and c not in '"\\' else f"\\x{ord(c):02x}" for c in text)
 
 
 class Log:
-    """Writes lines to syslog; unlogged: how many it did not take."""
+    """Writes lines to syslog. unlogged: how many lines the socket did not take."""
 
     def __init__(self, path: str = SYSLOG) -> None:
         self._path = path
@@ -65,7 +65,7 @@ class Log:
         self.unlogged = 0
 
     def write(self, text: str, notice: bool = False) -> None:
-        """Write one line; notice: of higher priority than the rest."""
+        """Write one line. notice: with priority notice, not info."""
         priority = _AUTHPRIV | (_NOTICE if notice else _INFO)
         data = f"<{priority}>pybindd[{os.getpid()}]: {text}".encode()
         # A restarted syslog has a new socket.
@@ -88,7 +88,7 @@ class Log:
         return self._socket
 
     def close(self) -> None:
-        """Let the socket go."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All permission files -> the table that the kernel judges by, as bytes; pure.
+"""All permission files -> the table for the kernel, as bytes. Pure.
 
-A table is written once. A change of any file is another table.
+A table never changes: after a change of any file, a new one is made.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from typing import NamedTuple
 from . import layout
 from .entries import Item
 
-DETAILS_MAX = 1 << 22  # 160 MiB; what does not fit is left to the helper
+DETAILS_MAX = 1 << 22  # 160 MiB; files that do not fit are left to the helper
 _FOLDER_AT = 20  # of a packed NAME
 
 
 class Table(NamedTuple):
-    """keys: packed NAMEs, values: a packed FILE for each; details: packed ENTRYs and LINEs.
+    """The contents of the maps `names` and `details`; helpers/kernel/table.h has the structs.
 
-    folders: 1 << number for each folder that is not empty. ports: behind the
-    highest port that a file could grant. left_all: why all is
-    left to the helper, or "". refuses_all: why everything is refused, or "".
+    keys: packed NAMEs. values: a packed FILE for each key.
+    details: packed ENTRYs and LINEs.
+    folders: 1 << number for each folder that is not empty.
+    ports: one more than the highest port that a file could grant.
+    left_all: why everything is left to the helper, or "".
+    refuses_all: why everything is refused, or "".
     left: (name, why) of the files that are left to the helper.
     """
 
@@ -50,10 +53,10 @@ def empty(left_all: str = "", refuses_all: str = "") -> Table:
 
 
 class Numbers:
-    """A number for each name, for the log: the same name has the same number for ever.
+    """A number for each name, for the records: a name keeps its number for ever.
 
-    Keeps the packed FILE of files without list and lines too, for most files stay
-    as they are from one table to the next.
+    Also keeps the packed FILE of files without list and lines: most files do not change
+    from one table to the next.
     """
 
     def __init__(self) -> None:
@@ -70,7 +73,7 @@ class Numbers:
         return number
 
     def name(self, number: int) -> str:
-        """Return the name of a number; "" for 0 and for what was never a name."""
+        """Return the name of a number; "" for 0 and for an unknown number."""
         return self._names[number] if number < len(self._names) else ""
 
     def packed(self, item: Item) -> bytes:
@@ -83,7 +86,7 @@ class Numbers:
         return value
 
     def pack(self, item: Item, state: int, entries: int, start: int, lines: int) -> bytes:
-        """Return a packed FILE. start: where its entries and lines begin."""
+        """Return a packed FILE. start: the index of its entries and lines in `details`."""
         number = self.of(item.name)
         return layout.FILE.pack(
             number, item.uid, item.gid, state, *item.permissions, entries, start, lines

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What changes below /etc/pybind, as the kernel reports it: inotify(7) and mountinfo (leaf).
+"""Reports changes below /etc/pybind, by inotify(7) and mountinfo (leaf).
 
-An event is queued before the system call that caused it returns. So whoever has
-set the watches, reads the files and then finds no event has read them all as
-they were at that one moment. Not reported are writes through a shared mapping
-(before munmap(2)) and, of a folder alone, what goes through another hard link:
-therefore each file is watched too.
+The kernel queues an event before the system call that causes it returns. So if files are
+read after their watches were set, and then no event is there, all were read as they were
+at this moment. The kernel does not report writes through a shared mapping before
+munmap(2). A watch on a folder does not see changes through another hard link, so each
+file has a watch too.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ IN_Q_OVERFLOW, IN_IGNORED, IN_ONLYDIR, IN_DONT_FOLLOW = 0x4000, 0x8000, 0x100000
 _CONTENT = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE
 _SELF = IN_DELETE_SELF | IN_MOVE_SELF
 _NAMES = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
-# What happens to a file is asked of the file alone, and of a folder by the one above it. A
-# user who changes a flag file of theirs in a loop makes equal events then, which the
-# kernel keeps as one: the queue cannot be made to overflow.
+# Changes of a file are reported by the file's watch only, those of a folder by the watch of
+# the folder above. A user who changes their flag file in a loop then makes equal events.
+# The kernel merges equal events, so that such a user cannot make the queue overflow.
 _FOLDER = _SELF | _NAMES | IN_ONLYDIR | IN_DONT_FOLLOW
 _ABOVE = IN_ATTRIB | _SELF | _NAMES | IN_ONLYDIR | IN_DONT_FOLLOW
 _FLAG_FILE = IN_ATTRIB | _SELF | IN_DONT_FOLLOW
@@ -36,9 +36,10 @@ _RULE_FILE = _CONTENT | _SELF | IN_DONT_FOLLOW
 
 
 class Changes(NamedTuple):
-    """paths: files that may have changed. folders: one of the folders may have, or a mount.
+    """Reported changes.
 
-    lost: events are missing.
+    paths: files that may have changed. folders: a folder or a mount may have changed.
+    lost: the queue has overflowed, and events are missing.
     """
 
     paths: frozenset[str]
@@ -50,7 +51,10 @@ class Changes(NamedTuple):
 
 
 class Watch:
-    """Watches folders and files. Raises OSError; ENOSPC: fs.inotify.max_user_watches is reached."""
+    """Watches folders and files.
+
+    Methods raise OSError. ENOSPC: fs.inotify.max_user_watches is reached.
+    """
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -58,11 +62,12 @@ class Watch:
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         mounts_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        # Polling takes the news away, of that open file alone: one to wait, one to look.
+        # poll(2) on mountinfo reports a change once for each open file: this one is for
+        # waiting, mounts_fd for drain().
         self.wake_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts = select.poll()
         self._mounts.register(mounts_fd, select.POLLPRI)
-        # Watch number -> the folder, and the names in it that count (None: all).
+        # Number of the watch -> the folder, and the names in it that matter (None: all).
         self._folders: dict[int, tuple[str, frozenset[str] | None]] = {}
         self._files: dict[int, set[str]] = {}
         self._numbers: dict[str, int] = {}
@@ -75,15 +80,15 @@ class Watch:
         return number
 
     def _remove(self, number: int) -> None:
-        self._libc.inotify_rm_watch(self.fd, number)  # gone with its inode: EINVAL, and fine
+        self._libc.inotify_rm_watch(self.fd, number)  # EINVAL: it ended with its inode
 
     def watch_folders(
         self, above: list[tuple[str, frozenset[str]]], folders: list[str]
     ) -> tuple[int, ...]:
-        """Watch these and no other folders. above: (folder, names in it that count).
+        """Watch these folders and no others; return the numbers of the watches.
 
-        A folder that is not there is watched by the one above it. Returns the
-        numbers of the watches: another folder has another number, for ever.
+        above: (folder, names in it that matter). The watch of the folder above reports when
+        a missing folder appears. A number is never used again for another folder.
         """
         wanted: dict[int, tuple[str, frozenset[str] | None]] = {}
         plan: list[tuple[str, frozenset[str] | None, int]] = [
@@ -99,9 +104,9 @@ class Watch:
         return tuple(wanted)
 
     def watch_file(self, path: str, contents: bool) -> None:
-        """Watch the file that is at this path now, and no longer the one that was.
+        """Watch the file that is at this path now, not one that was there before.
 
-        contents: whether they matter.
+        contents: report changes of the contents too.
         """
         try:
             number = self._add(path, _RULE_FILE if contents else _FLAG_FILE)
@@ -114,7 +119,7 @@ class Watch:
             self._files.setdefault(number, set()).add(path)
 
     def forget_file(self, path: str) -> None:
-        """Watch this path no more."""
+        """End the watch of this path."""
         number = self._numbers.pop(path, None)
         if number is None:
             return
@@ -125,7 +130,7 @@ class Watch:
             self._remove(number)
 
     def drain(self) -> Changes:
-        """Return what has been reported since the last call, without waiting."""
+        """Return the changes since the last call, without waiting."""
         paths: set[str] = set()
         folders = bool(self._mounts.poll(0))
         lost = False
@@ -144,7 +149,7 @@ class Watch:
                 folders |= self._sort(number, mask, os.fsdecode(name), paths)
 
     def _sort(self, number: int, mask: int, name: str, paths: set[str]) -> bool:
-        """Add the file of one event to paths; tell whether it is about a folder."""
+        """Add the files of one event to paths; return whether it is about a folder."""
         if number in self._folders:
             path, names = self._folders[number]
             if not name:

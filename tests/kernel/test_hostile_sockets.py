@@ -194,6 +194,12 @@ def test_case_77_fails_and_tries_again(daemon, user):
         holder.listen()
         assert user.call(_bind_twice, 80, 8080) == [errno.EADDRINUSE, 0]
         assert user.call(_bind_twice, 80, 81) == [errno.EADDRINUSE, errno.EACCES]
+    flag("byport/83")
+    daemon.sync()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 80))
+        holder.listen()
+        assert user.call(_bind_twice, 80, 83) == [errno.EADDRINUSE, 0]
 
 
 def _bind_twice(*ports):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults put into the helper by hand: all of them."""
+"""Faults put into the helper by hand, and with them those put into pybindd's programs."""
 
 from mutant import FUZZ, PROCESS, PROTOCOL, RULES, Mutant
+from mutants_kernel import KERNEL_EQUIVALENT, KERNEL_MUTANTS
 from mutants_text import TEXT_MUTANTS
 
 MUTANTS = [
@@ -348,6 +349,7 @@ MUTANTS = [
         RULES + "test_protocol_form_comes_first",
     ),
     *TEXT_MUTANTS,
+    *KERNEL_MUTANTS,
 ]
 
 # Faults that no run can show, and why.
@@ -370,4 +372,5 @@ EQUIVALENT = [
         "",
         "a short message is refused by its length",
     ),
+    *KERNEL_EQUIVALENT,
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds each mutant of the helper, installs it and shows that a test notices.
+"""Builds each mutant of the helper and of pybindd's programs, installs it and shows that a test notices.
 
     tools/sandbox /usr/bin/python3 tests/proof/mutation/mutate.py [search] [NUMBER | FIRST/STEP]...
 
@@ -7,6 +7,7 @@ FIRST/STEP: every STEPth mutant from FIRST on. Normally only the test that an en
 runs against its mutant. With `search`, for a new mutant, every test that could notice
 runs. Prints a line for each survivor and a line of JSON. Exits 1 if a mutant survives or
 does not apply.
+If the kernel takes no such programs, their mutants are left out.
 """
 
 import json
@@ -21,12 +22,20 @@ REPOSITORY = TESTS.parent
 sys.path[1:1] = [str(TESTS / "lib"), str(REPOSITORY)]
 
 import support  # noqa: E402
-from mutant import COMPAT, FUZZ  # noqa: E402
+from mutant import COMPAT, FUZZ, KERNEL  # noqa: E402
 from mutants import EQUIVALENT, MUTANTS  # noqa: E402
+
+from pybind.kernel import obstacles  # noqa: E402
+from pybind.paths import BPF_OBJECT  # noqa: E402
 
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
 COMPAT_CASES = "6000"
-COMPAT_NODE = "tests/proof/compat/test_differential.py::test_only_named_differences"
+KERNEL_CASES = "4000"
+COMPARISONS = {
+    COMPAT: "tests/proof/compat/test_differential.py::test_only_named_differences",
+    KERNEL: "tests/kernel/test_kernel_differential.py::test_only_named_differences",
+}
+EVERYTHING_OF_KERNEL = (KERNEL, "tests/kernel")
 EVERYTHING = ("tests/helper", COMPAT, FUZZ, "tests/proof/faults/test_helper_faults.py")
 
 
@@ -40,18 +49,45 @@ def make_tree(folder):
 
 def apply(mutant, folder):
     """Write the mutated file; raise AssertionError unless the text occurs exactly once."""
-    text = (REPOSITORY / "helpers" / "helper" / mutant.file).read_text()
+    text = (REPOSITORY / mutant.path).read_text()
     assert text.count(mutant.old) == 1, f"{mutant.file}: {mutant.old!r} {text.count(mutant.old)}x"
-    (folder / "helpers" / "helper" / mutant.file).write_text(text.replace(mutant.old, mutant.new))
+    (folder / mutant.path).write_text(text.replace(mutant.old, mutant.new))
 
 
 def restore(mutant, folder):
     """Restore the file."""
-    name = pathlib.Path("helpers") / "helper" / mutant.file
-    shutil.copy(REPOSITORY / name, folder / name)
+    shutil.copy(REPOSITORY / mutant.path, folder / mutant.path)
 
 
-def build_and_install(folder):
+def build_and_install(folder, in_kernel):
+    """Build what is mutated in folder and install it."""
+    if in_kernel:
+        install_programs(folder)
+    else:
+        install_helper(folder)
+
+
+def install_programs(folder):
+    """Build the programs of folder and install them."""
+    command = ["make", "-s", "-C", folder, "WERROR=", "build/pybind.bpf.o"]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    shutil.copy(folder / "build" / "pybind.bpf.o", BPF_OBJECT)
+    # A program that the kernel does not take would be noticed by every test.
+    why = not_loaded()
+    assert why is None, f"a mutant is not loaded: {why}"
+
+
+def not_loaded():
+    """Return why pybindd cannot load its programs here; None where it can."""
+    try:
+        command = [f"{support.PREFIX}/sbin/pybindd", "--trial", "--cgroup", obstacles.find_cgroup()]
+    except obstacles.CannotRun as error:
+        return str(error)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return done.stderr if done.returncode else None
+
+
+def install_helper(folder):
     """Build the helper of folder and install it."""
     # Warnings are not errors here, because a mutant may leave a variable unused.
     flags = "-O1 -Wno-error"
@@ -66,11 +102,12 @@ def build_and_install(folder):
 
 def notices(killer, folder):
     """Run one test; tell whether it failed."""
-    environment = dict(os.environ, PYBIND_COMPAT_CASES=COMPAT_CASES, PYBIND_PATIENCE="30")
+    cases = {"PYBIND_COMPAT_CASES": COMPAT_CASES, "PYBIND_KERNEL_CASES": KERNEL_CASES}
+    environment = {**os.environ, **cases, "PYBIND_PATIENCE": "30"}
     if killer == FUZZ:
         command, where = [*PYTEST, "tests/proof/fuzz"], folder  # compiles the mutant itself
     else:
-        command, where = [*PYTEST, COMPAT_NODE if killer == COMPAT else killer], REPOSITORY
+        command, where = [*PYTEST, COMPARISONS.get(killer, killer)], REPOSITORY
     done = subprocess.run(
         command, cwd=where, env=environment, stdin=subprocess.DEVNULL, capture_output=True
     )
@@ -82,11 +119,11 @@ def notices(killer, folder):
 def check_baseline(chosen, folder):
     """Check that the tests of these mutants pass with the unchanged helper."""
     killers = {MUTANTS[number].killer for number in chosen}
-    nodes = sorted(killers - {COMPAT, FUZZ})
+    nodes = sorted(killers - {COMPAT, KERNEL, FUZZ})
     if nodes:
         done = subprocess.run([*PYTEST, *nodes], cwd=REPOSITORY, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, "a test fails without any mutant"
-    for killer in killers & {COMPAT, FUZZ}:
+    for killer in killers & {COMPAT, KERNEL, FUZZ}:
         assert not notices(killer, folder), f"{killer} fails without any mutant"
 
 
@@ -104,6 +141,11 @@ def main(arguments):
     """Try the mutants; the numbers choose some."""
     search = "search" in arguments
     chosen = choose([word for word in arguments if word != "search"])
+    why = not_loaded()
+    left_out = len([mutant for mutant in MUTANTS if mutant.in_kernel]) if why else 0
+    if why:
+        print(f"the faults of pybindd's programs are left out: {why}", flush=True)
+        chosen = [number for number in chosen if not MUTANTS[number].in_kernel]
     folder = support.scratch_dir()
     make_tree(folder)
     check_baseline(chosen, folder)
@@ -112,8 +154,9 @@ def main(arguments):
         mutant = MUTANTS[number]
         apply(mutant, folder)
         try:
-            build_and_install(folder)
-            killers = EVERYTHING if search else [mutant.killer]
+            build_and_install(folder, mutant.in_kernel)
+            every = EVERYTHING_OF_KERNEL if mutant.in_kernel else EVERYTHING
+            killers = every if search else [mutant.killer]
             by = next((killer for killer in killers if killer and notices(killer, folder)), None)
         except subprocess.CalledProcessError as error:
             raise AssertionError(f"mutant {number} does not build: {error.stderr}") from None
@@ -126,9 +169,11 @@ def main(arguments):
     for mutant in EQUIVALENT:
         apply(mutant, folder)
         restore(mutant, folder)
-    build_and_install(folder)
+    for in_kernel in {MUTANTS[number].in_kernel for number in chosen}:
+        build_and_install(folder, in_kernel)
     result = {
-        "listed": len(MUTANTS),
+        "listed": len(MUTANTS) - left_out,
+        "left_out": left_out,
         "mutants": len(chosen),
         "killed": killed,
         "alive": alive,

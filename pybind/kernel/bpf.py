@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 LIBRARY = "libbpf.so.1"
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
+_KEPT = 1 << 14  # bytes of each of the library's messages
 HASH, ARRAY = 1, 2  # enum bpf_map_type, linux/bpf.h
 INNER_MAP = 1 << 12  # BPF_F_INNER_MAP: arrays of different sizes in one array of maps
 _ON_RECORD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -77,9 +78,12 @@ class Libbpf:
         self._callbacks: list[object] = []  # ctypes frees a callback without a reference
 
     def _keep(self, _level: int, form: bytes, arguments: int) -> int:
-        text = ctypes.create_string_buffer(1 << 14)
-        self._libc.vsnprintf(text, len(text), form, ctypes.c_void_p(arguments))
-        self.messages = [*self.messages[-50:], text.value.decode("utf-8", "replace").rstrip()]
+        text = ctypes.c_char_p()
+        if self._libc.vasprintf(ctypes.byref(text), form, ctypes.c_void_p(arguments)) >= 0:
+            # The verifier's log is megabytes in one text, and its reason is at the end.
+            kept = (text.value or b"")[-_KEPT:].decode("utf-8", "replace").rstrip()
+            self._libc.free(text)
+            self.messages = [*self.messages[-50:], kept]
         return 0
 
     def open_and_load(self, path: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from ..errors import PybindError
 from ..paths import BPF_OBJECT, REINSTALL
@@ -119,8 +120,15 @@ def not_loaded(error: BpfError, messages: list[str]) -> CannotRun:
         )
     last = next((line for line in reversed(messages) if line.startswith("libbpf")), "")
     return CannotRun(
-        f"the kernel did not take the programs: {error.strerror}", *filter(None, [last])
+        f"the kernel did not take the programs: {error.strerror}",
+        *filter(None, [_verifiers_reason(said), last]),
     )
+
+
+def _verifiers_reason(said: str) -> str:
+    """Return the verifier's last word, which is the line before its statistics; else nothing."""
+    found = re.search(r"^(.+)\nprocessed \d+ insns", said, re.MULTILINE)
+    return f"the verifier says: {found[1]}" if found else ""
 
 
 def not_attached(error: BpfError, cgroup: str) -> CannotRun:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs load where the kernel's structs lie otherwise than in this kernel."""
+"""The programs load where the kernel's structs lie otherwise; what the verifier refuses is said."""
 
 import ctypes
 import os
+import re
 import subprocess
 
 import cgroups
@@ -10,6 +11,7 @@ import pytest
 import support
 
 from pybind import paths
+from pybind.kernel import bpf, obstacles
 
 NOW = (support.REPOSITORY / "helpers/kernel/kernel.h").read_text()
 LAYOUTS = {
@@ -23,6 +25,22 @@ LAYOUTS = {
 USES = ("task_struct", "cred", "user_namespace", "group_info", "sock", "net", "bpf_sock_addr_kern")
 
 
+# More instructions than the log of a first 16 KiB shows, and then an address without a bound.
+REFUSED = """
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("cgroup/bind4") int refused(struct bpf_sock_addr *ctx)
+{
+    volatile unsigned long sum = 0;
+#pragma unroll
+    for (int i = 0; i < 500; i++)
+        sum += ctx->user_port;
+    return *(volatile unsigned char *)(sum + 8);
+}
+char licence[] SEC("license") = "GPL";
+"""
+
+
 class Options(ctypes.Structure):
     """struct bpf_object_open_opts of libbpf 1.0."""
 
@@ -33,16 +51,22 @@ class Options(ctypes.Structure):
     )  # fmt: skip
 
 
+def compiled(text):
+    """Return the object file of a program or of types."""
+    source, binary = (support.scratch_dir() / f"layout.{end}" for end in ("c", "o"))
+    source.write_text(text)
+    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
+    command = ["clang", "-target", "bpf", "-O2", "-g", include, "-c", "-o", binary, source]
+    subprocess.run(command, check=True)
+    return binary
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_loads_with_the_layout(name):
     """The verifier of this kernel takes them with the offsets of another."""
     cgroups.able()
-    source, btf = (support.scratch_dir() / f"layout.{end}" for end in ("c", "o"))
     variables = "".join(f"struct {each} {each};\n" for each in USES)
-    source.write_text(f"#include <linux/types.h>\n#include <stdbool.h>\n{LAYOUTS[name]}{variables}")
-    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-    command = ["clang", "-target", "bpf", "-O2", "-g", include, "-c", "-o", btf, source]
-    subprocess.run(command, check=True)
+    btf = compiled(f"#include <linux/types.h>\n#include <stdbool.h>\n{LAYOUTS[name]}{variables}")
     library = ctypes.CDLL("libbpf.so.1", use_errno=True)
     library.bpf_object__open_file.restype = ctypes.c_void_p
     library.bpf_object__close.argtypes = library.bpf_object__load.argtypes = [ctypes.c_void_p]
@@ -53,3 +77,14 @@ def test_loads_with_the_layout(name):
         assert library.bpf_object__load(handle) == 0
     finally:
         library.bpf_object__close(handle)
+
+
+def test_reason_of_the_verifier():
+    """What this kernel does not take is said in its verifier's own last words."""
+    cgroups.able()
+    library = bpf.Libbpf()
+    with pytest.raises(bpf.BpfError) as raised:
+        library.open_and_load(str(compiled(REFUSED)))
+    lines = obstacles.not_loaded(raised.value, library.messages).lines
+    assert lines[0] == "the kernel did not take the programs: bpf_object__load: Permission denied"
+    assert re.fullmatch("the verifier says: R[0-9] invalid mem access '[a-z]+'", lines[1])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl: for administrators. `commands/` has a file for each command.
+"""pybindctl, the program for administrators; commands/ has a file for each command.
 
-`check` and `explain` say what the helper answers. `list`, `lint`, `status` and
-`export` read the permission files themselves, for they tell about all users at
-once; a property test holds what they say to the helper's answers.
+`check` and `explain` print the helper's answers. `list`, `lint`, `status` and `export`
+are about all users at once, so they read the permission files themselves. A property
+test compares what they print with the helper's answers.
 """

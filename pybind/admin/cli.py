@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl: the group of its commands, and the only error boundary."""
+"""pybindctl: the group of its commands; turns every error into text and exit status."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from ..permissions.errors import STATUS_NO, STATUS_USAGE, AdminError
 from . import output
 from .streams import forgiving
 
-# Command -> the module that has it as a click command of that name (with '_'
-# for '-' and at the end where it is a word of Python's).
+# Command -> its module in commands/, whose click command is called COMMAND_command.
 COMMANDS = {
     "grant": "grant",
     "revoke": "revoke",
@@ -34,7 +33,7 @@ COMMANDS = {
     "completion": "completion",
 }
 
-_TELLING = ("list", "status", "export", "completion")  # whose output is the answer
+_TELLING = ("list", "status", "export", "completion")  # commands whose output is the answer
 
 
 class _Lazy(click.Group):
@@ -64,8 +63,8 @@ def _group() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    That is the answer's, whether or not somebody reads standard output; 1
-    where the output is the answer and could not be written.
+    A lost standard output does not change the status, unless the output is the answer:
+    then the status is 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     with forgiving() as out:
@@ -95,7 +94,7 @@ def _run(arguments: list[str]) -> int:
         _say(*error.lines)
         return error.status if isinstance(error, AdminError) else STATUS_USAGE
     except OSError as error:
-        named = isinstance(error.filename, (str, bytes))  # not a descriptor's number
+        named = isinstance(error.filename, (str, bytes))  # it may be a descriptor's number
         where = os.fsdecode(error.filename) if named else "a system call failed"
         _say(f"{where}: {error.strerror or error}")
         return STATUS_NO

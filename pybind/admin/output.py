@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How questions are answered: tables, colour, progress, and one JSON object.
+"""The output of pybindctl: lines, tables, colour, progress, and one JSON object.
 
-Colour only where standard output is a terminal and NO_COLOR is not set
-(no-color.org); a progress bar only where standard error is one.
+Colour is used if standard output is a terminal and NO_COLOR is not set (no-color.org).
+A progress bar is shown if standard error is a terminal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import click
 from ..repairs import printable
 
 _FIRST_ROWS = 2000
-SCHEMA = 1  # of every JSON object; counted up when a field changes its meaning
+SCHEMA = 1  # in every JSON object; raised when a field changes its meaning
 GOOD, BAD, WARNING, FAINT = "green", "red", "yellow", "bright_black"
 WORDS = {"error": BAD, "warning": WARNING, "note": WARNING, "repair": GOOD}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -29,13 +29,13 @@ _Item = TypeVar("_Item")
 
 
 def json_option(function: _Function) -> _Function:
-    """Give a command the option --json, as its parameter as_json."""
+    """Add the option --json to a command, as its parameter as_json."""
     option = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON object.")
     return option(function)
 
 
 def who_and_specs(*, required: bool) -> Callable[[_Function], _Function]:
-    """Give a command its parameters who, specs, yes and as_json."""
+    """Add the parameters who, specs, yes and as_json to a command."""
 
     def add(function: _Function) -> _Function:
         function = json_option(function)
@@ -48,7 +48,7 @@ def who_and_specs(*, required: bool) -> Callable[[_Function], _Function]:
 
 
 def question(function: _Function) -> _Function:
-    """Give a command the parameters of a question: spec, user and as_json."""
+    """Add the parameters of a question to a command: spec, user and as_json."""
     function = json_option(function)
     function = click.option(
         "--user", metavar="USER", help="Ask about this account or uid (needs root); else yourself."
@@ -57,9 +57,9 @@ def question(function: _Function) -> _Function:
 
 
 def emit_json(**fields: object) -> None:
-    """Print the one object of --json, a line for each member of a list.
+    """Print the one object of --json, with a line for each member of a list.
 
-    A list may be an iterator; a file's name that is not UTF-8 is escaped.
+    A list may be an iterator. Bytes of names that are not UTF-8 are escaped.
     """
     write = sys.stdout.write
     write(f'{{"schema": {SCHEMA}')
@@ -77,24 +77,24 @@ def emit_json(**fields: object) -> None:
 
 
 def coloured(stream: TextIO | None = None) -> bool:
-    """Tell whether a stream (standard output if None) shows colours."""
+    """Tell whether to use colours on a stream (None: standard output)."""
     dumb = os.environ.get("TERM", "dumb") == "dumb"
     stream = sys.stdout if stream is None else stream
     return not os.environ.get("NO_COLOR") and not dumb and stream.isatty()
 
 
 def paint(text: str, colour: str) -> str:
-    """Return the text in a colour, or as it is."""
+    """Return the text in a colour, if standard output shows colours."""
     return click.style(text, fg=colour) if coloured() else text
 
 
 def say(text: str) -> None:
-    """Print one line to standard output; colours in it were decided by paint()."""
+    """Print one line to standard output. Colours in it come from paint()."""
     click.echo(text, color=coloured())
 
 
 def say_prose(text: str, indent: str = "") -> None:
-    """Print a sentence, wrapped at the width of the terminal where there is one."""
+    """Print a sentence; on a terminal, wrap it at the terminal's width."""
     if not sys.stdout.isatty():
         say(text)
         return
@@ -105,7 +105,7 @@ def say_prose(text: str, indent: str = "") -> None:
 
 
 def tell(word: str, text: str) -> None:
-    """Print one line to standard error: note, error, repair or warning, and what it is."""
+    """Print "WORD: TEXT" to standard error. word: a key of WORDS."""
     if text.startswith(word + ": "):
         text = text[len(word) + 2 :]
     shown = click.style(word, fg=WORDS[word]) if coloured(sys.stderr) else word
@@ -113,12 +113,12 @@ def tell(word: str, text: str) -> None:
 
 
 def plain(name: str) -> str:
-    """Return a name as one that cannot speak to the terminal."""
+    """Return a name with escapes, so that it cannot send commands to the terminal."""
     return printable(name)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table with columns two blanks apart."""
+    """Yield the lines of a table."""
     widths = [max(map(_width, column)) for column in zip(head, *rows)]
     yield paint(_row(head, widths), FAINT)
     for row in rows:
@@ -126,15 +126,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print many lines without a flush for each."""
+    """Print many lines, flushed together."""
     sys.stdout.writelines(line + "\n" for line in lines)
 
 
 def print_table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> bool:
     """Print a table of any length; returns whether it has rows.
 
-    The first rows say how wide the columns are. On a terminal all rows wait
-    for the last one: the progress bar goes before them.
+    The first rows decide the widths of the columns. On a terminal, no row is printed
+    before the last is there, so that the table does not mix with the progress bar.
     """
     together = sys.stdout.isatty() and sys.stderr.isatty()
     first = list(rows if together else itertools.islice(rows, _FIRST_ROWS))
@@ -150,7 +150,7 @@ def print_table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> bool:
 
 
 def _row(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Return the cells with blanks up to the widths; a colour takes no room."""
+    """Return the cells, filled with blanks up to the widths; colours have no width."""
     cells = [cell + " " * (width - _width(cell)) for cell, width in zip(row, widths)]
     return "  ".join(cells).rstrip()
 
@@ -160,7 +160,7 @@ def _width(cell: str) -> int:
 
 
 def progress(items: Sequence[_Item], label: str) -> Iterator[_Item]:
-    """Yield the items, with a bar on standard error while that is a terminal."""
+    """Yield the items; with many, show a bar if standard error is a terminal."""
     if not sys.stderr.isatty() or len(items) < 500:
         yield from items
         return

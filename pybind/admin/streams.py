@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Standard streams that nobody reads, or that are full, do not change what a command answers (leaf).
+"""Keeps a command's exit status when a standard stream is full or has no reader (leaf).
 
-An answer is an exit status too: without this, Python would end with a
-traceback, or with status 120 when it flushes the stream at its end.
+Without this module, Python would print a traceback, or exit with status 120 when it
+flushes the stream at its end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 
 class Forgiving:
-    """A text stream (borrowed) that takes what it can no longer write. error: the first error."""
+    """A text stream that drops text after an error. stream: borrowed. error: the first error."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -27,7 +27,7 @@ class Forgiving:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write the text as the stream does, or drop it."""
+        """Write the text to the stream, or drop it after an error."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -40,14 +40,14 @@ class Forgiving:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush the stream, or drop what it holds."""
+        """Flush the stream, or drop its buffer after an error."""
         try:
             self._stream.flush()
         except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Let all that follows, and what the stream still holds, go to /dev/null."""
+        """Send the stream's buffer, and everything later, to /dev/null."""
         self.error = self.error or error
         null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(null, self._stream.fileno())
@@ -55,21 +55,21 @@ class Forgiving:
 
     @property
     def is_lost(self) -> bool:
-        """Tell whether text was lost that somebody waited for: not where the reader left."""
+        """Tell whether text was lost. Not when the reader left (EPIPE): nobody waits for it."""
         return self.error is not None and self.error.errno != errno.EPIPE
 
 
 def _open(fd: int) -> None:
-    """Open /dev/null where a descriptor is closed: else a file of ours would come there."""
+    """Open /dev/null as a closed descriptor, so that no file of ours gets its number."""
     try:
         os.fstat(fd)
     except OSError:
-        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number
 
 
 @contextlib.contextmanager
 def forgiving() -> Iterator[Forgiving]:
-    """Make standard output and error forgiving; gives the former, flushed at the end."""
+    """Make standard output and error forgiving; yields standard output. Flushes both at the end."""
     for fd in range(3):
         _open(fd)
     before = sys.stdout, sys.stderr

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The helper asked as somebody, and what is made of its answers."""
+"""Asks the helper as some user, and puts its answers into words."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Asks the helper as a user: the only source of decisions in pybindctl.
 
-The helper judges the process that starts it: root asks for another user in a
-child that has become this user (child.py).
+The helper judges the process that starts it. So root asks for another user in a child
+process that becomes this user (child.py).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ...permissions.errors import AdminError, NeedsRoot
 from ...permissions.who import Identity
 from . import child
 
-_PATIENCE_S = 30  # beside a tenth of a second for each address: a helper takes 1 ms
+_PATIENCE_S = 30  # and 0.1 s for each address; a helper takes 1 ms
 
 
 def ask(
     identity: Identity, addresses: Sequence[Address], *, root: str | None = None
 ) -> list[Reply]:
-    """Return the helper's answer to each address, for a process of this identity.
+    """Return the helper's reply for each address, asked as this identity; binds nothing.
 
-    Nothing is bound. The caller is asked about directly, with the groups that
-    the calling process has. root: a folder with permission files and a helper
-    of its own, which are asked in place of the host's. Raises NeedsRoot, Failed, HelperUnusable.
+    Questions about the caller need no child, and count with the groups of this process.
+    root: a folder with its own permission files and helper, asked in place of the host's.
+    Raises NeedsRoot, Failed, HelperUnusable, AdminError.
     """
     for number in (identity.uid, identity.gid, *identity.groups):
         if not 0 <= number <= ID_MAX:
@@ -51,7 +51,7 @@ def ask(
 
 
 def _are_ours(identity: Identity) -> bool:
-    """Tell whether the groups are those of the calling process."""
+    """Tell whether gid and groups are those of this process."""
     gid = identity.gid
     return gid == os.getgid() and {gid, *identity.groups} == {gid, *os.getgroups()}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a question as another user: in a forked child that becomes this user for good."""
+"""Runs a function as another user, in a forked child that becomes this user for good."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def answer_as(
     root: str | None = None,
     patience_s: float = 30,
 ) -> Any:
-    """Return what work() returns, by way of JSON, in a process of this identity.
+    """Run work() in a child of this identity; return its result, passed on as JSON.
 
-    folder: its working directory, entered before the rights are given away.
-    root: its root directory from then on (chroot(2)).
-    Raises Failed; HelperUnusable where work() raises it.
+    folder: the child's working directory, entered while the child is still root.
+    root: the child's root directory (chroot(2)), or None.
+    Raises Failed; HelperUnusable if work() raises it.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -55,7 +55,7 @@ def answer_as(
 
 
 def _read(reading: int, patience_s: float) -> bytes:
-    """Return all that comes until the other end closes, or what came until patience ends."""
+    """Return the bytes that come until the other end closes, at most for patience_s."""
     data = b""
     deadline = time.monotonic() + patience_s
     poll = select.poll()
@@ -69,8 +69,8 @@ def _read(reading: int, patience_s: float) -> bytes:
 
 
 def _end(pid: int) -> None:
-    """End the child: the user may signal it, and one that he stopped must not keep us."""
-    # By pidfd, and either may find it gone, for where SIGCHLD is ignored.
+    """Kill and reap the child. Its user can stop it, and must not make us wait."""
+    # By pidfd: with SIGCHLD ignored, the child is gone and its pid may be another process.
     with contextlib.suppress(ProcessLookupError, ChildProcessError):
         pidfd = os.pidfd_open(pid)
         try:
@@ -87,14 +87,14 @@ def _child(
     folder: str,
     root: str | None,
 ) -> NoReturn:
-    """Become the user, work, write the answer and end: never returns into the parent's code."""
+    """Become the user, call work(), write the answer and end; never returns."""
     try:
         answer: dict[str, object]
         try:
             _close_all_but(writing)
             with open("/proc/self/status", encoding="ascii", errors="replace") as status:
                 os.chdir(folder)
-                if root is not None:  # where there is no /proc
+                if root is not None:  # which has no /proc: hence `status` is open already
                     os.chroot(root)
                     os.chdir("/")
                 _become(identity, status)
@@ -113,10 +113,10 @@ def _child(
 
 
 def _close_all_but(kept: int) -> None:
-    """Close what root's process has open, such as the lock; standard streams stay."""
+    """Close root's descriptors, such as the lock; keep standard streams and `kept`."""
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd > 2 and fd != kept:
-            with contextlib.suppress(OSError):  # the listing's own is closed already
+            with contextlib.suppress(OSError):  # listdir() has closed its own already
                 os.close(fd)
 
 
@@ -125,7 +125,8 @@ def _become(identity: Identity, status: TextIO) -> None:
     os.setgroups(identity.groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    # Dropping the uid drops every capability, unless securebits(7) say otherwise.
+    # setresuid(2) away from root drops every capability, unless securebits forbid it
+    # (capabilities(7)).
     held = next(line.split()[1] for line in status if line.startswith("CapPrm:"))
     if uid != 0 and int(held, 16):
         raise HelperUnusable(f"uid {uid} would keep root's capabilities here (see: capsh --print)")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the helper decided about one user and port: in words, with what changes it, as JSON."""
+"""The helper's decision about one user and port: in words, with commands, and as JSON."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Decision(NamedTuple):
 
 
 def parse_asked(spec: str, command: str) -> Listed:
-    """Return what is asked about. Raises AdminError, UsageError."""
+    """Return the asked port as a Listed. command: for messages. Raises AdminError, UsageError."""
     rule = None
-    with contextlib.suppress(PybindError):  # its message is that of parse_listed()
+    with contextlib.suppress(PybindError):  # parse_listed() below raises the better message
         rule = parse_spec(spec)
     if rule and (rule.addr_min != rule.addr_max or rule.port_min != rule.port_max):
         one = rule._replace(addr_max=rule.addr_min, port_max=rule.port_min)
@@ -92,14 +92,14 @@ def _kernel_allows(port: int, who: Identity) -> str:
 
 
 def port_text(address: Address, *, alike: bool) -> str:
-    """Return 80/tcp for every address, where the answer is alike for both wildcards."""
+    """Return an address for people. alike: 80/tcp stands for 0.0.0.0 and ::."""
     if alike and not any(address.addr):
         return f"{address.port}/{'udp' if address.udp else 'tcp'}"
     return explain.address_text(address)
 
 
 def why(decision: Decision, who: Identity) -> str:
-    """Return the reason as one line: "by FILE line N", or what refuses."""
+    """Return the reason as one line: "by FILE line N", or the reason of the refusal."""
     reply = decision.reply
     if reply is None:
         return decision.kernel
@@ -112,7 +112,7 @@ def why(decision: Decision, who: Identity) -> str:
 
 
 def _refusal(decision: Decision, who: Identity) -> list[str]:
-    """Return what pybind itself would say about a refusal to this user."""
+    """Return the lines that pybind itself would print about a refusal to this user."""
     reply = decision.reply
     if reply is None or decision.granted:
         return []
@@ -121,14 +121,14 @@ def _refusal(decision: Decision, who: Identity) -> list[str]:
 
 
 def facts(decision: Decision, who: Identity) -> list[str]:
-    """Return what there is to know beside the reason."""
+    """Return further lines about the decision, without commands."""
     if decision.lacks_grant:
         return unmarked(decision.address, who.uid, (who.gid, *who.groups))
     return [line for line in _refusal(decision, who)[1:] if not _commands([line])]
 
 
 def repairs(decision: Decision, who: Identity) -> list[str]:
-    """Return the commands that change the answer: grant, repair, or take away."""
+    """Return the commands that change the answer: grant, repair, or revoke."""
     reply = decision.reply
     if reply is None:
         return []
@@ -139,8 +139,8 @@ def repairs(decision: Decision, who: Identity) -> list[str]:
         return [sudo(("pybindctl", "grant", typed, _spec(decision)))]
     if reply.reason == _wire.REASON_NO_CAPABILITY:
         return _commands(_refusal(decision, who)[1:])
-    found = verification.for_user(who).refusing
-    matching = [trouble for trouble in found if trouble.name == reply.name] or found
+    refusing = verification.for_user(who).refusing
+    matching = [trouble for trouble in refusing if trouble.name == reply.name] or refusing
     if matching:
         return [matching[0].repair] if matching[0].repair else []
     flag = _flag_of(reply.name)
@@ -150,8 +150,8 @@ def repairs(decision: Decision, who: Identity) -> list[str]:
 
 
 def _flag_of(name: str) -> Flag | None:
-    found = parse_name(*name.split("/")) if "/" in name else None
-    return found if isinstance(found, Flag) else None
+    file = parse_name(*name.split("/")) if "/" in name else None
+    return file if isinstance(file, Flag) else None
 
 
 def _spec(decision: Decision) -> str:
@@ -178,7 +178,7 @@ def _to_take_away(reply: Reply, address: Address, who: Identity) -> list[str]:
         return [sudo(("pybindctl", "revoke", whom.text, spec))]
     access = access_of(path_of(flag.name))
     commands: list[tuple[str, ...]] = []
-    if access.uid == who.uid != 0:  # who could make it executable again
+    if access.uid == who.uid != 0:  # the owner could make it executable again
         commands.append(("chown", "root", path_of(flag.name)))
     spec = spec_text(flag.rule)
     commands += [("pybindctl", "revoke", whom.text, spec) for whom in _holders(access, who)]
@@ -186,7 +186,7 @@ def _to_take_away(reply: Reply, address: Address, who: Identity) -> list[str]:
 
 
 def _holders(access: Access, who: Identity) -> list[Who]:
-    """Return by whose entries in a flag file's list a user is let in (acl(5))."""
+    """Return the user, groups and everyone whose entries in a flag file let this user in."""
     own = user_of(who.uid)
     whos = [own] if access.uid != who.uid else []
     whos += [*map(group_of, (who.gid, *who.groups)), everyone()]
@@ -194,7 +194,7 @@ def _holders(access: Access, who: Identity) -> list[Who]:
 
 
 def _commands(lines: list[str]) -> list[str]:
-    """Return what lines say to type."""
+    """Return the commands in these lines, with sudo."""
     return ["sudo " + command for command in explain.commands(lines)]
 
 

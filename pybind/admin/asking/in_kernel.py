@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a running pybindd has the kernel answer, beside the helper's own answer.
+"""The kernel's own answer to a bind where pybindd runs, derived from pybindd's status.
 
-Told from what pybindd says of its table; the helper's answer is the one that counts.
+It is printed beside the helper's answer, which is the one that counts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ _OF_FOLDERS = (_wire.REASON_CONFIG_MISSING, _wire.REASON_CONFIG_UNSAFE, _wire.RE
 
 
 class Answer(NamedTuple):
-    """answer: GRANTED, REFUSED, LEFT to the helper, NONE (nothing is in force), UNKNOWN.
+    """The kernel's answer.
 
-    why: the reason, "" for the first two; text: all of it in one line.
+    answer: GRANTED, REFUSED, LEFT (to the helper), NONE (nothing is in force) or UNKNOWN.
+    why: the reason; "" for GRANTED and REFUSED. text: answer and reason in one line.
     """
 
     answer: str
@@ -27,7 +28,7 @@ class Answer(NamedTuple):
 
 
 def status() -> dict[str, Any] | None:
-    """Return what the running pybindd says of itself; None where none runs, or it cannot be read."""
+    """Return the status of the running pybindd; None if none runs, or it cannot be read."""
     try:
         return pybindd.status()
     except OSError:
@@ -35,15 +36,16 @@ def status() -> dict[str, Any] | None:
 
 
 def answer_to(reply: Reply | None, said: dict[str, Any] | None) -> Answer | None:
-    """Return the kernel's answer to what the helper answered with reply.
+    """Return the kernel's answer to the same question that the helper answered by `reply`.
 
-    None where no pybindd runs, or where the kernel needs no grant (reply is None).
+    said: the status of pybindd. None if no pybindd runs (said is None), or the port needs
+    no grant (reply is None).
     """
     if reply is None or said is None:
         return None
-    found = _judge(reply, said)
+    answer = _judge(reply, said)
     where = "" if pybindd.serves_all(said) else f" (for the control group {said['cgroup']})"
-    return found._replace(text=f"pybindd: {found.text}{where}")
+    return answer._replace(text=f"pybindd: {answer.text}{where}")
 
 
 def _judge(reply: Reply, said: dict[str, Any]) -> Answer:
@@ -73,7 +75,7 @@ def _none(why: str) -> Answer:
 
 
 def _left_on_the_way(reply: Reply, said: dict[str, Any]) -> str:
-    """Return what is left to the helper of all that the helper looked at, and why, or ""."""
+    """Return the file that the helper asked but pybindd leaves to it, with the reason; or ""."""
     if said["left_all"]:
         return str(said["left_all"])
     met = {step.name for step in reply.steps if step.result != _wire.STEP_ABSENT} | {reply.name}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What refuses whatever the files grant, and what the helper says after a change.
+"""Looks for anything that refuses granted ports, and asks the helper after a change.
 
-The one look that every command takes, so that none calls a host well on which
-nobody can bind anything. Files are looked at for the cause and its repair; that
-all is well is believed only of the helper.
+Every command takes this look, so that no command calls a host healthy where nobody can
+bind anything. Files are read only for cause and repair. Only the helper's own answer
+counts as proof that a port can be bound.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ..doctor import filecaps, installation
 from .ask import ask
 
 _SHOWN = 5
-_EVERY_PORT_MAX = 16  # in a longer range the corners are asked about, and ports with flag files
+_EVERY_PORT_MAX = 16  # of a longer range only the ends, and ports with flag files, are asked
 _CONFIG_REASONS = (
     _wire.REASON_CONFIG_MISSING,
     _wire.REASON_CONFIG_UNSAFE,
@@ -49,31 +49,31 @@ _CONFIG_REASONS = (
 
 
 class Condition(NamedTuple):
-    """What refuses, and what could not be found out."""
+    """The state of a host. refusing: files that refuse. notes: what could not be looked at."""
 
     refusing: list[Trouble]
     notes: list[str]
 
 
 class Answer(NamedTuple):
-    """What the helper said about one address."""
+    """The helper's reply about one address."""
 
     address: Address
     reply: Reply
 
     @property
     def granted(self) -> bool:
-        """Tell whether the port can be bound, as far as files and helper go."""
+        """Tell whether the files grant it and the helper could bind it."""
         return self.reply.reason == _wire.REASON_GRANTED
 
     @property
     def by_files(self) -> bool:
-        """Tell whether the files grant it, be the helper capable or not."""
+        """Tell whether the files grant it, even if the helper has no capability."""
         return self.granted or self.reply.reason == _wire.REASON_NO_CAPABILITY
 
 
 def host() -> Condition:
-    """Look at what refuses everything to everybody: folders, helper, its capability."""
+    """Look for anything that refuses all ports to all users: folders, helper, its capability."""
     refusing = folders.broken()
     broken = [one for one in installation.helper_file() if one.level == installation.BROKEN]
     asked = Condition([], []) if refusing or diagnose.replaceable(HELPER) else _asked()
@@ -85,7 +85,7 @@ def host() -> Condition:
 
 
 def _asked() -> Condition:
-    """Ask the helper as an ordinary user about a port that hardly anybody is granted."""
+    """Ask the helper as an ordinary user about port 1; only its state matters, not the answer."""
     address = Address(int(socket.AF_INET), bytes(4), 0, 1, False)
     try:
         if os.geteuid() == 0:
@@ -93,8 +93,10 @@ def _asked() -> Condition:
         else:
             reply = ask(identity_of(None), [address])[0]
     except HelperUnusable as error:
-        found = _from_lines(error.lines)
-        return Condition([found if found.repair else found._replace(repair=installation.ANEW)], [])
+        trouble = _from_lines(error.lines)
+        if not trouble.repair:
+            trouble = trouble._replace(repair=installation.ANEW)
+        return Condition([trouble], [])
     except Failed as error:
         return Condition([], [error.lines[0]])
     if not reply.capable:
@@ -111,53 +113,56 @@ def _incapable() -> Condition:
     lines = diagnose.lost_capability()
     process = diagnose.own_status()
     if process.get("NoNewPrivs") == "1" or process.get("TracerPid", "0") != "0":
-        return Condition([], [lines[0]])  # of this process, not of this host
+        return Condition([], [lines[0]])  # the fault of this process, not of the host
     return Condition([_from_lines(lines)], [])
 
 
 def _from_lines(lines: Sequence[str]) -> Trouble:
-    found = installation.from_lines(installation.BROKEN, "helper", lines)
-    return Trouble(HELPER, 0, found.text, found.repair[0] if found.repair else "")
+    finding = installation.from_lines(installation.BROKEN, "helper", lines)
+    return Trouble(HELPER, 0, finding.text, finding.repair[0] if finding.repair else "")
 
 
 def everything() -> Condition:
-    """Look at host(), and at every permission file."""
-    found = host()
+    """Return host(), with every permission file that refuses."""
+    condition = host()
     listing = delegations(progress=output.progress)
     for _ in listing.delegations:
         pass
-    return of_listing(listing, found)
+    return of_listing(listing, condition)
 
 
 def for_user(who: Identity) -> Condition:
-    """Look at host(), and at the permission files that are asked for one user."""
-    found = host()
+    """Return host(), with the refusing files that the helper asks for one user."""
+    condition = host()
     listing = delegations(who)
     for _ in listing.delegations:
         pass
-    return of_listing(listing, found)
+    return of_listing(listing, condition)
 
 
-def of_listing(listing: Listing, found: Condition) -> Condition:
-    """Return a condition with what a listing found, whose delegations were all taken."""
-    known = {trouble.name for trouble in found.refusing}
+def of_listing(listing: Listing, condition: Condition) -> Condition:
+    """Return a condition with the refusing files of a listing added.
+
+    All delegations of the listing must have been taken.
+    """
+    known = {trouble.name for trouble in condition.refusing}
     more = [trouble for trouble in listing.refusing if trouble.name not in known]
     unseen = [f"{path} was not looked at: {why}" for path, why in listing.unseen]
-    return Condition([*found.refusing, *more], [*found.notes, *unseen])
+    return Condition([*condition.refusing, *more], [*condition.notes, *unseen])
 
 
-def concerning(found: Condition, whos: Iterable[Who]) -> Condition:
-    """Return a condition without the rule files of others than these."""
+def concerning(condition: Condition, whos: Iterable[Who]) -> Condition:
+    """Return a condition without rule files of users and groups other than these."""
     names = {rules_name(who, mark) for who in whos for mark in (False, True)}
 
     def concerns(trouble: Trouble) -> bool:
         return not trouble.name.startswith(("byuser/", "bygroup/")) or trouble.name in names
 
-    return Condition([t for t in found.refusing if concerns(t)], found.notes)
+    return Condition([t for t in condition.refusing if concerns(t)], condition.notes)
 
 
-def as_json(found: Condition) -> list[dict[str, object]]:
-    """Return what refuses, for --json."""
+def as_json(condition: Condition) -> list[dict[str, object]]:
+    """Return the refusing files for --json."""
     return [
         {
             "file": path_of(trouble.name),
@@ -165,36 +170,37 @@ def as_json(found: Condition) -> list[dict[str, object]]:
             "why": trouble.text,
             "repair": trouble.repair or None,
         }
-        for trouble in found.refusing
+        for trouble in condition.refusing
     ]
 
 
-def tell(found: Condition) -> int:
-    """Print what refuses, each with its repair; returns 0, or the exit status for it."""
-    for note in found.notes:
+def tell(condition: Condition) -> int:
+    """Print the refusing files with their repairs; returns the exit status()."""
+    for note in condition.notes:
         output.tell("note", note)
-    for name, line, text, repair in found.refusing[:_SHOWN]:
+    for name, line, text, repair in condition.refusing[:_SHOWN]:
         where = path_of(name) + (f" line {line}" if line else "")
         output.tell("error", f"refuses: {where}: {text}")
         if repair:
             output.tell("repair", repair)
-    more = len(found.refusing) - _SHOWN
+    more = len(condition.refusing) - _SHOWN
     if more > 0:
         output.tell("note", f"{more} more; all of them: pybindctl lint")
-    return status(found)
+    return status(condition)
 
 
-def status(found: Condition) -> int:
-    """Return 0, or the exit status where something refuses."""
-    return STATUS_INVALID if found.refusing else 0
+def status(condition: Condition) -> int:
+    """Return STATUS_INVALID if something refuses, else 0."""
+    return STATUS_INVALID if condition.refusing else 0
 
 
 def verify(
     who: Who, rules: Sequence[Rule], *, by_files: bool = False
 ) -> tuple[list[Answer], tuple[str, ...]]:
-    """Return what the helper says to `who` now, and why it could not be asked, or not bind.
+    """Ask the helper about `rules`, as `who`; return its answers, and lines about a problem.
 
-    by_files: what the files grant is the question, be the helper capable or not.
+    The lines say why the helper could not be asked, or why nobody can bind. by_files: ask
+    only what the files grant: a helper without its capability is no problem then.
     """
     addresses = _questions(rules)
     try:
@@ -210,16 +216,17 @@ def verify(
 
 
 def _nobody_can_bind() -> tuple[str, ...]:
-    found = host()
-    if found.refusing:
-        first = found.refusing[0]
+    condition = host()
+    if condition.refusing:
+        first = condition.refusing[0]
         repair = (f"repair: {first.repair}",) if first.repair else ()
         return (f"nobody can bind it: {path_of(first.name)}: {first.text}", *repair)
-    return ("not verified: " + (found.notes or ["the helper has no CAP_NET_BIND_SERVICE"])[0],)
+    reason = (condition.notes or ["the helper has no CAP_NET_BIND_SERVICE"])[0]
+    return ("not verified: " + reason,)
 
 
 def _asked_as(who: Who, rules: Sequence[Rule]) -> Identity:
-    """Return whom to ask as: for everyone, somebody whom no flag file names."""
+    """Return the Identity to ask as; for everyone, a number that no flag file names."""
     if who.kind != EVERYONE:
         return identity_for(who)
     state, named = State(), set()
@@ -232,7 +239,7 @@ def _asked_as(who: Who, rules: Sequence[Rule]) -> Identity:
 
 
 def _questions(rules: Sequence[Rule]) -> list[Address]:
-    """Return the addresses that stand for what rules cover."""
+    """Return addresses to ask about: enough to see whether rules count, not all of them."""
     state = State()
     addresses: list[Address] = []
     for rule in rules:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the commands share that change grants."""
+"""The parts that are common to commands that change grants."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What grant, revoke and apply share: SPECs, carrying out what is planned, and the report.
+"""The common parts of grant, revoke and apply: reading SPECs, writing, the report.
 
-What is written is permissions/changing/editing.py's; what is allowed then is asked of
-the helper.
+permissions/changing/editing.py plans the changes. Afterwards the helper is asked whether
+the ports can be bound.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Plan = Callable[[State, Who, Rule], None]
 
 
 def parse_specs(specs: Sequence[str]) -> list[Rule]:
-    """Return what SPECs mean. Raises AdminError, UsageError."""
+    """Return the Rules of typed SPECs. Raises AdminError, UsageError."""
     for before, spec in zip(("", *specs), specs):
         if spec in ("tcp", "udp") and before:
             raise AdminError(f"bad port {spec!r}: write {before}/{spec}, as one word")
@@ -41,7 +41,7 @@ def parse_specs(specs: Sequence[str]) -> list[Rule]:
 def carry_out(
     plan: Plan, who: Who, rules: Sequence[Rule], confirm: Callable[[], None] = lambda: None
 ) -> list[Change]:
-    """Plan, have it confirmed, plan again under the lock, and write."""
+    """Plan, call confirm(), plan again under the lock, and write; return the changes."""
     needed = _planned(plan, who, rules)
     if not needed and not left_over():
         return []
@@ -62,20 +62,19 @@ def _planned(plan: Plan, who: Who, rules: Sequence[Rule]) -> list[Change]:
 
 def by_file(answers: Sequence[Answer]) -> dict[str, str]:
     """Return file and line -> the addresses that it grants, as text."""
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for address, reply in answers:
         line = f" line {reply.line}" if reply.line else ""
-        found.setdefault(f"{CONFIG_DIR}/{reply.name}{line}", []).append(
-            explain.address_text(address)
-        )
+        place = f"{CONFIG_DIR}/{reply.name}{line}"
+        texts.setdefault(place, []).append(explain.address_text(address))
     return {
         where: ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
-        for where, words in found.items()
+        for where, words in texts.items()
     }
 
 
 def subject(who: Who) -> str:
-    """Return who may bind, as the subject of a sentence."""
+    """Return `who` as the subject of a sentence."""
     return f"the group {who.text[1:]}" if who.kind == GROUP else who.text
 
 
@@ -93,14 +92,14 @@ def bound(rules: Sequence[Rule]) -> str:
 
 
 def report_changes(changes: Sequence[Change]) -> None:
-    """Print what was written."""
+    """Print the changes that were written."""
     for change in changes:
         for line in differences.summary(change):
             output.say(output.plain(line))
 
 
 def say_refused(who: Who, refused: Sequence[Answer], problem: Sequence[str]) -> None:
-    """Print what still refuses, with its repair, or why the helper could not be asked."""
+    """Print the answers that still refuse, with repairs, or why the helper was not asked."""
     for line in problem:
         word = "repair" if line.startswith("repair: ") else "error"
         output.tell(word, line)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commits changes, and returns when the kernel judges by them too, where pybindd runs.
+"""Writes changes, and waits until a running pybindd has put them in force.
 
-So that `pybindctl revoke` means revoked when it returns.
+When `pybindctl revoke` returns, the kernel grants the port no more.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ...permissions.changing.writing import Change, commit
 from ...permissions.errors import Failed
 from .. import output
 
-_LEASE_S = 5.0  # after that without a word from pybindd the kernel grants nothing
+_LEASE_S = 5.0  # when pybindd does not renew its lease, the kernel grants nothing after this
 _RESTART = "repair: sudo systemctl restart pybindd"
 
 
 def commit_and_wait(changes: list[Change]) -> None:
-    """Write the changes; wait for a pybindd that runs.
+    """Write the changes; if pybindd runs, wait until they are in force.
 
-    Raises Failed, for the writing as writing.commit() does. For the waiting: the
-    files are written then, and until the lease ends the kernel may judge by the old ones.
+    Raises Failed, like writing.commit(). Also if pybindd does not answer: the files are
+    written then, but the kernel may judge by the old ones until the lease ends.
     """
     commit(changes)
     deadline = time.monotonic() + _LEASE_S

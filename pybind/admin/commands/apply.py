@@ -5,8 +5,8 @@
     user = "alice"                  # or group = "www", or everyone = true
     ports = ["80", "443/tcp", "192.0.2.0/24:8000-8010"]
 
-Read with tomllib, which Python has from 3.11 on; before that the package
-tomli is needed (Debian: python3-tomli).
+Python has tomllib from 3.11 on. An older Python needs the package tomli (Debian:
+python3-tomli).
 """  # fmt: skip
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _KEYS = ("user", "group", "everyone", "ports")
 
 
 class Wanted(NamedTuple):
-    """One [[grant]], understood."""
+    """One [[grant]] of the file."""
 
     who: Who
     rules: list[Rule]
@@ -107,7 +107,7 @@ def _planned(wanted: list[Wanted], prune: bool) -> list[Change]:
 
 
 def _canonical(who: Who) -> Who:
-    """Return the Who of a number: an account may have several names."""
+    """Return the Who with the first name of its number: several accounts may share a number."""
     if who.kind == EVERYONE:
         return who
     return user_of(who.ident) if who.kind == USER else group_of(who.ident)
@@ -129,7 +129,7 @@ def _report(changes: list[Change], check: bool, diff: bool) -> None:
 
 
 def _verified(wanted: list[Wanted]) -> int:
-    """Ask the helper about all that is wanted, changed or not; returns the exit status."""
+    """Ask the helper about every wanted grant; returns the exit status."""
     status = 0
     if os.geteuid() != 0:
         output.tell("note", "not verified: only root can ask the helper as somebody else")
@@ -139,16 +139,16 @@ def _verified(wanted: list[Wanted]) -> int:
         refused = [answer for answer in answers if not answer.granted]
         if refused or problem:
             granting.say_refused(who, refused, problem)
-            # A grant of :: without its other half is what FILE says, and is there.
+            # FILE may grant :: without 0.0.0.0: that is no fault of the files.
             if problem or not all(answer.reply.v4_half for answer in refused):
                 status = STATUS_INVALID
     return status
 
 
 def _read(file: str) -> tuple[list[Wanted], bool]:
-    """Return the grants of a TOML file, and whether it says anything about grants.
+    """Return the grants of a TOML file, and whether it has the key `grant`.
 
-    Raises Invalid, with the entry that is wrong.
+    Raises Invalid, which names the wrong entry.
     """
     toml = _toml()
     try:
@@ -206,10 +206,10 @@ def _who(entry: dict[str, Any]) -> Who:
     return everyone()
 
 
-def _word(value: Any, what: str) -> str:
+def _word(value: Any, key: str) -> str:
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
-    raise AdminError(f"{what} {value!r} is neither text nor a number")
+    raise AdminError(f"{key} {value!r} is neither text nor a number")
 
 
 def _toml() -> Any:
@@ -234,7 +234,7 @@ def export_command(as_json: bool) -> int:
     """
     refusing = verification.everything()
     try:
-        found = _granted(State()) if os.path.isdir(CONFIG_DIR) else {}
+        grants = _granted(State()) if os.path.isdir(CONFIG_DIR) else {}
     except PermissionError as error:
         verification.tell(refusing)
         raise NeedsRoot(
@@ -243,16 +243,16 @@ def export_command(as_json: bool) -> int:
     if as_json:
         output.emit_json(
             command="export",
-            grants=[{**_key(who), "ports": ports} for who, ports in found.items()],
+            grants=[{**_key(who), "ports": ports} for who, ports in grants.items()],
             refusing=verification.as_json(refusing),
         )
         return verification.status(refusing)
     output.say("# pybindctl export; to be read by: pybindctl apply FILE")
-    if not found:
+    if not grants:
         output.say("grant = []")
     if refusing.refusing:
         output.say("# not all of it is in force: see pybindctl lint")
-    for who, ports in found.items():
+    for who, ports in grants.items():
         ((key, value),) = _key(who).items()
         output.say(f"\n[[grant]]\n{key} = {json.dumps(value, ensure_ascii=False)}")
         words = [json.dumps(port) for port in ports]
@@ -264,28 +264,28 @@ def export_command(as_json: bool) -> int:
 
 
 def _granted(state: State) -> dict[Who, list[str]]:
-    """Return everybody's effective grants, as SPECs: everyone, then users, then groups."""
-    found: dict[Who, list[Rule]] = {}
+    """Return the grants in force, as SPECs, in the order everyone, users, groups."""
+    by_who: dict[Who, list[Rule]] = {}
     for placed in state.flags(1, 65535):
         for who in holders(placed.access) if placed.effective else ():
-            found.setdefault(who, []).extend(placed.effective)
+            by_who.setdefault(who, []).extend(placed.effective)
     flags = editing.overriding(state)
     for owner in sorted(state.owners()):
         name = user_of if owner.folder == "byuser" else group_of
         rules = editing.rule_grants(state, owner.name, flags)
         if rules:
-            found.setdefault(name(owner.ident), []).extend(rules)
+            by_who.setdefault(name(owner.ident), []).extend(rules)
     order = (EVERYONE, USER, GROUP)
     return {
-        who: list(dict.fromkeys(spec_text(rule) for rule in found[who]))
-        for who in sorted(found, key=lambda who: (order.index(who.kind), who.ident))
+        who: list(dict.fromkeys(spec_text(rule) for rule in by_who[who]))
+        for who in sorted(by_who, key=lambda who: (order.index(who.kind), who.ident))
     }
 
 
 def _key(who: Who) -> dict[str, object]:
-    """Return who as the key and value of a [[grant]].
+    """Return `who` as the key and value of a [[grant]].
 
-    By number where the name is one, or is no text that TOML could carry.
+    The value is the number if the name consists of digits, or is not printable.
     """
     if who.kind == EVERYONE:
         return {"everyone": True}

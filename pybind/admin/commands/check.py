@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl check: whether a user may bind a port, asked of the helper."""
+"""pybindctl check: asks the helper whether a user may bind a port."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _lines(decisions: list[Decision], who: Identity) -> list[str]:
 
 
 def tell_repair(decision: Decision, who: Identity) -> None:
-    """Say what lets the user bind where a file or the helper is broken; not where none grants."""
+    """Print the repairs if a file or the helper is broken; nothing if only a grant is missing."""
     if decision.granted or decision.lacks_grant:
         return
     for fact in facts(decision, who):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl completion: what bash, zsh and fish need to complete pybindctl and pybind.
+"""pybindctl completion: prints the scripts that complete pybindctl and pybind.
 
-The words come from the commands themselves, so that a script is never behind
-them; how a shell wants them is their writers'.
+The words come from the commands themselves, so that no script is out of date. The
+modules in completion/ write them for each shell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..completion.fish import fish
 from ..completion.words import Command, OptionWords
 from ..completion.zsh import zsh
 
-# What a value is, by the metavar that the help shows.
+# The metavar that --help shows -> the kind of the value.
 _KINDS = {
     "USER": "user",
     "USER[:GROUP]": "user",

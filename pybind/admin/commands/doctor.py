@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl doctor and setup: what is wrong with the installation, and its repair."""
+"""pybindctl doctor and setup: look for faults of the installation, and repair them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _verdict(found: list[Finding], verbose: bool) -> str:
 
 
 def examine(program: str | None) -> list[Finding]:
-    """Return all findings, in the order in which they depend on each other."""
+    """Return all findings; a cause comes before its effects."""
     found = [
         *installation.helper_file(),
         *installation.library(),
@@ -78,7 +78,7 @@ def examine(program: str | None) -> list[Finding]:
     ]
     causes = [finding for finding in found if finding.level == BROKEN]
     proof = kernel.proof()
-    if proof.level == OK or not causes:  # one cause is one finding
+    if proof.level == OK or not causes:  # a failed proof is only the effect of the cause
         found.append(proof)
     found += _capable_programs()
     if program is not None:
@@ -87,18 +87,18 @@ def examine(program: str | None) -> list[Finding]:
 
 
 def _capable_programs() -> list[Finding]:
-    found = []
+    findings = []
     for path, caps, interpreter in setcap.find(os.environ.get("PATH", "")):
-        what = "every script of every user" if interpreter else "every user who starts it"
+        whom = "every script of every user" if interpreter else "every user who starts it"
         text = (
-            f"{path} has {caps}: it gives every port to {what}, "
+            f"{path} has {caps}: it gives every port to {whom}, "
             "and an upgrade of its package takes it off"
         )
         repair = (sudo(("setcap", "-r", path)),)
         topic = "interpreter with setcap" if interpreter else "program with setcap"
         advice = "grant the port first: sudo pybindctl grant USER 80"
-        found.append(Finding(WARNING, topic, text, repair, advice))
-    return found or [Finding(OK, "programs with setcap", "none has CAP_NET_BIND_SERVICE")]
+        findings.append(Finding(WARNING, topic, text, repair, advice))
+    return findings or [Finding(OK, "programs with setcap", "none has CAP_NET_BIND_SERVICE")]
 
 
 def _print(finding: Finding) -> None:
@@ -137,7 +137,10 @@ def setup_command(yes: bool) -> int:
 
 
 def _carried_out(steps: Iterator[str], failures: list[AdminError]) -> bool:
-    """Take steps and say each; one that fails is noted, and the others are not left out."""
+    """Take steps and print each; returns whether any was taken.
+
+    An error goes to `failures`, so that the other steps are still taken.
+    """
     done = False
     try:
         for line in steps:
@@ -172,7 +175,7 @@ def _repair_open_helper(fd: int, trusted: bool) -> Iterator[str]:
     if stat.S_IMODE(status.st_mode) != 0o755:
         os.fchmod(fd, 0o755)
         yield f"{HELPER}: mode was {stat.S_IMODE(status.st_mode):04o}, is 0755"
-    before = filecaps.read(fd)  # after chown(2), which takes it off
+    before = filecaps.read(fd)  # read only now: fchown(2) removes the capability
     if before != filecaps.HELPERS:
         _refuse_another_program()
         os.setxattr(fd, filecaps.ATTRIBUTE, filecaps.encode(filecaps.HELPERS))
@@ -180,7 +183,7 @@ def _repair_open_helper(fd: int, trusted: bool) -> Iterator[str]:
 
 
 def _refuse_another_program() -> None:
-    """Give no capability to a file that does not even speak as the helper does."""
+    """Raise Failed if the file does not answer like the helper."""
     nothing = Address(int(socket.AF_INET), bytes(4), 0, 0, False)
     try:
         ask(identity_for(everyone()), [nothing])
@@ -189,10 +192,9 @@ def _refuse_another_program() -> None:
 
 
 def _refuse_a_stranger() -> None:
-    """Give no capability to a file that somebody else could have written.
+    """Raise Failed if another user could have written the file.
 
-    Not yet executed, it may be anything: with the capability it would be every
-    user's way to every port.
+    The file may be any program. With the capability, it would give every user every port.
     """
     suspect = diagnose.replaceable(HELPER)
     if suspect:
@@ -218,7 +220,7 @@ def _repair_folder(path: str) -> Iterator[str]:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o755)
         made = True
-    # By descriptor: while others can write the folder above, a name is no proof.
+    # By descriptor: if others can write the folder above, they can replace what a name means.
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         before = access_of(fd)

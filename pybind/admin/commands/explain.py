@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl explain: how the helper came to its answer, and what would change it."""
+"""pybindctl explain: shows which files decided the helper's answer, and how to change it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _print(decision: Decision, who: Identity, alike: bool) -> None:
     absent = [step for step in steps if step.result == _wire.STEP_ABSENT]
     for step in steps:
         if step.result != _wire.STEP_ABSENT and reply:
-            output.say(f"  {_found(step, reply)}")
+            output.say(f"  {_step_text(step, reply)}")
     decided = _wire.STEP_GRANTS if decision.granted else _wire.STEP_REFUSES
     if not any(step.result == decided for step in steps):
         output.say_prose(f"  {why(decision, who)}", indent="    ")
@@ -104,8 +104,8 @@ def _asked(decision: Decision, alike: bool) -> str:
     return text
 
 
-def _found(step: Step, reply: Reply) -> str:
-    """Return what became of one file, with the line that decided."""
+def _step_text(step: Step, reply: Reply) -> str:
+    """Return the result of one file, with the line that decided."""
     line = f" line {step.line}" if step.line else ""
     where = path_of(step.name) + line
     if step.result == _wire.STEP_GRANTS:
@@ -121,7 +121,7 @@ def _found(step: Step, reply: Reply) -> str:
 
 
 def _line_of(step: Step) -> str:
-    """Return the rule that grants, where the caller may read it."""
+    """Return the rule that grants; "grants" if the caller may not read it."""
     try:
         with open(path_of(step.name), "rb") as file:
             raw = file.read(1 << 20).split(b"\n")[step.line - 1]
@@ -131,7 +131,7 @@ def _line_of(step: Step) -> str:
 
 
 def _stale_groups(who: Identity) -> list[str]:
-    """Return a note where the caller's account has groups that their process has not."""
+    """Return a note about groups that the caller's account has but their process lacks."""
     if who.uid != os.getuid() or who.uid == 0 or not who.name:
         return []
     missing = sorted(set(groups_of(who.name, who.gid)) - set(who.groups) - {who.gid})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl grant: gives ports to a user, a group or everyone, and proves it."""
+"""pybindctl grant: grants ports to a user, a group or everyone, and proves it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _confirm(warnings: Sequence[str]) -> None:
 
 
 def _open_to_all(rules: Sequence[Rule]) -> list[str]:
-    """Return a note about ports that nobody needs a grant for."""
+    """Return a note about ports that the kernel gives to everybody; or no note."""
     start = diagnose.first_unprivileged_port()
     specs = [spec_text(rule) for rule in rules if rule.port_min >= start]
     if not specs:
@@ -108,7 +108,7 @@ def _open_to_all(rules: Sequence[Rule]) -> list[str]:
 
 
 def _use(who: Who, rule: Rule) -> str:
-    """Return what the user types now; "" where one --port does not say it."""
+    """Return the line with the command that uses the grant; "" if one --port cannot name it."""
     if rule.port_min != rule.port_max or rule.addr_min != rule.addr_max:
         return ""
     port = spec_text(rule._replace(protocol=None if rule.protocol != "udp" else "udp"))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pybindctl import: takes grants over from authbind, PORT:USER lists and mac_portacl.
 
-Shows the plan; with --apply carries it out and proves it. What is here stays:
-an import adds, and takes a port from nobody.
+Without --apply it shows the plan; with --apply it carries the plan out and proves it. An
+import only adds grants: nobody loses a port.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from ..importers.plan import Plan, make_plan
 from ..importers.proof import Difference, Questions
 from ..importers.source import Left, Source
 
-_SHOWN = 8  # users, or ports of one user, in a line or list for people; --json has all
+_SHOWN = 8  # at most so many users or ports are printed for people; --json has all
 _SCRIPTS = "/etc/systemd /etc/init.d /etc/default /etc/cron* /usr/local/bin /usr/local/sbin"
 
 
 class _Report(NamedTuple):
-    """What came of an import. found: what differs. problem: why that could not be found out."""
+    """The result of an import.
+
+    asked: the number of questions. found: the answers that differ. problem: why the
+    questions could not be asked.
+    """
 
     source: Source
     plan: Plan
@@ -44,7 +48,7 @@ class _Report(NamedTuple):
 
     @property
     def left(self) -> list[Left]:
-        """Return what is not carried over, or could not be fitted in."""
+        """Return the grants that are not carried over."""
         return [*self.source.left, *(lost.note for lost in self.plan.lost)]
 
     @property
@@ -116,7 +120,7 @@ def _run(read: Callable[[], Source], apply: bool, as_json: bool) -> int:
 
 
 def _plan(source: Source) -> _Report:
-    """Plan, and try the plan in a copy, where only root can ask for others."""
+    """Plan, and try the plan in a copy of the files; only root can try it."""
     plan = make_plan(source)
     if os.geteuid() != 0:
         return _Report(source, plan, False, 0, (), ("only root can try the plan",))
@@ -131,7 +135,7 @@ def _plan(source: Source) -> _Report:
 
 
 def _apply(source: Source) -> _Report:
-    """Plan and carry it out at once, then ask."""
+    """Plan, write under the same lock, and then ask the helper."""
     problem: tuple[str, ...] = ()
     with locked():
         plan = make_plan(source)
@@ -160,8 +164,8 @@ def _print(report: _Report) -> None:
     if source.is_empty and source.left:
         output.say("nothing could be taken over")
     elif not changes:
-        what = "it grants nothing" if source.is_empty else "all that it grants is here already"
-        output.say(output.plain(f"nothing to do for {source.title}: {what}"))
+        reason = "it grants nothing" if source.is_empty else "all that it grants is here already"
+        output.say(output.plain(f"nothing to do for {source.title}: {reason}"))
     for change in changes:
         for line in differences.summary(change):
             planned = not report.applied and not line.startswith(" ")
@@ -179,26 +183,26 @@ def _print(report: _Report) -> None:
 
 
 def _compared(report: _Report) -> list[str]:
-    """Return the lines about what was asked, and each difference with what would keep it."""
+    """Return lines about the differences, each with the command that keeps the old answer."""
     if report.problem:
         return []
     lines = []
     kinds: dict[tuple[str, bool], list[Difference]] = {}
     for difference in report.found:
         kinds.setdefault((difference.reason, difference.granted), []).append(difference)
-    for (reason, granted), found in kinds.items():
+    for (reason, granted), differences_of_kind in kinds.items():
         verdict = "granted" if granted else "refused"
         verb = f"is {verdict} now" if report.applied else f"would be {verdict}"
         word, colour = ("differs:", output.WARNING) if reason else ("DIFFERS:", output.BAD)
         head = reason or "no listed difference explains it"
         lines.append(f"{output.paint(word, colour)} {output.plain(head)}")
-        for difference in found[:_SHOWN]:
+        for difference in differences_of_kind[:_SHOWN]:
             by = f" ({difference.by})" if difference.by else ""
-            what = _some(difference.specs)
-            lines.append(f"  {output.plain(difference.who.described)}: {what} {verb}{by}")
+            ports = _some(difference.specs)
+            lines.append(f"  {output.plain(difference.who.described)}: {ports} {verb}{by}")
             lines += [f"  to keep it: sudo {line}" for line in difference.commands]
-        if len(found) > _SHOWN:
-            lines.append(f"  and {len(found) - _SHOWN} others (--json shows all)")
+        if len(differences_of_kind) > _SHOWN:
+            lines.append(f"  and {len(differences_of_kind) - _SHOWN} others (--json shows all)")
     differing = sum(len(difference.boxes) for difference in report.found)
     how = "proved with the helper" if report.applied else "tried with the helper"
     verb = "are" if report.applied else "would be"
@@ -212,7 +216,7 @@ def _some(specs: Sequence[str]) -> str:
 
 
 def _next_steps(source: Source) -> list[str]:
-    """Return what is left to do by hand, so that the grants are used."""
+    """Return lines about the steps that remain for the administrator."""
     if source.title == CONFIG_DIR:
         away = put_away(f"{CONFIG_DIR}/byuid")
         return [f"next: byuid is done with; to put it away: {away}"]

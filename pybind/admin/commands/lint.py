@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl lint: every broken or dangerous file, each with its repair."""
+"""pybindctl lint: finds every broken or dangerous file, each with its repair."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from ..lint.rule_files import BROKEN, Complaint, Context
 
 
 def everything() -> tuple[list[Complaint], int]:
-    """Lint all files and folders; returns what was found and how many files there are."""
-    found = [_folder(trouble) for trouble in folders.broken()]
-    if found and diagnose.in_user_namespace():  # where all files seem to be nobody's
-        return found, 0
-    found += flag_files.of_folders()
+    """Lint all files and folders; returns the complaints and the number of files."""
+    complaints = [_folder(trouble) for trouble in folders.broken()]
+    if complaints and diagnose.in_user_namespace():  # there all files seem to be nobody's
+        return complaints, 0
+    complaints += flag_files.of_folders()
     try:
         content = reading.survey()
     except (NotADirectoryError, PermissionError) as error:
-        if any(finding.level == BROKEN for finding in found):
-            return found, 0
+        if any(complaint.level == BROKEN for complaint in complaints):
+            return complaints, 0
         raise Failed(f"{error.filename}: {error.strerror}", "repair: sudo pybindctl lint") from None
     context = _context(content)
-    found += _on_noexec()
+    complaints += _on_noexec()
     for flag, access in content.flags:
-        found += flag_files.of_flag(flag, access, context)
+        complaints += flag_files.of_flag(flag, access, context)
     for owner in output.progress(content.owners, "reading"):
-        found += rule_files.of_rule_file(owner, context)
-    found += map(flag_files.of_unknown, content.unknown)
-    return found, len(content.flags) + len(content.owners) + len(content.unknown)
+        complaints += rule_files.of_rule_file(owner, context)
+    complaints += map(flag_files.of_unknown, content.unknown)
+    return complaints, len(content.flags) + len(content.owners) + len(content.unknown)
 
 
 def these(paths: Iterable[str]) -> tuple[list[Complaint], int]:
-    """Lint single files: those of the permission directory, and rule files anywhere."""
-    found: list[Complaint] = []
+    """Lint these files: files of CONFIG_DIR, and rule files in any other folder."""
+    complaints: list[Complaint] = []
     context = Context(diagnose.first_unprivileged_port(), FlagIndex([]))
     surveyed = False
     count = 0
@@ -56,15 +56,15 @@ def these(paths: Iterable[str]) -> tuple[list[Complaint], int]:
         folder, _, name = os.path.abspath(path).rpartition("/")
         try:
             if os.path.dirname(folder) != CONFIG_DIR or os.path.basename(folder) not in FOLDERS:
-                found += rule_files.of_contents(path, context)
+                complaints += rule_files.of_contents(path, context)
                 continue
             os.lstat(path)
             if not surveyed:
                 context, surveyed = _context(reading.survey()), True
-            found += _of_name(os.path.basename(folder), name, context)
+            complaints += _of_name(os.path.basename(folder), name, context)
         except OSError as error:
             raise AdminError(f"{path}: {error.strerror}") from None
-    return found, count
+    return complaints, count
 
 
 def _context(content: reading.Survey) -> Context:
@@ -72,12 +72,12 @@ def _context(content: reading.Survey) -> Context:
 
 
 def _of_name(folder: str, name: str, context: Context) -> Iterable[Complaint]:
-    what = parse_name(folder, name)
-    if isinstance(what, Owner):
-        return rule_files.of_rule_file(what, context)
-    if isinstance(what, Flag):
-        return flag_files.of_flag(what, read_access(path_of(what.name)), context)
-    return [flag_files.of_unknown(what)]
+    file = parse_name(folder, name)
+    if isinstance(file, Owner):
+        return rule_files.of_rule_file(file, context)
+    if isinstance(file, Flag):
+        return flag_files.of_flag(file, read_access(path_of(file.name)), context)
+    return [flag_files.of_unknown(file)]
 
 
 def _folder(trouble: Trouble) -> Complaint:
@@ -106,32 +106,33 @@ def lint_command(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
 
     Exit status: 0 nothing is broken, 1 warnings (only with --strict), 3 broken.
     """
-    gc.disable()  # a million lines, and no cycles among them
-    found, count = these(files) if files else everything()
-    broken = sum(finding.level == BROKEN for finding in found)
+    gc.disable()  # a million lines without cycles
+    complaints, count = these(files) if files else everything()
+    broken = sum(complaint.level == BROKEN for complaint in complaints)
     left = _left_to_helper(files)
     if as_json:
         output.emit_json(
             files=count,
             broken=broken,
-            warnings=len(found) - broken,
-            findings=({**finding._asdict(), "line": finding.line or None} for finding in found),
+            warnings=len(complaints) - broken,
+            findings=({**each._asdict(), "line": each.line or None} for each in complaints),
             left_to_helper=left,
         )
     else:
-        for finding in found:
-            _show(finding)
+        for complaint in complaints:
+            _show(complaint)
         _show_left(left or [])
-        output.say(_summary(broken, len(found) - broken, count))
+        output.say(_summary(broken, len(complaints) - broken, count))
     if broken:
         return STATUS_INVALID
-    return STATUS_NO if found and strict else 0
+    return STATUS_NO if complaints and strict else 0
 
 
 def _left_to_helper(files: tuple[str, ...]) -> list[dict[str, str]] | None:
-    """Return what pybindd leaves to the helper, of these files or of all; None: it judges nothing.
+    """Return the files that pybindd leaves to the helper; None if the kernel judges nothing.
 
-    A reason that is about all files, or about files that pybindd does not name, stands at the folder.
+    files: only these; empty for all. A reason that concerns all files, or files that
+    pybindd does not name, is reported for CONFIG_DIR.
     """
     said = in_kernel.status()
     if said is None or not said["in_force"]:
@@ -162,10 +163,10 @@ def _summary(broken: int, warnings: int, files: int) -> str:
     return f"{', '.join(words)} in {where}"
 
 
-def _show(finding: Complaint) -> None:
-    line = f" line {finding.line}" if finding.line else ""
-    colour = output.BAD if finding.level == BROKEN else output.WARNING
-    where = output.plain(finding.file) + line
-    output.say(f"{output.paint(finding.level, colour)}: {where}: {output.plain(finding.text)}")
-    if finding.repair:
-        output.say(f"  {output.paint('repair', output.GOOD)}: {finding.repair}")
+def _show(complaint: Complaint) -> None:
+    line = f" line {complaint.line}" if complaint.line else ""
+    colour = output.BAD if complaint.level == BROKEN else output.WARNING
+    where = output.plain(complaint.file) + line
+    output.say(f"{output.paint(complaint.level, colour)}: {where}: {output.plain(complaint.text)}")
+    if complaint.repair:
+        output.say(f"  {output.paint('repair', output.GOOD)}: {complaint.repair}")

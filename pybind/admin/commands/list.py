@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl list: every delegation in one table, with the file and line it is from."""
+"""pybindctl list: every grant in one table, with its file and line."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def list_command(user: str | None, port: str | None, as_json: bool) -> int:
 
     Exit status: 0 all that is listed is in force, 3 something refuses.
     """
-    gc.disable()  # a million rows, and no cycles among them
-    found = verification.host()
+    gc.disable()  # a million rows without cycles
+    condition = verification.host()
     who = identity_of(user) if user is not None else None
     number = _number(port) if port is not None else None
     listing = delegations(who, number, output.progress)
     rows = sorted(listing.delegations, key=_order)
-    found = verification.of_listing(listing, found)
+    condition = verification.of_listing(listing, condition)
     if as_json:
         output.emit_json(
             delegations=(_as_object(row, listing.flags) for row in rows),
-            refusing=verification.as_json(found),
+            refusing=verification.as_json(condition),
         )
-        return verification.status(found)
+        return verification.status(condition)
     head = ("WHO", "ADDRESS", "PORT", "PROTOCOL", "FROM")
     if not output.print_table(head, (_as_row(row, listing.flags) for row in rows)):
         output.say("nothing is granted")
-    return verification.tell(found)
+    return verification.tell(condition)
 
 
 def _number(text: str) -> int:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl log: who was granted which port by the kernel, and who was refused.
+"""pybindctl log: shows what pybindd logged: grants and refusals of the kernel.
 
-A view of what pybindd logged. Of the journal only what a process of root's wrote
-is believed (_UID is systemd's own word, systemd.journal-fields(7)): anybody may
-call themselves pybindd.
+Any user may write to the journal under the name pybindd. So only entries of root's
+processes count: systemd itself sets their _UID (systemd.journal-fields(7)).
 """
 
 from __future__ import annotations
@@ -91,22 +90,22 @@ def _journal(lines: int, follow: bool) -> Iterator[dict[str, Any]]:
 
 
 def _entry(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of one line; of another line than _LINE's, the text alone."""
+    """Return the fields of one entry; if _LINE does not match, only its text."""
     seconds = int(record["__REALTIME_TIMESTAMP"]) / 1e6
     when = datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
     message = str(record["MESSAGE"])
-    found = _LINE.fullmatch(message)
-    if not found:
+    match = _LINE.fullmatch(message)
+    if not match:
         return {"time": when, "event": "note", "uid": None, "text": message}
-    numbers = {name: int(found[name]) for name in ("uid", "port", "pid")}
-    words = {name: found[name] for name in ("event", "protocol", "address", "program", "why")}
+    numbers = {name: int(match[name]) for name in ("uid", "port", "pid")}
+    words = {name: match[name] for name in ("event", "protocol", "address", "program", "why")}
     return {
         "time": when,
         **words,
         **numbers,
-        "file": None if found["file"] == "-" else found["file"],
-        "other_user_namespace": bool(found["foreign"]),
-        "unlogged": int(found["unlogged"] or 0),
+        "file": None if match["file"] == "-" else match["file"],
+        "other_user_namespace": bool(match["foreign"]),
+        "unlogged": int(match["unlogged"] or 0),
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl revoke: takes ports away, and says who still has or holds them."""
+"""pybindctl revoke: takes ports away, and names those who still have or hold them."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def revoke_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) -
     if as_json:
         emit("revoke", whom, changes, answers, problem)
         return STATUS_NO if problem else 0
-    what = "everything" if every else bound(rules)
+    ports = "everything" if every else bound(rules)
     if changes:
-        output.say(f"revoked from {whom.described}: {what}")
+        output.say(f"revoked from {whom.described}: {ports}")
         if every:
             report_changes(changes)
     else:
-        output.say(f"{subject(whom)} was granted nothing of that: {what}")
+        output.say(f"{subject(whom)} was granted nothing of that: {ports}")
     for where, addresses in by_file([answer for answer in answers if answer.by_files]).items():
         output.say(f"still granted by {where}: {addresses}")
     wildcards = [] if problem else verify(whom, _wildcards(rules), by_files=True)[0]
@@ -66,22 +66,22 @@ def revoke_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) -
 
 
 def _ports_of(changes: Sequence[Change], rules: list[Rule], every: bool) -> list[Rule]:
-    """Return the rules whose ports a revocation took."""
+    """Return the rules whose ports were revoked."""
     if not changes:
         return []
     return differences.lost(changes) if every else rules
 
 
 def _still_held(who: Who, rules: Sequence[Rule]) -> list[str]:
-    """Name the processes that go on with a port that was taken from them."""
-    found = {}
+    """Return lines about processes that still hold a revoked port."""
+    sockets = {}
     for sock in holders.held():
         theirs = sock.uid == who.ident if who.kind == USER else sock.uid != 0
         if theirs and any(_meets(sock, rule) for rule in rules):
-            found[sock.inode] = sock
-    processes = holders.processes(found)
+            sockets[sock.inode] = sock
+    processes = holders.processes(sockets)
     lines = []
-    for inode, sock in found.items():
+    for inode, sock in sockets.items():
         port, owner = f"{sock.port}/{sock.protocol}", user_of(sock.uid).text
         named = [f"{output.plain(one.name)} ({one.pid})" for one in processes.get(inode, [])]
         pids = " ".join(str(one.pid) for one in processes.get(inode, []))
@@ -103,7 +103,7 @@ def _meets(sock: holders.Socket, rule: Rule) -> bool:
 
 
 def _wildcards(rules: Sequence[Rule]) -> list[Rule]:
-    """Return 0.0.0.0 and :: for each rule of other addresses."""
+    """Return a rule for 0.0.0.0 or :: for each rule about other addresses."""
     zeros = {4: bytes(4), 16: bytes(16)}
     return [
         rule._replace(addr_min=zeros[len(rule.addr_min)], addr_max=zeros[len(rule.addr_min)])

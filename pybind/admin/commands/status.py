@@ -26,9 +26,10 @@ _PIDS_SHOWN = 3
 
 
 class Granted(NamedTuple):
-    """Ports that files grant: rule has one protocol; files are names below the directory.
+    """Granted ports of one protocol.
 
-    whos: as typed. held: the sockets that are in the way of who is granted it.
+    rule: the ports, with one protocol. whos: the users and groups, as WHO is typed.
+    files: FILE or FILE:LINE, below CONFIG_DIR. held: the sockets that hold the ports.
     """
 
     rule: Rule
@@ -48,22 +49,22 @@ def status_command(as_json: bool) -> int:
 
     Exit status: 0 all that is granted is in force, 3 something refuses.
     """
-    found, condition = granted()
+    grants, condition = granted()
     opened = holders.held()
-    for grant in found:
+    for grant in grants:
         grant.held.extend(sock for sock in opened if _meets(sock, grant.rule))
     judging = pybindd.status()
-    processes = holders.processes({sock.inode for grant in found for sock in grant.held})
+    processes = holders.processes({sock.inode for grant in grants for sock in grant.held})
     if as_json:
         output.emit_json(
-            grants=[_as_object(grant, processes) for grant in found],
+            grants=[_as_object(grant, processes) for grant in grants],
             notes=condition.notes,
             refusing=verification.as_json(condition),
             pybindd=judging,
         )
         return verification.status(condition)
-    if found:
-        output.print_lines(output.table(_HEAD, list(_rows(found, processes))))
+    if grants:
+        output.print_lines(output.table(_HEAD, list(_rows(grants, processes))))
     else:
         output.say("no port is granted; to grant one: sudo pybindctl grant USER PORT")
     if judging and judging["in_force"]:
@@ -74,23 +75,23 @@ def status_command(as_json: bool) -> int:
 
 
 def _meets(sock: Socket, rule: Rule) -> bool:
-    """Tell whether a socket may keep who is granted a rule of one protocol from its ports."""
+    """Tell whether a socket may hold a port of a rule of one protocol."""
     theirs = sock.protocol == rule.protocol and rule.port_min <= sock.port <= rule.port_max
     return theirs and holders.in_the_way(sock, rule.addr_min, rule.addr_max)
 
 
 def granted() -> tuple[list[Granted], verification.Condition]:
-    """Return what the files grant, by port, and what refuses."""
+    """Return the grants in force, by port, and the condition of the host."""
     condition = verification.host()
     listing = delegations(progress=output.progress)
-    found: dict[Rule, Granted] = {}
+    by_rule: dict[Rule, Granted] = {}
     for row in listing.delegations:
         if listing.flags.shadow(row.rule, row.flag).whole:
             continue
         for protocol in [row.rule.protocol] if row.rule.protocol else ["tcp", "udp"]:
             rule = row.rule._replace(protocol=protocol)
-            _add(found.setdefault(rule, Granted(rule, [], [], [])), row)
-    return sorted(found.values(), key=_order), verification.of_listing(listing, condition)
+            _add(by_rule.setdefault(rule, Granted(rule, [], [], [])), row)
+    return sorted(by_rule.values(), key=_order), verification.of_listing(listing, condition)
 
 
 def _add(grant: Granted, row: Delegation) -> None:
@@ -105,11 +106,11 @@ def _order(grant: Granted) -> tuple[int, int, int, bytes, str]:
     return rule.port_min, rule.port_max, rule.family, rule.addr_min, rule.protocol or ""
 
 
-def _rows(found: list[Granted], processes: dict[int, list[Process]]) -> Iterator[tuple[str, ...]]:
+def _rows(grants: list[Granted], processes: dict[int, list[Process]]) -> Iterator[tuple[str, ...]]:
     at = 0
-    while at < len(found):
-        grant, protocol = found[at], found[at].rule.protocol or ""
-        twin = found[at + 1] if at + 1 < len(found) else None
+    while at < len(grants):
+        grant, protocol = grants[at], grants[at].rule.protocol or ""
+        twin = grants[at + 1] if at + 1 < len(grants) else None
         at += 1
         if twin and _same_but_protocol(grant, twin):
             protocol = "tcp+udp"
@@ -122,7 +123,7 @@ def _rows(found: list[Granted], processes: dict[int, list[Process]]) -> Iterator
 
 
 def _same_but_protocol(grant: Granted, twin: Granted) -> bool:
-    """Tell whether two rows can be one: nobody holds either, and all else is the same."""
+    """Tell whether two rows can be one: free ports that differ only in the protocol."""
     same = grant.rule._replace(protocol=None) == twin.rule._replace(protocol=None)
     return same and not grant.held and not twin.held and grant.whos == twin.whos
 
@@ -139,7 +140,7 @@ def _row(grant: Granted, protocol: str, processes: dict[int, list[Process]]) -> 
 
 
 def _held_by(held: list[Socket], rule: Rule, processes: dict[int, list[Process]]) -> str:
-    """Return alice, python3 (4042); with the address where that is not all of the rule's."""
+    """Return the holders: alice, python3 (4042); with their address if the rule has others."""
     texts = []
     for sock in held:
         text = holder_text(sock, processes)
@@ -152,7 +153,7 @@ def _held_by(held: list[Socket], rule: Rule, processes: dict[int, list[Process]]
 
 
 def holder_text(sock: Socket, processes: dict[int, list[Process]]) -> str:
-    """Return whose socket it is, and the processes that have it: alice, python3 (4042)."""
+    """Return the owner of a socket, and the processes that have it open: alice, python3 (4042)."""
     by_name: dict[str, list[str]] = {}
     for process in processes.get(sock.inode, []):
         by_name.setdefault(output.plain(process.name), []).append(str(process.pid))

@@ -194,12 +194,7 @@ def _half(reply: Reply | None) -> str:
 def _kernel(address: Address, error: int, uid: int) -> list[str]:
     port = _port(address)
     if error == errno.EADDRINUSE:
-        from . import holders  # only when a port is busy
-
-        uids = holders.users(address)
-        by = "held by " + ", ".join(map(user, uids)) if uids else "in use"
-        proto = "u" if address.udp else "t"
-        return [f"{port} is {by}", f"to see by what: sudo ss -Hl{proto}np sport = :{address.port}"]
+        return _busy(address)
     if error == errno.EADDRNOTAVAIL:
         return [f"cannot bind {port}: this host has no such address", "its addresses: ip address"]
     if error == errno.EACCES and diagnose.foreign_network():
@@ -219,6 +214,24 @@ def _kernel(address: Address, error: int, uid: int) -> list[str]:
         )
         return [f"{_may_not(address, uid)}: {why}", "to see the unit: systemctl status $$"]
     return [f"cannot bind {port}: {os.strerror(error)}"]
+
+
+def _busy(address: Address) -> list[str]:
+    """Return who holds a port; where that are the caller's own processes, these, and how to end them."""
+    from . import holders  # only when a port is busy
+
+    port, sockets = _port(address), holders.sockets(address)
+    uids = sorted({sock.uid for sock in sockets})
+    if uids == [os.getuid()]:
+        found = holders.processes(sock.inode for sock in sockets)
+        own = dict.fromkeys(process for each in found.values() for process in each)
+        if own:
+            names = ", ".join(f"{repairs.printable(one.name)} ({one.pid})" for one in own)
+            pids = " ".join(str(one.pid) for one in own)
+            return [f"{port} is held by {user(uids[0])}: {names}", f"to close it: kill {pids}"]
+    by = "held by " + ", ".join(map(user, uids)) if uids else "in use"
+    proto = "u" if address.udp else "t"
+    return [f"{port} is {by}", f"to see by what: sudo ss -Hl{proto}np sport = :{address.port}"]
 
 
 def unusable_helper() -> list[str]:

@@ -87,17 +87,19 @@ def _unmapped(addr: bytes) -> bytes:
     return addr[12:] if addr.startswith(MAPPED) else addr
 
 
+def sockets(address: Address) -> list[Socket]:
+    """Return the sockets that hold this address and port."""
+    protocol, addr = "udp" if address.udp else "tcp", _unmapped(address.addr)
+    return [
+        sock
+        for sock in _read()
+        if (sock.protocol, sock.port) == (protocol, address.port) and in_the_way(sock, addr, addr)
+    ]
+
+
 def users(address: Address) -> list[int]:
     """Return the uids whose sockets hold this address and port."""
-    protocol, addr = "udp" if address.udp else "tcp", _unmapped(address.addr)
-    return sorted(
-        {
-            sock.uid
-            for sock in _read()
-            if (sock.protocol, sock.port) == (protocol, address.port)
-            and in_the_way(sock, addr, addr)
-        }
-    )
+    return sorted({sock.uid for sock in sockets(address)})
 
 
 def only_the_caller(address: Address) -> bool:

@@ -11,7 +11,8 @@ import click
 
 from .. import __version__
 from ..errors import HelperUnusable, PybindError
-from ..permissions.errors import STATUS_NO, STATUS_USAGE, AdminError
+from ..permissions.errors import STATUS_NO, STATUS_USAGE, AdminError, NeedsRoot
+from ..repairs import is_typeable, sudo
 from . import output
 from .streams import forgiving
 
@@ -90,6 +91,9 @@ def _run(arguments: list[str]) -> int:
     except HelperUnusable as error:
         _say(*error.lines)
         return STATUS_NO
+    except NeedsRoot as error:
+        _say(*error.lines, f"as an administrator: {_with_sudo(arguments)}")
+        return error.status
     except PybindError as error:
         _say(*error.lines)
         return error.status if isinstance(error, AdminError) else STATUS_USAGE
@@ -99,6 +103,13 @@ def _run(arguments: list[str]) -> int:
         _say(f"{where}: {error.strerror or error}")
         return STATUS_NO
     return result if isinstance(result, int) else 0
+
+
+def _with_sudo(arguments: list[str]) -> str:
+    """Return the command that was typed, with sudo before it; nothing of it that cannot be typed."""
+    if all(map(is_typeable, arguments)):
+        return sudo(("pybindctl", *arguments))
+    return "the same with sudo before it"
 
 
 def _say(*lines: str) -> None:

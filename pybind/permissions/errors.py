@@ -24,7 +24,7 @@ class Invalid(AdminError):
 
 
 class NeedsRoot(AdminError):
-    """Only root can make this change."""
+    """Only root can do or see this; pybindctl adds the command with sudo before it."""
 
     status = STATUS_NEEDS_ROOT
 

@@ -18,6 +18,14 @@ DROP = ["/usr/bin/setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-g
 ME = f"nobody (uid {UID})"
 
 
+HOLD = """
+import socket, time
+held = socket.create_server(("127.0.0.1", 8080))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
 @pytest.fixture
 def program(marked):
     """Return (path, started): a program that leaves a mark when it is started."""
@@ -314,6 +322,25 @@ def test_missing_half():
     assert done.returncode == 0
     assert "may not bind [::]:80/tcp: nothing" in done.stderr
     assert pybind("-q", "--port", "80", "true").stderr == ""
+
+
+def test_busy_by_oneself(grant80, program):
+    """The caller's own process is named, and the proposed command closes the port."""
+    path, started = program
+    holder = support.as_user(["/usr/bin/python3", "-c", HOLD], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        holder.stdout.close()
+        words = f"port 8080/tcp is held by {ME}: python3 ({holder.pid})"
+        said = refused(pybind("--port", "8080", path), words)
+        assert not started()
+        assert said.endswith(f"pybind: to close it: kill {holder.pid}\n")
+        support.run(["sh", "-c", said.rpartition(": ")[2]])
+        holder.wait(support.PATIENCE_S)
+        assert pybind("--port", "8080", path).returncode == 0
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 def test_busy(grant80, program):

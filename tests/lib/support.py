@@ -117,12 +117,13 @@ def pybind(*args, **options):
 def type_repair(message):
     """Type the first command that a message proposes, as an administrator on a terminal.
 
-    Questions of the command are answered with yes.
+    Questions of the command are answered with yes. Returns what it prints.
     """
     command = re.search(r": (sudo .*)", message)[1]
     script = ["/usr/bin/script", "--quiet", "--return", "--command", command, "/dev/null"]
     done = subprocess.run(script, input="y\n", capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, (command, done.stdout)
+    return done.stdout
 
 
 @contextlib.contextmanager

@@ -38,8 +38,7 @@ def ask(
     if os.geteuid() != 0:
         raise NeedsRoot(
             f"only root can ask for uid {identity.uid}: the helper judges the process that "
-            "starts it",
-            "type the same with sudo before it, or ask as that user, without --user",
+            "starts it; users ask about themselves without --user",
         )
     replies = child.answer_as(
         identity,

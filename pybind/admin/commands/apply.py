@@ -237,9 +237,7 @@ def export_command(as_json: bool) -> int:
         grants = _granted(State()) if os.path.isdir(CONFIG_DIR) else {}
     except PermissionError as error:
         verification.tell(refusing)
-        raise NeedsRoot(
-            f"{error.filename}: only root can read it", "repair: sudo pybindctl export"
-        ) from None
+        raise NeedsRoot(f"{error.filename}: only root can read it") from None
     if as_json:
         output.emit_json(
             command="export",

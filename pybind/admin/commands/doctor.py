@@ -123,7 +123,7 @@ def setup_command(yes: bool) -> int:
     virtual environment.
     """
     if os.geteuid() != 0:
-        raise NeedsRoot("only root can repair the installation", "repair: sudo pybindctl setup")
+        raise NeedsRoot("only root can repair the installation")
     done = False
     failures: list[AdminError] = []
     built = wheel.install(yes) if wheel.is_one() else iter(())

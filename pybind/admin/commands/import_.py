@@ -19,7 +19,7 @@ from ...permissions.changing import differences
 from ...permissions.changing.state import State
 from ...permissions.changing.writing import locked, need_root
 from ...permissions.errors import STATUS_NO
-from ...repairs import put_away
+from ...repairs import put_away, sudo
 from .. import output
 from ..asking import verification
 from ..changing.in_force import commit_and_wait
@@ -28,6 +28,7 @@ from ..importers.plan import Plan, make_plan
 from ..importers.proof import Difference, Questions
 from ..importers.source import Left, Source
 
+AUTHBIND = "/etc/authbind"
 _SHOWN = 8  # at most so many users or ports are printed for people; --json has all
 _SCRIPTS = "/etc/systemd /etc/init.d /etc/default /etc/cron* /usr/local/bin /usr/local/sbin"
 
@@ -78,13 +79,14 @@ def _options(function: Callable[..., int]) -> Callable[..., int]:
 
 @import_command.command("authbind")
 @_options
-@click.argument("folder", default="/etc/authbind", metavar="[DIR]")
+@click.argument("folder", default=AUTHBIND, metavar="[DIR]")
 def _authbind(folder: str, apply: bool, as_json: bool) -> int:
     """Take over authbind's files from DIR (/etc/authbind).
 
     Those are the ones in byport, byaddr and byuid.
     """
-    return _run(lambda: authbind.read(folder), apply, as_json)
+    words = ["authbind", *([folder] if folder != AUTHBIND else [])]
+    return _run(lambda: authbind.read(folder), apply, as_json, words)
 
 
 @import_command.command("daemonusr")
@@ -92,7 +94,7 @@ def _authbind(folder: str, apply: bool, as_json: bool) -> int:
 @click.argument("file", metavar="FILE")
 def _daemonusr(file: str, apply: bool, as_json: bool) -> int:
     """Take over lines PORT:USER, such as 25:exim, from FILE."""
-    return _run(lambda: lists.daemonusr(file), apply, as_json)
+    return _run(lambda: lists.daemonusr(file), apply, as_json, ["daemonusr", file])
 
 
 @import_command.command("portacl")
@@ -103,10 +105,11 @@ def _portacl(rules: str, apply: bool, as_json: bool) -> int:
 
     RULES are such as uid:80:tcp:80,gid:1001:udp:53.
     """
-    return _run(lambda: lists.portacl(rules), apply, as_json)
+    return _run(lambda: lists.portacl(rules), apply, as_json, ["portacl", rules])
 
 
-def _run(read: Callable[[], Source], apply: bool, as_json: bool) -> int:
+def _run(read: Callable[[], Source], apply: bool, as_json: bool, words: Sequence[str]) -> int:
+    """Plan or carry out an import. words: what was typed after `import`, without options."""
     if apply:
         need_root()
     source = read()
@@ -115,7 +118,7 @@ def _run(read: Callable[[], Source], apply: bool, as_json: bool) -> int:
     if as_json:
         _emit(report, refusing)
     else:
-        _print(report)
+        _print(report, words)
     return verification.tell(refusing) or report.status
 
 
@@ -155,7 +158,7 @@ def _apply(source: Source) -> _Report:
         return report._replace(problem=error.lines)
 
 
-def _print(report: _Report) -> None:
+def _print(report: _Report, words: Sequence[str]) -> None:
     source, changes = report.source, report.plan.changes
     for note in (*source.notes, *report.plan.notes):
         output.say(f"{output.paint('note:', output.WARNING)} {_note(note)}")
@@ -176,7 +179,9 @@ def _print(report: _Report) -> None:
         word = "not proved" if report.applied else "not tried"
         click.echo(f"pybindctl: {word}: " + "\n".join(report.problem), err=True)
     if not report.applied and changes:
-        output.say("nothing was changed; to carry it out, type the same with --apply (as root)")
+        command = sudo(("pybindctl", "import", *words, "--apply"))
+        output.say("nothing was changed")
+        output.say(output.plain(f"to carry it out: {command}"))
     elif not report.plan.lost and not source.is_empty:
         for line in _next_steps(source):
             output.say(line)

@@ -49,7 +49,7 @@ def log_command(user: str | None, lines: int, follow: bool, as_json: bool) -> in
     Exit status: 0 there are lines, 1 there are none.
     """
     if os.geteuid() != 0:
-        raise NeedsRoot("the journal of all users is root's to read: sudo pybindctl log")
+        raise NeedsRoot("the journal of all users is root's to read")
     if follow and as_json:
         raise AdminError("--json is one object, and --follow has no end: use one of them")
     uid = None if user is None else user_named(user).ident

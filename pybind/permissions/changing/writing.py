@@ -53,9 +53,7 @@ class Change(NamedTuple):
 def need_root() -> None:
     """Raise NeedsRoot unless the caller is root."""
     if os.geteuid() != 0:
-        raise NeedsRoot(
-            "only root can change grants; nothing was changed", "type the same with sudo before it"
-        )
+        raise NeedsRoot("only root can change grants; nothing was changed")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """gunicorn on port 80 as an ordinary user.
 
-The administrator grants:  pybindctl grant alice 80
+The administrator grants:  sudo pybindctl grant alice 80
 The user starts it:        pybind --port 80 -- gunicorn -c gunicorn.conf.py app:app
 
 The master binds, the workers inherit the socket. Under `pybind --listen --port

@@ -1,6 +1,6 @@
 // A Node server under pm2 as an ordinary user, on a port granted to that user.
 //
-// The administrator grants:  pybindctl grant alice 80
+// The administrator grants:  sudo pybindctl grant alice 80
 // The user starts it:        pm2 start ecosystem.config.js
 //
 // pybind stands where pm2 expects an interpreter, and replaces itself with node:

@@ -29,6 +29,8 @@ _SIGNATURES = {
     "bpf_object__find_map_fd_by_name": (_INT, (_POINTER, _TEXT)),
     "bpf_object__find_program_by_name": (_POINTER, (_POINTER, _TEXT)),
     "bpf_program__attach_cgroup": (_POINTER, (_POINTER, _INT)),
+    "bpf_link__fd": (_INT, (_POINTER,)),
+    "bpf_link__detach": (_INT, (_POINTER,)),
     "bpf_link__destroy": (_INT, (_POINTER,)),
     "bpf_map_create": (_INT, (_INT, _TEXT, _SIZE, _SIZE, _SIZE, _POINTER)),
     "bpf_map_freeze": (_INT, (_INT,)),
@@ -105,8 +107,20 @@ class Libbpf:
         return self._pointer("bpf_program__attach_cgroup", pointer, cgroup_fd)
 
     def detach(self, link: int) -> None:
-        """Detach a program, by its link."""
-        self._number("bpf_link__destroy", link)
+        """Detach a program, by its link, also if another process holds that link."""
+        try:
+            self._number("bpf_link__detach", link)
+        finally:
+            self._number("bpf_link__destroy", link)
+
+    def attached_to(self, link: int) -> tuple[bytes, ...]:
+        """Return the lines of fdinfo (proc(5)) that name a link's program and control group.
+
+        Another root process can change both. The id of the group is 0 once it has detached
+        the link. Raises OSError.
+        """
+        with open(f"/proc/self/fdinfo/{self._number('bpf_link__fd', link)}", "rb") as file:
+            return tuple(line for line in file if line.startswith((b"prog_id:", b"cgroup_id:")))
 
     def create_map(self, kind: int, key: int, value: int, size: int, flags: int = 0) -> int:
         """Return the descriptor of a new map (owned by the caller).

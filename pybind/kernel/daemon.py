@@ -136,9 +136,15 @@ class Daemon:
         self._records_fd, self._consume = program.read_records(self._record)
         self._questions: list[tuple[socket.socket, bytes]] = []
         self._patience_ends = self._next_tick = 0.0
+        self._cgroup_fd = -1
+        self._attached = True
 
     def begin(self, cgroup_fd: int) -> None:
-        """Put the first table in force, then attach. Raises CannotRun."""
+        """Put the first table in force, then attach. Raises CannotRun.
+
+        cgroup_fd: of the control group; the caller keeps it open.
+        """
+        self._cgroup_fd = cgroup_fd
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
@@ -163,8 +169,7 @@ class Daemon:
     def end(self) -> None:
         """End the lease, detach the programs, remove status and socket."""
         _notify("STOPPING=1")
-        with contextlib.suppress(OSError):
-            self._program.detach()
+        self._program.detach()
         self._consume()
         remove()
 
@@ -172,6 +177,7 @@ class Daemon:
         since_ns = _clock()
         self._questions += self._server.questions()
         try:
+            self._stay_attached()
             result = self._bring_in_force()
             if result is not _BUSY:
                 self._program.renew_lease(since_ns)
@@ -201,6 +207,30 @@ class Daemon:
         self._say(self._described())
         self._publish()
         return _PUBLISHED
+
+    def _stay_attached(self) -> None:
+        """Once a second, attach again what another process has detached.
+
+        Raises OSError if it cannot be attached; then the next turn tries again.
+        """
+        if self._attached and time.monotonic() < self._next_tick:
+            return
+        self._attached = False
+        lost = self._program.lost()
+        if not lost:
+            self._attached = True
+            return
+        self._program.end_lease()
+        try:
+            self._program.attach(self._cgroup_fd)
+        except BpfError as error:
+            why = obstacles.not_attached(error, self._cgroup).lines[0]
+            what = "another process has taken the programs away, and they cannot be attached again"
+            raise OSError(error.errno, f"{what}: {why}") from None
+        self._attached = True
+        text = f"another process had taken {', '.join(lost)} away; attached again"
+        self._say(text, always=True)
+        self._log.write(text, notice=True)
 
     def _fail(self, error: OSError) -> None:
         """End the lease and log the error; the next turn tries again."""

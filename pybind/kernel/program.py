@@ -7,6 +7,7 @@ call to the kernel fails, the lease ends at once.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Callable
@@ -32,7 +33,8 @@ class Program:
         self._details = libbpf.map_fd(self._handle, "details")
         control = libbpf.map_fd(self._handle, "control")
         self._control = map_memory(control, layout.CONTROL_SIZE)
-        self._links: list[int] = []
+        # For each attached program its link, and what attached_to() said of it at first.
+        self._links: dict[str, tuple[int, tuple[bytes, ...]]] = {}
         # The details in each slot; None if unknown, or too many to keep.
         self._held: list[bytes | None] = [None] * layout.SLOTS
         self._slot = 0
@@ -47,15 +49,36 @@ class Program:
         ctypes.c_uint32.from_buffer(self._control, layout.USERNS_INUM).value = userns_inum
 
     def attach(self, cgroup_fd: int) -> None:
-        """Attach all programs to a control group (cgroup_fd: borrowed), until this process ends."""
-        for name in PROGRAMS:
-            self._links.append(self._libbpf.attach(self._handle, name, cgroup_fd))
+        """Attach all programs to a control group (cgroup_fd: borrowed), until this process ends.
+
+        What is attached already is attached anew. If this raises OSError, nothing is attached.
+        """
+        self.detach()
+        try:
+            for name in PROGRAMS:
+                link = self._libbpf.attach(self._handle, name, cgroup_fd)
+                self._links[name] = (link, ())
+                self._links[name] = (link, self._libbpf.attached_to(link))
+        except OSError:
+            self.detach()
+            raise
+
+    def lost(self) -> list[str]:
+        """Return the programs that are not attached as attach() left them. Raises OSError."""
+        return [
+            name
+            for name in PROGRAMS
+            if name not in self._links
+            or self._libbpf.attached_to(self._links[name][0]) != self._links[name][1]
+        ]
 
     def detach(self) -> None:
-        """End the lease, and detach the programs."""
+        """End the lease, and detach the programs; first those that grant."""
         self.end_lease()
         while self._links:
-            self._libbpf.detach(self._links.pop())
+            link, _ = self._links.pop(next(reversed(self._links)))
+            with contextlib.suppress(OSError):  # the others have to go all the same
+                self._libbpf.detach(link)
 
     def read_records(self, on_record: Callable[[bytes], None]) -> tuple[int, Callable[[], None]]:
         """Return a descriptor to wait for (borrowed), and a function that reads the records.

@@ -137,8 +137,10 @@ CASES: Dict[int, Case] = {
              "edits", "what was planned is what is there, and the rest stays"),
     71: Case("pybindctl without CAP_SETUID, with a full standard output, with odd account names",
              "what was done is what is said"),
-    72: Case("pybindd is killed, stopped, frozen; another of root's processes holds its links",
-             "killed: nothing is granted any more; all else: nothing after the lease"),
+    72: Case("pybindd is killed, stopped, frozen; another of root's processes holds its links, "
+             "or detaches them",
+             "killed: nothing is granted any more; stopped: nothing after the lease; detached: attached "
+             "again, or said"),
     73: Case("Files change in a storm; the event queue overflows; /etc/pybind is moved, replaced, "
              "linked, mounted over", "never a grant that neither the old nor the new files give"),
     74: Case("The owner of a flag file flips its mode, and tables change, while others bind",

@@ -119,7 +119,7 @@ def _names(command: Command) -> str:
 
 
 def _bash_commands(commands: Sequence[Command]) -> Iterator[str]:
-    """Yield _pybindctl(): a walk over the words before the cursor, then one table for each step."""
+    """Yield the function _pybindctl(): it walks over the words, then completes the last one."""
     yield "_pybindctl() {"
     yield "    local cur=${COMP_WORDS[COMP_CWORD]} at=pybindctl wants= kind= options= count=0 i word"
     yield "    for ((i = 1; i < COMP_CWORD; i++)); do"

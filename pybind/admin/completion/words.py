@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be completed: commands, with their options and arguments (leaf)."""
+"""The words to complete: commands, with their options and arguments (leaf)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class OptionWords(NamedTuple):
-    """One option: its names, its help, and what its value is ("" for a flag)."""
+    """One option. kind: the kind of its value, as in Command; "" for a flag."""
 
     names: tuple[str, ...]
     help: str
@@ -15,10 +15,11 @@ class OptionWords(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One command: its words after pybindctl, options, kinds of its arguments, and below it.
+    """One command.
 
-    kinds: user, who, file, folder, port, program, any, or choice:ONE|OTHER.
-    repeats: the last kind may come again.
+    words: after pybindctl. arguments: the kind of each: user, who, file, folder, port,
+    program, any, or choice:ONE|OTHER. repeats: the last argument may be repeated. below:
+    the names of its subcommands.
     """
 
     words: tuple[str, ...]

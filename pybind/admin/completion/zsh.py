@@ -52,7 +52,7 @@ def _zsh_arguments(specs: Sequence[str], flags: str = "") -> list[str]:
 
 
 def _zsh_text(text: str) -> str:
-    """Return help for an _arguments spec inside single quotes."""
+    """Return a help text, quoted for a spec of _arguments in single quotes."""
     for char in "\\[]:":
         text = text.replace(char, "\\" + char)
     return text.replace("'", "'\\''")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `pybindctl doctor` looks at, and what `pybindctl setup` repairs."""
+"""The checks of `pybindctl doctor`, and the build of `pybindctl setup`."""

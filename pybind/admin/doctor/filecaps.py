@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File capabilities as the kernel stores them: security.capability (leaf).
+"""File capabilities, as the kernel stores them in security.capability (leaf).
 
-The form is struct vfs_cap_data of linux/capability.h: magic and flags, then
-the permitted and inheritable words, low and high, little-endian; in revision 3
-the uid that is root in the user namespace they are for.
+The form is struct vfs_cap_data of linux/capability.h, in words of 32 bits,
+little-endian: magic and flags, low permitted, low inheritable, high permitted, high
+inheritable. Revision 3 has one more word: the uid of root in the user namespace for
+which the capabilities count.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _NAMES = (
 
 
 class FileCaps(NamedTuple):
-    """The capabilities of a file: sets as bit masks; root_uid is 0 outside of namespaces."""
+    """The capabilities of a file. Sets are bit masks. root_uid: 0 in revision 2."""
 
     permitted: int
     inheritable: int
@@ -37,7 +38,7 @@ class FileCaps(NamedTuple):
     root_uid: int = 0
 
     def __str__(self) -> str:
-        """Return them as setcap(8) takes them."""
+        """Return the text that setcap(8) takes."""
         groups: dict[str, list[str]] = {}
         for name, bit in _names(self.permitted | self.inheritable):
             permitted = self.permitted >> bit & 1
@@ -48,7 +49,7 @@ class FileCaps(NamedTuple):
         return (text or "=") + (f" [rootid={self.root_uid}]" if self.root_uid else "")
 
 
-HELPERS = FileCaps(1 << CAP_NET_BIND_SERVICE, 0, False)  # exactly this, see helpers/helper/caps.c
+HELPERS = FileCaps(1 << CAP_NET_BIND_SERVICE, 0, False)  # helpers/helper/caps.c says why
 
 
 def _names(mask: int) -> Iterator[tuple[str, int]]:
@@ -58,7 +59,7 @@ def _names(mask: int) -> Iterator[tuple[str, int]]:
 
 
 def decode(value: bytes) -> FileCaps | None:
-    """Return what an attribute says, or None where its form is not known."""
+    """Return the capabilities in an attribute; None for an unknown form."""
     if len(value) not in (20, 24):
         return None
     words = struct.unpack(f"<{len(value) // 4}I", value)
@@ -70,7 +71,7 @@ def decode(value: bytes) -> FileCaps | None:
 
 
 def encode(caps: FileCaps) -> bytes:
-    """Return the attribute, revision 2."""
+    """Return the attribute in revision 2."""
     flags = _REVISION_2 | (_EFFECTIVE if caps.effective else 0)
     low, high = 0xFFFFFFFF, 32
     permitted, inheritable = caps.permitted, caps.inheritable
@@ -79,7 +80,7 @@ def encode(caps: FileCaps) -> bytes:
 
 
 def read(path: str | int) -> FileCaps | None:
-    """Return the capabilities of a file, None for none (or an unknown form)."""
+    """Return the capabilities of a file; None if it has none, or in an unknown form."""
     try:
         return decode(os.getxattr(path, ATTRIBUTE))
     except OSError:

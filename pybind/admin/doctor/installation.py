@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `pybindctl doctor` looks at in the installed files; kernel.py has the rest.
+"""The checks of `pybindctl doctor` that concern installed files; kernel.py has the others.
 
-Each function returns findings, the good ones too: an administrator wants to
-see what was looked at.
+Each function returns good findings too, because an administrator wants to see what was
+checked.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _PREFIXES = ("/usr", "/usr/local", "/opt/pybind")
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: level, what, how it is, what repairs it.
+    """The result of one check.
 
-    repair: commands to type, each a repair of its own. advice: a sentence where
-    no command of this host repairs it.
+    level: OK, WARNING or BROKEN. topic: the checked thing. text: its state. repair:
+    commands to type, each of which repairs it. advice: a sentence, if no command can.
     """
 
     level: str
@@ -51,7 +51,11 @@ class Finding(NamedTuple):
 
 
 def from_lines(level: str, topic: str, lines: Sequence[str]) -> Finding:
-    """Return the lines of an error as a finding: what, then advice and "...: sudo COMMAND"."""
+    """Return the lines of an error as a Finding.
+
+    The first line is the text. A line that ends in ": sudo COMMAND" gives a repair, any
+    other line is advice.
+    """
     text, *rest = lines
     typed = {line: re.search(r"[a-z]: (sudo .*)", line) for line in rest}
     repair = tuple(match[1] for match in typed.values() if match)
@@ -59,7 +63,7 @@ def from_lines(level: str, topic: str, lines: Sequence[str]) -> Finding:
 
 
 def helper_file() -> list[Finding]:
-    """Look at the helper: there, root's, 0755, its one capability, where that counts."""
+    """Look at the helper: owner, mode, capability, and the mount it is on."""
     try:
         status = os.lstat(HELPER)
     except OSError as error:
@@ -68,7 +72,7 @@ def helper_file() -> list[Finding]:
         return [Finding(BROKEN, "helper", f"{HELPER} is not a regular file", (ANEW,))]
     found = [_owner(status), _mode(status), *_writable_parents(HELPER)]
     if diagnose.replaceable(HELPER):
-        return found  # what it lacks may be given only after that
+        return found  # a file that others can replace must not get the capability
     return [*found, _capability(), _mount()]
 
 
@@ -126,7 +130,7 @@ def _mount() -> Finding:
 
 
 def _writable_parents(path: str) -> list[Finding]:
-    """Return the folders above `path` in which another user can put something else."""
+    """Return findings about the folders above `path` whose entries others can replace."""
     found = []
     folder = os.path.dirname(os.path.realpath(path))
     while folder != "/":
@@ -144,7 +148,7 @@ def _writable_parents(path: str) -> list[Finding]:
 
 
 def others() -> list[Finding]:
-    """Look for a second pybind: which of two a user starts depends on their PATH."""
+    """Look for other installations: which pybind a user starts would depend on PATH."""
     topic = "other installations"
     found = []
     for prefix in _PREFIXES:
@@ -177,7 +181,7 @@ def _removal(prefix: str) -> str:
 
 
 def library() -> list[Finding]:
-    """Look at the preload library: other users' programs load it."""
+    """Look at the preload library, which programs of all users load."""
     topic = "preload library"
     try:
         status = os.stat(LIBRARY)
@@ -224,7 +228,7 @@ def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def python() -> list[Finding]:
-    """Start the interpreter that `pybind` runs, as an ordinary user where that can be done."""
+    """Start the interpreter that `pybind` runs; root does so as an ordinary user."""
     interpreter = sys.executable
     who = f"uid {NOBODY}" if os.geteuid() == 0 else "you"
     try:
@@ -265,7 +269,7 @@ def _modules(missing: list[str]) -> list[Finding]:
 
 
 def of_folders() -> list[Finding]:
-    """Look at the permission folders: root's, closed to writers, open to readers."""
+    """Look at the folders on the way to the permission files."""
     troubles = {trouble.name: trouble for trouble in folders.broken()}
     for _, path, access in folders.closed():
         text = f"not every user can search it ({access.text})"

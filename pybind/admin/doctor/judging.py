@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the kernel itself judges by the permission files, and if not, whether it could."""
+"""Tells whether the kernel itself judges by the permission files, or could (pybindd(8))."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 3
 
 
 def finding() -> Finding:
-    """Look at pybindd. It is optional: where none runs, that is no fault."""
+    """Return the finding about pybindd, which is optional: it is no fault if none runs."""
     try:
         said = pybindd.status()
     except OSError as error:
@@ -32,7 +32,7 @@ def finding() -> Finding:
 
 
 def sentence(said: dict[str, Any]) -> str:
-    """Say what a running pybindd judges, and what it leaves to the helper."""
+    """Return a sentence about a running pybindd. said: its status."""
     if said["refuses_all"] or said["left_all"]:
         verb = "refuses everything" if said["refuses_all"] else "leaves everything to the helper"
         return f"the kernel {verb}: {said['refuses_all'] or said['left_all']}"
@@ -48,7 +48,7 @@ def sentence(said: dict[str, Any]) -> str:
 
 
 def _trial() -> str:
-    """Try to load the programs, where the caller may, and say what came of it."""
+    """Return a clause about whether pybindd could run; root tries it."""
     if os.geteuid() != 0 or not os.path.exists(_DAEMON):
         return "it is optional (pybindd(8))"
     try:

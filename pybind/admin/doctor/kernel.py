@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `pybindctl doctor` looks at in the kernel and in this process."""
+"""The checks of `pybindctl doctor` that concern the kernel and this process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .installation import BROKEN, OK, WARNING, Finding, from_lines
 
 def kernel() -> list[Finding]:
     """Look at the kernel: its version, seccomp, Yama, and which ports are privileged."""
-    found = [_version(), _seccomp(), _yama(), _looking(), _first_port()]
-    return [finding for finding in found if finding is not None]
+    findings = [_version(), _seccomp(), _yama(), _looking(), _first_port()]
+    return [finding for finding in findings if finding is not None]
 
 
 def _version() -> Finding:
@@ -58,14 +58,14 @@ def _yama() -> Finding:
     if scope in ("0", "1"):
         return Finding(OK, "yama", f"ptrace_scope is {scope}")
     text = f"ptrace_scope is {scope}: the supervised mode cannot take a program's socket"
-    if scope == "3":  # the kernel changes it no more
+    if scope == "3":  # the kernel does not change it before the next boot
         advice = "set kernel.yama.ptrace_scope=1 in /etc/sysctl.d, and start the host anew"
         return Finding(WARNING, "yama", text, advice=advice)
     return Finding(WARNING, "yama", text, ("sudo sysctl kernel.yama.ptrace_scope=1",))
 
 
 def _looking() -> Finding:
-    """Try what the supervisor does with a program, on a child of our own."""
+    """Try on a child whether a supervisor could look into its program."""
     topic = "supervised mode"
     try:
         preflight.probe()
@@ -88,33 +88,33 @@ def _first_port() -> Finding | None:
 
 
 def process() -> list[Finding]:
-    """Look at what this process hands on to every program that is started from it."""
+    """Look at the properties of this process that its programs inherit."""
     status = diagnose.own_status()
-    found = []
+    findings = []
     if status.get("NoNewPrivs") == "1":
         text = "set here: no program started from this shell or unit can gain a capability"
-        found.append(Finding(BROKEN, "no_new_privs", text, advice="start pybind outside of it"))
+        findings.append(Finding(BROKEN, "no_new_privs", text, advice="start pybind outside of it"))
     else:
-        found.append(Finding(OK, "no_new_privs", "not set here"))
+        findings.append(Finding(OK, "no_new_privs", "not set here"))
     if int(status.get("CapBnd", "0"), 16) >> diagnose.CAP_NET_BIND_SERVICE & 1:
-        found.append(Finding(OK, "bounding set", "has CAP_NET_BIND_SERVICE"))
+        findings.append(Finding(OK, "bounding set", "has CAP_NET_BIND_SERVICE"))
     else:
         text = "lacks CAP_NET_BIND_SERVICE here: the helper cannot gain it"
         advice = "docker: --cap-add NET_BIND_SERVICE; systemd: CapabilityBoundingSet="
-        found.append(Finding(BROKEN, "bounding set", text, advice=advice))
+        findings.append(Finding(BROKEN, "bounding set", text, advice=advice))
     if diagnose.foreign_network():
         text, *ways = diagnose.user_namespace()
-        found.append(Finding(BROKEN, "user namespace", text, advice="; ".join(ways)))
+        findings.append(Finding(BROKEN, "user namespace", text, advice="; ".join(ways)))
     else:
-        found.append(Finding(OK, "user namespace", "its capabilities count for this network"))
+        findings.append(Finding(OK, "user namespace", "its capabilities count for this network"))
     if status.get("TracerPid", "0") != "0":
         text = f"process {status['TracerPid']} traces this one: nothing gains a capability"
-        found.append(Finding(BROKEN, "tracer", text, advice="run it without strace or gdb"))
-    return found
+        findings.append(Finding(BROKEN, "tracer", text, advice="run it without strace or gdb"))
+    return findings
 
 
 def proof() -> Finding:
-    """Ask the helper, as an ordinary user, whether it can gain its capability."""
+    """Ask the helper as an ordinary user, and return whether it gains its capability."""
     topic = "proof"
     identity = identity_for(everyone()) if os.geteuid() == 0 else identity_of(None)
     nothing = Address(socket.AF_INET, bytes(4), 0, 0, False)  # port 0 is never granted

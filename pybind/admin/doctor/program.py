@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How pybind would serve a program: what `pybindctl doctor -- PROGRAM` tells.
+"""How pybind would serve a program: the last check of `pybindctl doctor -- PROGRAM`.
 
-Root asks in a child that is an ordinary user: for root's own programs other
-things hold (setuid to root is no change, the supervised mode is not had).
+Root makes this check in a child that is an ordinary user. For root the answer differs:
+setuid to root changes nothing, and the supervised mode does not serve root.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ print(json.dumps(program.look(sys.argv[2])))
 
 
 def program(name: str) -> Finding:
-    """Return how `name` (looked for in PATH) would be served to an ordinary user."""
+    """Return how pybind would serve a program to an ordinary user. name: looked up in PATH."""
     if os.geteuid() == 0:
         finding, reached = _look_as_other_user(name)
         if reached:
             return finding
-    return look(name)[0]  # by root too, where it lies in a folder that nobody may search
+    return look(name)[0]  # as root, if an ordinary user cannot reach the program
 
 
 def _look_as_other_user(name: str) -> tuple[Finding, bool]:
@@ -45,32 +45,32 @@ def _look_as_other_user(name: str) -> tuple[Finding, bool]:
 
 
 def look(name: str) -> tuple[Finding, bool]:
-    """Return how `name` would be served to the user that this process is.
+    """Return how pybind would serve a program to the user of this process.
 
-    And whether he can start it at all.
+    The second value tells whether this user can start the program at all.
     """
     try:
-        found = target.classify(target.find(os.fsencode(name), launch.read_environ()))
+        program = target.classify(target.find(os.fsencode(name), launch.read_environ()))
     except PybindError as error:
         return from_lines(BROKEN, _TOPIC, error.lines), False
     try:
-        return _served(name, found), True
+        return _served(name, program), True
     except PybindError as error:
         return from_lines(BROKEN, _TOPIC, error.lines), True
 
 
-def _served(name: str, found: Target) -> Finding:
-    what = f"{os.fsdecode(found.path)}: {found.kind}"
-    if found.binds_alone:
-        text = f"{what}: started plainly, the kernel lets it bind every port itself"
+def _served(name: str, program: Target) -> Finding:
+    head = f"{os.fsdecode(program.path)}: {program.kind}"
+    if program.binds_alone:
+        text = f"{head}: started plainly, the kernel lets it bind every port itself"
         return Finding(OK, _TOPIC, text)
-    if not found.obstacle:
-        return Finding(OK, _TOPIC, f"{what}: served by the preload library")
+    if not program.obstacle:
+        return Finding(OK, _TOPIC, f"{head}: served by the preload library")
     if os.geteuid() != 0:
         request = Request((os.fsencode(name),))
-        preflight.check(request, found)
-    elif found.unsupervisable:
-        text = f"{what}: cannot be served: {found.unsupervisable}"
+        preflight.check(request, program)
+    elif program.unsupervisable:
+        text = f"{head}: cannot be served: {program.unsupervisable}"
         return Finding(BROKEN, _TOPIC, text)
-    text = f"{what}: served by a supervisor ({found.obstacle}); sudo and ping cannot work in it"
+    text = f"{head}: served by a supervisor ({program.obstacle}); sudo and ping cannot work in it"
     return Finding(OK, _TOPIC, text)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds programs that were given ports by a file capability instead of a grant.
+"""Finds programs that have privileged ports by a file capability instead of a grant.
 
-setcap on an interpreter gives every port to every user and script that it can
-run, and puts it into secure-execution mode; a grant replaces it.
+setcap on an interpreter gives every port to every user and every script. It also puts
+the interpreter into secure-execution mode. A grant replaces setcap.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from . import filecaps
 _FOLDERS = ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 _TREES = ("/usr/lib/jvm", "/opt", "/usr/local/lib", "/usr/local/go", "/usr/local/node")
 _DEPTH_MAX = 6  # /opt/VENDOR/PRODUCT/VERSION/jre/bin/java
-_ENTRIES_MAX = 200_000  # a tree may be anything, even a mounted archive
-# Programs that run what they are given: a capability of theirs is everybody's.
+_ENTRIES_MAX = 200_000  # a tree may be very large, such as a mounted archive
+# Programs that run any script: their capability serves every user.
 _INTERPRETERS = (
     "python pypy java node nodejs deno bun ruby perl php lua mono dotnet erl beam.smp julia tclsh "
     "bash dash sh zsh busybox gdb socat guile racket sbcl R awk gawk mawk"
@@ -36,14 +36,14 @@ class Capable(NamedTuple):
 
 
 def is_interpreter(path: str) -> bool:
-    """Tell whether a program of this name runs what it is given: python3.11, java, node18."""
+    """Tell whether a program of this name runs scripts: python3.11, java, node18."""
     name = os.path.basename(path)
     return name in _INTERPRETERS or name.rstrip("0123456789.-") in _INTERPRETERS
 
 
 def find(search: str) -> list[Capable]:
-    """Return the capable programs in the folders of `search` (as in PATH) and in known trees."""
-    found: dict[tuple[int, int], Capable] = {}
+    """Return the capable programs in known folders and trees, and in those of `search` (a PATH)."""
+    by_inode: dict[tuple[int, int], Capable] = {}
     for path in _files(search):
         caps = filecaps.read(path)
         if caps is None or not caps.permitted >> CAP_NET_BIND_SERVICE & 1:
@@ -51,8 +51,8 @@ def find(search: str) -> list[Capable]:
         status = os.stat(path)
         if path != os.path.realpath(HELPER):
             capable = Capable(path, caps, is_interpreter(path))
-            found.setdefault((status.st_dev, status.st_ino), capable)
-    return sorted(found.values())
+            by_inode.setdefault((status.st_dev, status.st_ino), capable)
+    return sorted(by_inode.values())
 
 
 def _files(search: str) -> Iterator[str]:

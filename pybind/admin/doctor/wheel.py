@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl setup from a wheel: builds and installs what a wheel cannot carry.
+"""pybindctl setup from a wheel: builds and installs the parts that a wheel cannot have.
 
-A wheel has the C sources and the Makefile beside the package, in source/. No
-binaries, because the interpreter's path is compiled into bin/pybind and is not
-known before, and because what root gives a capability should come from text
-that root can read. What is installed is a copy outside the virtual environment,
-as by `make install`; only the interpreter and click stay in the environment.
+A wheel has the C sources and the Makefile beside the package, in source/, and no
+binaries. The path of the interpreter is compiled into bin/pybind, and is unknown when the
+wheel is made. Also, root should be able to read the source of a file that gets a
+capability. Like `make install`, setup installs a copy outside the virtual environment;
+only the interpreter and click are used from the environment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LINES_SHOWN = 5
 
 
 def is_one() -> bool:
-    """Tell whether this package is the wheel's, and not the copy that was installed from it."""
+    """Tell whether this package is in a wheel; not in the copy that was installed from one."""
     return os.path.exists(SOURCE + "/Makefile")
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where `pybindctl import` takes grants over from."""
+"""`pybindctl import`: reads grants of other programs, plans them here, proves the result."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads authbind's folder (byport, byaddr, byuid) as permission files for pybind.
 
-What authbind's helper never looks at is not carried over, though pybind would
-look at some of it: an import grants nothing that was not granted.
+Files that authbind's helper never looks at are left out, even if pybind would look at
+them: an import must grant nothing that authbind did not grant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .source import Claim, Left, OldAnswer, Source, empty
 
 _FOLDERS = ("byport", "byaddr", "byuid")
 _PORT = re.compile("(!?)(?:.*[,:])?([0-9]+)")
-_HALF = 512  # from here on authbind wants the '!'
+_HALF = 512  # from this port on, authbind looks for files with the '!'
 
 
 def read(folder: str) -> Source:
@@ -45,7 +45,7 @@ def read(folder: str) -> Source:
 
 
 class _Reader:
-    """One folder while it is read. meanings: of each byuid file, for who asks later."""
+    """Reads one folder. meanings: the rules of each byuid file, for authbind_answers."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -56,7 +56,7 @@ class _Reader:
         return authbind_answers.ask_as(self.root, self.meanings, identity, addresses)
 
     def list_strays(self) -> None:
-        """Name what lies beside the three folders; raises AdminError where there are none."""
+        """List files beside the three folders as left out; AdminError if no folder exists."""
         names = sorted(os.listdir(self.root))
         if not any(os.path.isdir(f"{self.root}/{name}") for name in _FOLDERS):
             found = f"it has {', '.join(map(repr, names[:5]))}" if names else "it is empty"
@@ -102,7 +102,10 @@ class _Reader:
                 self._read_flag(flag)
 
     def _claim(self, rule: Rule, path: str) -> Access | None:
-        """Have everybody asked whom a flag file speaks of. None where a link leads nowhere."""
+        """Add claims for all users and groups of a flag file; return its access.
+
+        None for a link that leads nowhere.
+        """
         try:
             access = _access(path)
         except FileNotFoundError:
@@ -164,12 +167,12 @@ class _Reader:
 
 
 def _is_asked(port: int, reserved: bool) -> bool:
-    """Tell whether authbind looks into a byuid file (reserved: with '!') for a port."""
+    """Tell whether authbind asks a byuid file for a port. reserved: its name has the '!'."""
     return port <= LIBRARY_PORT_MAX and (port >= _HALF) == reserved
 
 
 def _unread_flag(folder: str, name: str) -> str:
-    """Return why authbind does not look at a byport or byaddr file, or never needs to; or ""."""
+    """Return why authbind never looks at a byport or byaddr file; or ""."""
     if name.endswith((",tcp", ",udp")):
         return "authbind knows no protocols, and never looks at it"
     match = _PORT.fullmatch(name)
@@ -185,7 +188,7 @@ def _unread_flag(folder: str, name: str) -> str:
 
 
 def _mapped_rule(name: str) -> Rule | None:
-    """Return what a byaddr file for an IPv4 address in IPv6 clothes is about, else None."""
+    """Return the rule of a byaddr file for a v4-mapped address; None for other names."""
     where, _, port = name.lstrip("!").rpartition(",")
     try:
         addr = socket.inet_pton(socket.AF_INET6, where)
@@ -197,19 +200,19 @@ def _mapped_rule(name: str) -> Rule | None:
 
 
 def _access(path: str) -> Access:
-    """Return who may execute what is there, links followed, of whatever kind it is."""
+    """Return the access of a file of any kind; like authbind, follows links."""
     real = os.path.realpath(path)
     try:
         status = os.stat(real)
     except FileNotFoundError:
         raise
     except OSError:
-        return from_mode(0o600)  # authbind refuses; a file that nobody may execute does too
+        return from_mode(0o600)  # authbind refuses; so does a file that nobody may execute
     return read_access(real) or from_mode(status.st_mode, status.st_uid, status.st_gid)
 
 
 def _contents(path: str) -> bytes:
-    """Return a byuid file; links are followed, as authbind does."""
+    """Return the contents of a byuid file; like authbind, follows links. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

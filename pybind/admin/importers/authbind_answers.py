@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What authbind would answer: its steps, walked in its own folder as the user in question.
+"""Finds what authbind would answer: takes authbind's steps in its own folder, as the user.
 
-Whether a file is executable is the kernel's answer, by access(2), as for
-authbind's helper; so groups, lists and links count as they do there. Needs root.
+Like authbind's helper, this module asks the kernel by access(2) whether a file is
+executable. So groups, access control lists and links count as they do for authbind. Only
+root can ask.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from ...permissions.who import Identity
 from ..asking import child
 from .source import OldAnswer
 
-# The name of a byuid file -> what its lines grant, and why a line is not carried over or "".
+# Name of a byuid file -> (rule, why it is not carried over, or "") for each of its lines.
 Meanings = dict[str, list[tuple[Rule, str]]]
-_HALF = 512  # from here on authbind wants the '!'
+_HALF = 512  # from this port on, authbind looks for files with the '!'
 
 
 def ask_as(
     root: str, meanings: Meanings, identity: Identity, addresses: list[Address]
 ) -> list[OldAnswer]:
-    """Return authbind's answers to a process of this identity. Raises Failed; needs root."""
+    """Return authbind's answers to a process of this identity; only for root. Raises Failed."""
 
     def work() -> list[OldAnswer]:
         return [_answer(identity.uid, meanings, address) for address in addresses]
 
-    # In the folder before the rights are given away: authbind's helper does it as root.
+    # The child enters the folder while it is root, as authbind's helper does.
     patience_s = 30 + len(addresses) / 10
     fields = child.answer_as(identity, work, folder=root, patience_s=patience_s)
     return [OldAnswer(*each) for each in fields]
@@ -47,8 +48,8 @@ def _answer(uid: int, meanings: Meanings, address: Address) -> OldAnswer:
         except OSError:
             pass
         return OldAnswer(False)
-    found = [why for rule, why in meanings.get(f"{mark}{uid}", []) if _covers(rule, address)]
-    return OldAnswer(bool(found), "" if "" in found else next(iter(found), ""))
+    reasons = [why for rule, why in meanings.get(f"{mark}{uid}", []) if _covers(rule, address)]
+    return OldAnswer(bool(reasons), "" if "" in reasons else next(iter(reasons), ""))
 
 
 def _flag_names(mark: str, address: Address) -> list[str]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What authbind 2.1.3 makes of the lines of a byuid file, and each as a strict line.
+"""Reads lines of a byuid file like authbind 2.1.3, and writes each as a strict line.
 
-authbind reads with fgets(3), in pieces of 298 bytes, and sscanf(3): signs,
-leading zeros and blanks pass, numbers wrap at 32 bits, a NUL ends a line, the
-tail of an over-long line is a line, and what it does not understand it skips.
-Here such a line would refuse its whole file (pybind(5)).
+authbind reads with fgets(3), in pieces of 298 bytes, and sscanf(3). So signs, leading
+zeros and blanks pass; numbers wrap at 32 bits; a NUL ends a line; and the tail of a long
+line counts as a line. authbind skips a line that it does not understand. Here such a line
+would make the helper refuse the whole file (pybind(5)).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _COMMENT_MAX = 255
 
 
 class Meaning(NamedTuple):
-    """What authbind grants by a line. odd: why nobody can have meant that, or ""."""
+    """A rule that authbind reads in a line. odd: why nobody can have meant that rule, or ""."""
 
     rule: Rule
     odd: str
 
 
 class AuthbindLine(NamedTuple):
-    """One line of the file: raw, without its newline; what authbind reads in its pieces."""
+    """One line of the file. raw: without its newline. meanings: the rules that authbind reads."""
 
     number: int
     raw: bytes
@@ -42,7 +42,10 @@ class AuthbindLine(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """One line as it is written here. note: what became of it, "" for nothing; kept: as a rule."""
+    """One line as it is written here.
+
+    note: how the line was changed, or "". kept: the line is still a rule.
+    """
 
     text: bytes
     note: str
@@ -53,7 +56,7 @@ def read(data: bytes) -> list[AuthbindLine]:
     """Return the lines of a file with their meanings for authbind."""
     raws = data.split(b"\n")
     whole = [raw + b"\n" for raw in raws[:-1]] + ([raws[-1]] if raws[-1] else [])
-    found = []
+    lines = []
     for number, line in enumerate(whole, 1):
         pieces = [line[at : at + _PIECE] for at in range(0, len(line), _PIECE)]
         meanings = []
@@ -63,12 +66,12 @@ def read(data: bytes) -> list[AuthbindLine]:
                 tail = f"authbind takes the line from byte {at * _PIECE + 1} on for a rule"
                 meaning = meaning._replace(odd=meaning.odd or tail)
             meanings += [meaning] if meaning else []
-        found.append(AuthbindLine(number, line.rstrip(b"\n"), meanings))
-    return found
+        lines.append(AuthbindLine(number, line.rstrip(b"\n"), meanings))
+    return lines
 
 
 def carry(line: AuthbindLine) -> Carried:
-    """Return a line that means here what it meant there, or a comment with the reason."""
+    """Return a line that means the same here as for authbind, or a comment with the reason."""
     ours = parse_line(line.raw)
     sound = [meaning.rule for meaning in line.meanings if not meaning.odd]
     if not line.meanings and ours is None:
@@ -101,14 +104,14 @@ def _comment(raw: bytes, why: str) -> bytes:
 
 
 class _Numbers:
-    """Reads numbers, and remembers the first that authbind takes for another one."""
+    """Reads numbers like authbind. odd: the first number that authbind reads as another one."""
 
     def __init__(self) -> None:
         self.odd = ""
 
     def __call__(self, digits: bytes) -> int:
-        """Return what %u stores: strtoul(3) saturates at 64 bits, an unsigned int has 32."""
-        value = int(digits[:40])  # int() has a limit; all longer ones saturate
+        """Return the number that %u stores: strtoul(3) saturates at 64 bits, and 32 are kept."""
+        value = int(digits[:40])  # int() refuses very long numbers; 40 digits saturate already
         stored = (min(value, 2**64 - 1) if value >= 0 else value) & 0xFFFFFFFF
         if stored != value:
             self.odd = self.odd or f"authbind reads {digits.decode()[:24]} as {stored}"
@@ -116,7 +119,7 @@ class _Numbers:
 
 
 def _meaning(text: bytes) -> Meaning | None:
-    """Return what one piece grants, None for nothing."""
+    """Return the meaning of one piece; None if authbind grants nothing by it."""
     number = _Numbers()
     match = _OLD_FORM.fullmatch(text)
     if match:
@@ -157,7 +160,7 @@ def _addresses(family: int, where: bytes, number: _Numbers) -> tuple[bytes, byte
         if not match or addr is None:
             return None
         bits = number(match[1])
-        if bits >= 1 << 31:  # a negative int; what its shift makes of it is the compiler's choice
+        if bits >= 1 << 31:  # a negative int for authbind, whose shift is undefined behaviour
             number.odd = number.odd or "authbind takes the length for a negative number"
             bits = 8
         return _prefix(addr, bits) if bits <= len(addr) * 8 else None

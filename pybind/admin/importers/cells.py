@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which questions to ask so that none is left out on which two answers can differ. Pure.
+"""Chooses questions so that two sets of permissions cannot differ unseen. Pure.
 
-A permission is a box of addresses x ports x protocols (a Rule), here and in
-every program that we import from. The edges of all boxes cut what can be asked
-into cells, and inside a cell every question has the same answer: one question
-for each cell that a box covers is all of them. Three addresses are cells of
-their own: 0.0.0.0, ::, and the mapped form of an IPv4 address, which pybind(5)
-judges in ways of its own.
+A permission is a box of addresses x ports x protocols (a Rule), here and in every
+program that we import from. The edges of all boxes cut the possible questions into cells.
+All questions of a cell have the same answer, so one question for each cell is enough.
+Three kinds of addresses are cells of their own, because pybind(5) judges them in special
+ways: 0.0.0.0, ::, and the mapped form of an IPv4 address.
 """
 
 from __future__ import annotations
@@ -24,35 +23,35 @@ from ...permissions.who import Who
 _IPV4, _IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 _MAPPED_MIN = int.from_bytes(MAPPED + bytes(4), "big")
 _V4_END, _V6_END = 1 << 32, 1 << 128
-_EACH_MAX = 1024  # questions about one user; beyond it every k-th is asked
+_EACH_MAX = 1024  # questions about one user; of more, only every k-th is asked
 
 
 class Cell(NamedTuple):
-    """Questions with one answer. box: of one family; its lowest corner is what is asked."""
+    """Questions with the same answer. box: all of them; of one family."""
 
     who: Who
     box: Rule
 
     @property
     def address(self) -> Address:
-        """Return the question."""
+        """Return the question that is asked: the lowest corner of the box."""
         box = self.box
         return Address(box.family, box.addr_min, 0, box.port_min, box.protocol == "udp")
 
     @property
     def text(self) -> str:
-        """Return all that is in it as a SPEC."""
+        """Return the box as a SPEC."""
         return spec_text(self.box)
 
 
 def cells(who: Who, boxes: Iterable[Rule], flags: Iterable[Rule]) -> list[Cell]:
-    """Return what to ask about `who`, at most _EACH_MAX cells.
+    """Return the cells to ask about `who`, at most _EACH_MAX.
 
-    boxes: what `who` is, or may be, granted. flags: of all flag files, which
-    decide for everybody.
+    boxes: the ports that `who` is, or may be, granted. flags: the rules of all flag files,
+    which decide for everybody.
     """
-    found = list(_cells(who, list(dict.fromkeys(boxes)), list(dict.fromkeys(flags))))
-    return found[:: -(-len(found) // _EACH_MAX)] if found else []
+    every = list(_cells(who, list(dict.fromkeys(boxes)), list(dict.fromkeys(flags))))
+    return every[:: -(-len(every) // _EACH_MAX)] if every else []
 
 
 def _cells(who: Who, boxes: Sequence[Rule], flags: Sequence[Rule]) -> Iterator[Cell]:
@@ -75,7 +74,7 @@ def _cells(who: Who, boxes: Sequence[Rule], flags: Sequence[Rule]) -> Iterator[C
 def _port_ranges(
     boxes: Sequence[Rule], flagged: Sequence[int]
 ) -> Iterator[tuple[int, int, list[Rule]]]:
-    """Yield the ranges of ports with the same boxes, each flag file's port alone."""
+    """Yield ranges of ports that the same boxes cover; each flag file's port is a range alone."""
     edges = {edge for box in boxes for edge in (max(1, box.port_min), box.port_max + 1)}
     edges.update(port + step for port in flagged for step in (0, 1))
     ports = sorted(edges)
@@ -110,18 +109,18 @@ def _address_ranges(inside: Sequence[Rule], cuts: Sequence[Rule]) -> Iterator[tu
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return (first, end) of what the spans cover, sorted and apart from each other."""
-    found: list[tuple[int, int]] = []
+    """Return the union of spans (first, end), sorted, without overlaps."""
+    union: list[tuple[int, int]] = []
     for low, high in sorted(spans):
-        if found and low <= found[-1][1]:
-            found[-1] = found[-1][0], max(high, found[-1][1])
+        if union and low <= union[-1][1]:
+            union[-1] = union[-1][0], max(high, union[-1][1])
         else:
-            found.append((low, high))
-    return found
+            union.append((low, high))
+    return union
 
 
 def _spans(rule: Rule) -> list[tuple[int, int, int]]:
-    """Return (family, first, end) of a rule; of IPv4 addresses their mapped form too."""
+    """Return the addresses of a rule as (family, first, end); for IPv4 also the mapped form."""
     if rule.family == ANY:
         return [(_IPV4, 0, _V4_END), (_IPV6, 0, _V6_END)]
     low, end = int.from_bytes(rule.addr_min, "big"), int.from_bytes(rule.addr_max, "big") + 1
@@ -130,10 +129,10 @@ def _spans(rule: Rule) -> list[tuple[int, int, int]]:
     return [(_IPV4, low, end), (_IPV6, _MAPPED_MIN + low, _MAPPED_MIN + end)]
 
 
-def joined(found: Iterable[Rule]) -> list[Rule]:
-    """Return boxes of addresses and ports with those that touch made one."""
+def joined(boxes: Iterable[Rule]) -> list[Rule]:
+    """Return the boxes, with neighbours joined to one box."""
     by_address: list[Rule] = []
-    for box in sorted(found, key=lambda box: (box.protocol or "", box[0], *box[3:5], box[1])):
+    for box in sorted(boxes, key=lambda box: (box.protocol or "", box[0], *box[3:5], box[1])):
         last = by_address[-1] if by_address else None
         if last and (last.family, *last[3:]) == (box.family, *box[3:]) and _follows(last, box):
             by_address[-1] = last._replace(addr_max=box.addr_max)
@@ -155,7 +154,7 @@ def _follows(one: Rule, other: Rule) -> bool:
 
 
 def covers(rule: Rule, address: Address) -> bool:
-    """Tell whether a rule is about an address; a mapped one counts as the IPv4 address inside."""
+    """Tell whether a rule covers an address; a mapped address counts as its IPv4 address."""
     addr = address.addr[12:] if address.addr.startswith(MAPPED) else address.addr
     return (
         rule.protocol in (None, "udp" if address.udp else "tcp")

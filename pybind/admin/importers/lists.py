@@ -20,7 +20,7 @@ _PORT_MAX = 65535
 def daemonusr(path: str) -> Source:
     """Read lines PORT:USER, as in `25:exim`; PORT may be any SPEC.
 
-    Raises Invalid, with the line that cannot be understood.
+    Raises Invalid, which names the wrong line, and AdminError.
     """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
@@ -95,7 +95,7 @@ def portacl(text: str) -> Source:
 
 
 def _source(title: str) -> Source:
-    """Return an empty Source that answers by the grants that it is given."""
+    """Return an empty Source whose ask() answers by its own list of grants."""
     grants: list[Grant] = []
 
     def ask(identity: Identity, addresses: list[Address]) -> list[OldAnswer]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Source beside what is here -> the changes: nothing that is here is lost.
+"""Source -> Plan: the changes that add its grants to the permission files of this host.
 
-All of it is planned in one State, so that one commit writes all or nothing.
+Nobody loses a grant that they have here. All changes are planned in one State, so that
+one commit writes all or nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .source import Grant, Left, Source
 
 
 class Lost(NamedTuple):
-    """What could not be fitted in beside what is here. who: None for everybody."""
+    """A permission that cannot be made beside the files of this host. who: None for everybody."""
 
     who: Who | None
     rule: Rule
@@ -34,9 +35,10 @@ class Lost(NamedTuple):
 class Plan(NamedTuple):
     """What an import will do.
 
-    state: the permission files as they will be. changes: to write, new flag
-    files before rule files. lost: what could not be fitted in. notes: what is
-    written differently from what was read.
+    state: the permission files as they will be.
+    changes: the files to write, new flag files before rule files.
+    lost: permissions that cannot be made here.
+    notes: pieces that are written differently.
     """
 
     state: State
@@ -46,7 +48,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(source: Source) -> Plan:
-    """Return what is to be done. Raises Invalid, Failed where a file here is broken."""
+    """Return the plan of an import. Raises Invalid, Failed if a file of this host is broken."""
     refused: dict[Grant, str] = {}
     while True:
         plan = Plan(State(), [], [], [])
@@ -58,7 +60,7 @@ def make_plan(source: Source) -> Plan:
         failure = _first_refusal(plan.state, wanted)
         if failure is None:
             break
-        refused[failure[0]] = failure[1]  # and from the start: the State may have half of it
+        refused[failure[0]] = failure[1]  # then start again: the State may have a half of it
     for grant, why in refused.items():
         plan.lost.append(Lost(grant.who, grant.rule, Left(grant.where, grant.who.described, why)))
     plan.changes.extend(sorted(plan.state.changes(), key=_is_no_new_flag))
@@ -66,7 +68,7 @@ def make_plan(source: Source) -> Plan:
 
 
 def _is_no_new_flag(change: Change) -> bool:
-    """Sort new flag files first: what they refuse, a rule file must not grant before."""
+    """Sort new flag files first: a rule file must not grant what they will refuse."""
     return change.old is not None or not isinstance(change.new, Access)
 
 
@@ -81,10 +83,10 @@ def _first_refusal(state: State, grants: list[Grant]) -> tuple[Grant, str] | Non
 
 
 def _place_flags(plan: Plan, source: Source) -> tuple[list[Grant], list[Flag]]:
-    """Plan each flag file.
+    """Plan each flag file; return grants, and the flag files that cannot be made here.
 
-    Returns the flag files that cannot be made here, because they would take the
-    port from others, and the grants that let their users in beside those.
+    A flag file cannot be made if it would take the port from users who have it here. The
+    returned grants give the port to the users of such a file.
     """
     rules = _granted_rules(plan.state)
     grants: list[Grant] = []
@@ -121,13 +123,16 @@ def _place_flags(plan: Plan, source: Source) -> tuple[list[Grant], list[Flag]]:
 
 def _flag(name: str) -> Flag:
     flag = parse_name(*name.split("/", 1))
-    if not isinstance(flag, Flag):  # sources only give such names
+    if not isinstance(flag, Flag):  # a fault of the importer
         raise Failed(f"{name}: is no flag file's name")
     return flag
 
 
 def _refused(access: Access) -> list[Who]:
-    """Return whom a flag file refuses though a group of theirs, or everyone, may use it."""
+    """Return the users and groups that a flag file refuses although others may use it.
+
+    The others are everyone or, for a user, a group.
+    """
     kinds = {who.kind for who in holders(access)}
     return [
         who
@@ -140,25 +145,25 @@ def _refused(access: Access) -> list[Who]:
 
 
 def _without(plan: Plan, source: Source, name: str, flags: list[Flag]) -> list[bytes]:
-    """Return the lines of a rule file without what only such flag files decided there."""
+    """Return the lines of a rule file, without the ports that these flag files decided there."""
     cuts = [flag.rule for flag in flags if ("/!" in flag.name) == ("/!" in name)]
-    found = []
+    lines = []
     for line in source.files[name]:
         rule = parse_line(line)
         rest = subtract_all([rule], cuts) if isinstance(rule, Rule) else []
         if not isinstance(rule, Rule) or rest == [rule]:
-            found.append(line)
+            lines.append(line)
             continue
         texts = [rule_text(part) for part in rest]
-        found += [text.encode() for text in texts]
+        lines += [text.encode() for text in texts]
         became = f"becomes {' '.join(texts)}" if texts else "is not needed"
         why = f"{became}: a flag file there decides about the rest"
         plan.notes.append(Left(f"{CONFIG_DIR}/{name}", line.decode("ascii"), why))
-    return found
+    return lines
 
 
 def _place(state: State, rules: list[tuple[Who, Rule]], flag: Flag, source: Source) -> bool:
-    """Make a flag file, or find it here; False where it cannot be as it was there."""
+    """Make a flag file, unless this host has the same one; False if it cannot be made."""
     access = source.flags[flag.name]
     try:
         here = state.access(flag)
@@ -176,7 +181,7 @@ def _place(state: State, rules: list[tuple[Who, Rule]], flag: Flag, source: Sour
 
 
 def _granted_rules(state: State) -> list[tuple[Who, Rule]]:
-    """Return what rule files grant here before the import."""
+    """Return the grants of this host's rule files before the import."""
     return [
         (user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident), rule)
         for owner in state.owners()
@@ -185,7 +190,7 @@ def _granted_rules(state: State) -> list[tuple[Who, Rule]]:
 
 
 def _would_lose(state: State, rules: list[tuple[Who, Rule]], flag: Flag, source: Source) -> bool:
-    """Tell whether a new flag file takes what another file grants to somebody."""
+    """Tell whether a new flag file would take a port from a user who has it here."""
     access, port = source.flags[flag.name], flag.rule.port_min
     for placed in state.flags(port, port):
         if source.flags.get(placed.flag.name) != placed.access:
@@ -194,7 +199,7 @@ def _would_lose(state: State, rules: list[tuple[Who, Rule]], flag: Flag, source:
 
 
 def _shuts_out(access: Access, who: Who) -> bool:
-    """Tell whether a flag file refuses `who`, or somebody who may be in that group."""
+    """Tell whether a flag file refuses `who`, or a possible member of the group `who`."""
     if not allows(access, who):
         return True
     if who.kind != GROUP:
@@ -204,12 +209,12 @@ def _shuts_out(access: Access, who: Who) -> bool:
         for each in named(access)
         if each.ident != 0 and each.kind != EVERYONE and not holds(access, each)
     ]
-    # One of a user's groups that is let in is enough, where the user is not refused by name.
+    # A user gets in by any of their groups, unless an entry refuses the user by name.
     return USER in refused or (GROUP in refused and not holds(access, who))
 
 
 def _merged(old: bytes, lines: list[bytes]) -> bytes:
-    """Return the old contents with the lines that they lack; as they are where no rule is new."""
+    """Return the old contents with the new lines added; unchanged if no rule is new."""
     if not old:
         return b"".join(line + b"\n" for line in lines)
     present = set(old.split(b"\n"))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Holds what the helper says after an import against what the other program said.
+"""Compares the helper's answers after an import with the other program's answers.
 
-Asked is every question on which the two can differ (cells). What is granted
-here is the helper's word: in the copy that rehearsal.py makes before a plan is
-carried out, and in /etc/pybind after it. A difference has a name of pybind(5),
-or is one that the plan told when it left something out; any other is a fault.
+cells.py chooses the questions. The helper answers them by the copy of the files that
+rehearsal.py makes, or after --apply by /etc/pybind. A difference may have a name in
+pybind(5), or the plan has told of it when it left something out. Any other difference is
+a fault.
 """
 
 from __future__ import annotations
@@ -52,11 +52,13 @@ Asked = tuple[Who, Address]
 
 
 class Difference(NamedTuple):
-    """Questions with another answer than before, and one reason.
+    """Questions of one user that are answered differently now, for one reason.
 
-    name: of pybind(5), or "" where only `why` explains it. why: "" where
-    nothing does. by: the file that decides here, and how. boxes: what was
-    asked about.
+    granted: the answer now.
+    name: of the difference in pybind(5), or "".
+    why: the explanation, or "" if there is none.
+    by: the file that decides here, and its result.
+    boxes: the addresses and ports.
     """
 
     who: Who
@@ -68,33 +70,33 @@ class Difference(NamedTuple):
 
     @property
     def specs(self) -> list[str]:
-        """Return what it is about."""
+        """Return the addresses and ports as SPECs."""
         return [spec_text(box) for box in self.boxes]
 
     @property
     def reason(self) -> str:
-        """Return name and explanation."""
+        """Return name and explanation; "" if nothing explains the difference."""
         return f"{self.name}: {self.why}" if self.name else self.why
 
     @property
     def commands(self) -> list[str]:
-        """Return what to type, as root, to keep what was granted."""
+        """Return the commands (after sudo) that keep the old grant."""
         if self.granted or self.name not in _WORDS:
             return []
         size = 4 if self.name == "wildcard-needs-both" else 12
-        found = []
+        commands = []
         for box in self.boxes:
             ends = (bytes(4), bytes(4)) if size == 4 else (box.addr_min[12:], box.addr_max[12:])
             spec = spec_text(box._replace(family=_IPV4, addr_min=ends[0], addr_max=ends[1]))
-            found.append(f"pybindctl grant {shlex.quote(self.who.text)} {shlex.quote(spec)}")
-        return found
+            commands.append(f"pybindctl grant {shlex.quote(self.who.text)} {shlex.quote(spec)}")
+        return commands
 
 
 class Questions:
-    """What to ask about an import, and the answers of before it."""
+    """The questions about an import, and the answers before it."""
 
     def __init__(self, source: Source, plan: Plan) -> None:
-        """Find the questions."""
+        """Choose the questions by the grants there, and the files as the plan leaves them."""
         self._source = source
         self._lost = plan.lost
         self._old: dict[Asked, OldAnswer] = {}
@@ -109,22 +111,22 @@ class Questions:
         self._asked = list(asked)
 
     def ask_before(self) -> None:
-        """Ask the other program, and the helper about what is here before the import.
+        """Ask the other program, and the helper about the files before the import.
 
         Raises Failed, HelperUnusable.
         """
         self._ask_other()
         if next(scan(), None) is None:
-            return  # without files all is refused
+            return  # without files everything is refused
         for asked, reply in self._replies(None).items():
-            # Refused for 0.0.0.0 only: what :: itself needs is granted.
+            # v4_half: only 0.0.0.0 is refused, so :: itself is granted.
             self._before[asked] = reply.reason in _GRANTED or reply.v4_half
 
     def renew(self, state: State) -> None:
-        """Ask about the files as they are now, where they are not as they were planned.
+        """Choose the questions again, if the files are not as they were planned.
 
-        Whatever was not asked about before the import counts as refused then.
-        Raises Failed.
+        A question that was not asked before the import counts as refused then. Raises
+        Failed.
         """
         now = _all_cells(self._source, state)
         if now != self.cells:
@@ -139,18 +141,18 @@ class Questions:
                 self._old[who, address] = answer._replace(why_not=why if answer.granted else "")
 
     def _why_lost(self, who: Who, address: Address) -> str:
-        """Return why the plan has nothing for what granted this to `who`, or ""."""
+        """Return why the plan left out the permission that granted this to `who`, or ""."""
         for lost in self._lost:
             if lost.who in (None, who) and covers(lost.rule, address):
                 return f"left out: {lost.note.why}"
         return ""
 
     def compare(self, root: str | None = None) -> list[Difference]:
-        """Ask the helper, and return what differs. root: as for ask.ask().
+        """Ask the helper, and return the differences. root: as for ask.ask().
 
-        Raises Failed; HelperUnusable, also where the helper could bind nothing.
+        Raises Failed; HelperUnusable, also if the helper has no capability.
         """
-        found: dict[tuple[Who, bool, str, str, str], list[Rule]] = {}
+        by_reason: dict[tuple[Who, bool, str, str, str], list[Rule]] = {}
         replies = self._replies(root)
         if root is None and not all(reply.capable for reply in replies.values()):
             raise HelperUnusable(*diagnose.lost_capability())
@@ -160,23 +162,23 @@ class Questions:
             if difference:
                 granted = reply.reason in _GRANTED
                 by = "" if any(difference) else _by(reply)
-                found.setdefault((cell.who, granted, *difference, by), []).append(cell.box)
-        every = {key[1:]: boxes for key, boxes in found.items() if key[0].kind == EVERYONE}
+                by_reason.setdefault((cell.who, granted, *difference, by), []).append(cell.box)
+        every = {key[1:]: boxes for key, boxes in by_reason.items() if key[0].kind == EVERYONE}
         return [
             Difference(*key, joined(boxes))
-            for key, boxes in found.items()
+            for key, boxes in by_reason.items()
             if key[0].kind != GROUP or not set(boxes) <= set(every.get(key[1:], ()))
         ]
 
     def _replies(self, root: str | None) -> Mapping[Asked, Reply]:
-        found: dict[Asked, Reply] = {}
+        by_question: dict[Asked, Reply] = {}
         for who, addresses in _by_who(self._asked):
             replies = ask.ask(self._identities[who], addresses, root=root)
-            found.update(zip(((who, address) for address in addresses), replies))
-        return found
+            by_question.update(zip(((who, address) for address in addresses), replies))
+        return by_question
 
     def _difference(self, cell: Cell, reply: Reply) -> tuple[str, str] | None:
-        """Return name and reason of a difference, None where the answer is as before."""
+        """Return name and reason of a difference; None if the answer is the same as before."""
         who, address = cell.who, cell.address
         granted = reply.reason in _GRANTED
         judged = [(who, each) for each in _judged(address)]
@@ -201,7 +203,7 @@ class Questions:
 
 
 def _judged(address: Address) -> list[Address]:
-    """Return the addresses that pybind(5) judges for one: IPv4 for mapped, both of `::`."""
+    """Return the addresses that the helper judges for one: two for ::, the IPv4 one if mapped."""
     if address.addr.startswith(MAPPED):
         return [address._replace(family=_IPV4, addr=address.addr[12:])]
     if address.addr == bytes(16):
@@ -210,10 +212,10 @@ def _judged(address: Address) -> list[Address]:
 
 
 def _by_who(asked: Iterable[Asked]) -> Iterable[tuple[Who, list[Address]]]:
-    found: dict[Who, list[Address]] = {}
+    by_who: dict[Who, list[Address]] = {}
     for who, address in asked:
-        found.setdefault(who, []).append(address)
-    return found.items()
+        by_who.setdefault(who, []).append(address)
+    return by_who.items()
 
 
 def _by(reply: Reply) -> str:
@@ -224,7 +226,7 @@ def _by(reply: Reply) -> str:
 
 
 def _all_cells(source: Source, state: State) -> list[Cell]:
-    """Return every question about whom there is a permission, there or here."""
+    """Return the cells of all users and groups that have a permission, there or here."""
     boxes: dict[Who, list[Rule]] = {}
     flags = list(source.decided)
     for claim in source.claims:
@@ -242,7 +244,7 @@ def _all_cells(source: Source, state: State) -> list[Cell]:
     found = []
     for who, rules in boxes.items():
         if who.kind != EVERYONE and who.ident == 0:
-            continue  # what root and its group may do is no grant: that is how files are made
+            continue  # every new file has permissions for root and its group: these are no grants
         rules.extend(_own_rules(who, state))
         asked = [
             rule._replace(port_max=min(rule.port_max, source.port_max))
@@ -259,7 +261,7 @@ def _has_one(ports: list[int], rule: Rule) -> bool:
 
 
 def _own_rules(who: Who, state: State) -> Iterable[Rule]:
-    """Return what rule files grant to a user and the user's groups, or to a group."""
+    """Return the rules of a user and their groups, or of a group."""
     whos = [who] if who.kind != EVERYONE else []
     if who.kind == USER:
         identity = identity_for(who)
@@ -270,16 +272,19 @@ def _own_rules(who: Who, state: State) -> Iterable[Rule]:
 
 
 def _identities(found: Iterable[Cell]) -> dict[Who, Identity]:
-    """Return whom to ask as: a stranger for everyone, and in a group whom no file names."""
+    """Return the Identity to ask as for each Who.
+
+    For everyone, and for a group, it has a uid that no file names.
+    """
     whos = dict.fromkeys(cell.who for cell in found)
     users = {who: identity_for(who) for who in whos if who.kind == USER}
     taken = {who.ident for who in whos if who.kind != EVERYONE}
     taken.update(number for each in users.values() for number in (each.gid, *each.groups))
     stranger = next(number for number in range(65534, 0, -1) if number not in taken)
-    found_for: dict[Who, Identity] = dict(users)
+    identities: dict[Who, Identity] = dict(users)
     for who in whos:
         if who.kind == GROUP:
-            found_for[who] = Identity(stranger, who.ident, (), None)
+            identities[who] = Identity(stranger, who.ident, (), None)
         elif who.kind == EVERYONE:
-            found_for[who] = Identity(stranger, stranger, (), None)
-    return found_for
+            identities[who] = Identity(stranger, stranger, (), None)
+    return identities

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A copy of /etc/pybind as a plan would leave it, with a helper that judges by it.
+"""Makes a copy of /etc/pybind as a plan would leave it, to try the plan.
 
-Only the helper decides, and its folder is compiled in. So a plan is tried in a
-folder that has `etc/pybind` and a copy of the helper in it, and becomes the
-root directory of whoever asks there (chroot(2)). The copy of the helper has no
-capability: it can answer, and bind nothing.
+Only the helper decides, and the path of its folder is compiled in. So the copy is a whole
+root directory: it has etc/pybind and a copy of the helper, and the process that asks
+there enters it by chroot(2). The copied helper has no capability: it answers, but can
+bind nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLACES = ("/run", "/tmp", "/var/tmp")
 
 @contextlib.contextmanager
 def copy(changes: Sequence[Change]) -> Iterator[str]:
-    """Give the path of such a folder, and remove it in the end. Raises Failed; needs root."""
+    """Yield the path of the copy; removes it at the end. Only for root. Raises Failed."""
     try:
         root = tempfile.mkdtemp(prefix="pybindctl-plan.", dir=_place())
     except OSError as error:
@@ -47,7 +47,7 @@ def _failed(error: OSError) -> Failed:
 
 
 def _place() -> str:
-    """Return a folder on a file system on which a flag file can be executable."""
+    """Return a folder that is not mounted noexec: flag files must be executable there."""
     for place in _PLACES:
         with contextlib.suppress(OSError):
             if not os.statvfs(place).f_flag & (os.ST_NOEXEC | os.ST_RDONLY):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an importer reads: the grants of another program, as what is to be made here."""
+"""Source: the grants of another program, in the form in which they are to be made here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ...permissions.who import Identity, Who
 
 
 class Left(NamedTuple):
-    """Something that is not carried over. where: file and line; text: what stands there."""
+    """A piece of the other program's configuration that is left out, or changed.
+
+    where: file and line. text: the piece itself. why: the reason.
+    """
 
     where: str
     text: str
@@ -21,21 +24,21 @@ class Left(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What the other program may answer somebody with yes to."""
+    """Addresses and ports that the other program may grant to `who`: the proof asks about them."""
 
     who: Who
     rule: Rule
 
 
 class OldAnswer(NamedTuple):
-    """The answer there was. why_not: why the permission behind it is not carried over, or ""."""
+    """The other program's answer. why_not: why its permission is not carried over, or ""."""
 
     granted: bool
     why_not: str = ""
 
 
 class Grant(NamedTuple):
-    """One old permission, to be granted as pybindctl grant does it."""
+    """One old permission, to be granted here as by `pybindctl grant`. where: file and line."""
 
     who: Who
     rule: Rule
@@ -43,17 +46,18 @@ class Grant(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Grants of another program, as what is to be made here.
+    """The grants of another program, in the form in which they are to be made here.
 
-    title: where they come from.
-    flags: name of a flag file -> who may execute it.
-    owners: name of a flag file -> the user other than root whom it belongs to.
+    title: the file or folder that they come from.
+    flags: name of a flag file -> its access.
+    owners: name of a flag file -> its owner, if that is not root.
     files: name of a rule file -> its lines.
-    grants: what is granted beside whole files.
-    left: what is not carried over. notes: what is written differently.
-    claims: what the proof asks about. decided: what flag files decide there.
-    port_max: the last port that the other program is asked about.
-    ask: what the other program answers a process of this identity.
+    grants: permissions that do not come as whole files.
+    left: pieces that are left out. notes: pieces that are written differently.
+    claims: permissions that the proof asks about.
+    decided: the rules of the other program's flag files.
+    port_max: the highest port that the other program serves.
+    ask: returns the other program's answers to a process of an identity.
     """
 
     title: str

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `pybindctl lint` looks for."""
+"""The checks of `pybindctl lint`."""

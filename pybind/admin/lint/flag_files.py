@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lint finds about flag files, folders, and files that the helper never looks at."""
+"""The checks of lint about flag files, folders, and files that the helper never asks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .rule_files import BROKEN, WARNING, Complaint, Context
 
 
 def of_flag(flag: Flag, access: Access | None, context: Context) -> Iterator[Complaint]:
-    """Yield what is wrong with a file in byport or byaddr."""
+    """Yield the complaints about a file in byport or byaddr."""
     path = path_of(flag.name)
     port, remove = flag.rule.port_min, sudo(("rm", path))
     if access is None:
@@ -53,8 +53,7 @@ def of_flag(flag: Flag, access: Access | None, context: Context) -> Iterator[Com
 
 
 def _who_may(path: str, spec: str, access: Access) -> Iterator[Complaint]:
-    found = access.effective()
-    holders = {key for key, perm in found.items() if perm & X}
+    holders = {key for key, perm in access.effective().items() if perm & X}
     tags = {tag for tag, _ in holders}
     if OTHER in tags:
         text = "is executable for others: every user and service of this host may bind the port"
@@ -93,7 +92,7 @@ def _known(look_up: object, ident: int) -> bool:
 
 
 def of_unknown(unknown: Unknown) -> Complaint:
-    """Return what to do about a file that the helper never looks at."""
+    """Return the complaint about a file that the helper never asks."""
     path = path_of(unknown.name)
     folder, _, name = unknown.name.partition("/")
     if name.startswith(".") and name.endswith(LEFT_OVER):
@@ -114,7 +113,7 @@ def of_unknown(unknown: Unknown) -> Complaint:
 
 
 def _number_of(folder: str, name: str) -> str | None:
-    """Return byuser's or bygroup's number for an account's name, with its '!'."""
+    """Return the file name with the number of an account in place of its name; or None."""
     if folder not in FOLDERS[2:]:
         return None
     mark = "!" if name.startswith("!") else ""
@@ -128,7 +127,7 @@ def _number_of(folder: str, name: str) -> str | None:
 
 
 def _respelled(folder: str, name: str, why: str) -> str | None:
-    """Return the name that the helper would look for, where it can be seen what is meant."""
+    """Return the name that the helper would ask, if the meaning of this one is clear; or None."""
     spelled = re.match(f"is spelled {folder}/([^ ]+): ", why)
     bare = name.lstrip("!")
     tries = [bare, f"!{bare}", re.sub("^(!?)::ffff:", r"\1", name), name.lower()]
@@ -139,7 +138,7 @@ def _respelled(folder: str, name: str, why: str) -> str | None:
 
 
 def _append(path: str, target: str) -> str:
-    """Return the line for sh(1) that adds the lines of one file to another."""
+    """Return the command for sh(1) that appends one file to another."""
     with open(target, "rb") as file:
         whole = file.read(FILE_SIZE_MAX)
     add = f"cat {shlex.quote(path)} >>{shlex.quote(target)}"
@@ -148,16 +147,16 @@ def _append(path: str, target: str) -> str:
 
 
 def on_noexec(folder: str) -> Complaint:
-    """Return that all flag files of a folder refuse."""
+    """Return the complaint about a folder that is mounted noexec."""
     trouble = folders.on_noexec(folder)
     return Complaint(BROKEN, "noexec", trouble.name, 0, trouble.text, trouble.repair)
 
 
 def of_folders() -> Iterator[Complaint]:
-    """Yield folders that not everybody can search, and what lies beside the folders."""
+    """Yield complaints about folders that some users cannot search, and about unknown names."""
     for _, path, access in folders.closed():
-        found = access.effective()
-        some = any(perm & X for (tag, _), perm in found.items() if tag not in (USER_OBJ, MASK))
+        entries = access.effective()
+        some = any(perm & X for (tag, _), perm in entries.items() if tag not in (USER_OBJ, MASK))
         repair = folders.to_open(path, access)
         text = f"not every user can search it ({access.text}); who cannot is refused"
         yield Complaint(WARNING if some else BROKEN, "folder-search", path, 0, text, repair)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lint finds in one rule file: broken lines, and lines that can never count."""
+"""The checks of lint about one rule file: broken lines, and lines that can never count."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _IPV4, _ANY4 = int(socket.AF_INET), bytes(4)
 
 
 class Complaint(NamedTuple):
-    """One thing to repair. level: BROKEN, where the helper refuses because of it, or WARNING.
+    """One thing to repair.
 
-    code: a word for programs. file: a path. line: 0 for none. text: what and
-    why. repair: what root types.
+    level: BROKEN if the helper refuses because of it, else WARNING. code: a word for
+    programs. file: a path. line: in the file, or 0. text: the fault. repair: the command.
     """
 
     level: str
@@ -45,14 +45,14 @@ class Complaint(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a file is judged by beside itself."""
+    """The facts beside a file that decide whether it can count."""
 
     first_unprivileged: int
     flags: FlagIndex
 
 
 def of_rule_file(owner: Owner, context: Context) -> Iterator[Complaint]:
-    """Yield what is wrong with a file in byuser or bygroup; nothing where it is gone."""
+    """Yield the complaints about a file in byuser or bygroup; none if it is gone."""
     path = path_of(owner.name)
     try:
         lines, troubles = reading.read_rule_file(owner.name, path)
@@ -67,18 +67,17 @@ def of_rule_file(owner: Owner, context: Context) -> Iterator[Complaint]:
         yield Complaint(WARNING, "not-linted", path, 0, text, sudo(("pybindctl", "lint")))
         return
     if not _exists(owner.folder, owner.ident):
-        what = "user" if owner.folder == "byuser" else "group"
-        text = f"there is no {what} {owner.ident} on this host; a later one would inherit this"
-        yield Complaint(WARNING, f"no-{what}", path, 0, text, sudo(("rm", path)))
+        kind = "user" if owner.folder == "byuser" else "group"
+        text = f"there is no {kind} {owner.ident} on this host; a later one would inherit this"
+        yield Complaint(WARNING, f"no-{kind}", path, 0, text, sudo(("rm", path)))
     if not troubles:
         yield from _of_lines(path, lines, owner, context)
 
 
 def of_contents(path: str, context: Context) -> Iterator[Complaint]:
-    """Yield what is wrong inside a rule file that lies anywhere. Raises OSError.
+    """Yield the complaints about the lines of a rule file anywhere. Raises OSError.
 
-    Its owner and mode do not count; its name does where the folder is called
-    byuser or bygroup.
+    Owner and mode do not count. The name counts if the folder is called byuser or bygroup.
     """
     with open(path, "rb") as file:
         data = file.read(FILE_SIZE_MAX + 1)
@@ -95,7 +94,7 @@ def of_contents(path: str, context: Context) -> Iterator[Complaint]:
 
 
 def broken(trouble: Trouble) -> Complaint:
-    """Return a Trouble as a finding."""
+    """Return a Trouble as a Complaint."""
     code, text = "file", trouble.text
     if trouble.line:
         code, text = "line", f"{trouble.text}; a broken line refuses the whole file"
@@ -151,7 +150,7 @@ def _of_lines(
 
 
 def _lacks_half(rule: Rule, owner: Owner, rules: list[Rule], context: Context) -> bool:
-    """Tell whether a line for :: alone meets no grant of 0.0.0.0 for all of its ports."""
+    """Tell whether a line for :: alone can never grant, because nothing grants 0.0.0.0."""
     if rule.family != socket.AF_INET6 or any(rule.addr_max):
         return False
     half = rule._replace(family=_IPV4, addr_min=_ANY4, addr_max=_ANY4)
@@ -177,7 +176,7 @@ def _grant(owner: Owner, rule: Rule) -> str:
 
 
 def _never(rule: Rule, owner: Owner | None, number: int, path: str) -> tuple[str, str, str]:
-    """Return code, text and repair for a line that covers nothing that is ever asked."""
+    """Return code, text and repair for a line that no question can ever match."""
     if rule.family == socket.AF_INET6 and rule.addr_min.startswith(MAPPED):
         inner = rule._replace(
             family=int(socket.AF_INET), addr_min=rule.addr_min[12:], addr_max=rule.addr_max[12:]

@@ -586,3 +586,29 @@ def test_nobody_can_be_asked():
     assert "made /etc/pybind/byport/80" in process.stdout
     assert "not proved: cannot ask as uid" in process.stderr
     assert ctl.snapshot() != {}
+
+
+def test_folder_in_place_of_a_flag_file():
+    """authbind grants by a folder's mode too; a note says what stands there."""
+    (AUTHBIND / "byport/90").mkdir(mode=0o755)
+    plan = ctl.done("import", "authbind")
+    assert "note: /etc/authbind/byport/90: a directory; authbind grants by its mode" in plan
+    assert "DIFFERS" not in ctl.done("import", "authbind", "--apply")
+    assert granted("90")
+    assert (CONFIG / "byport/90").is_file()
+
+
+def test_what_comes_next(tmp_path):
+    """Where authbind's command line is not pybind's, the package that has it is named."""
+    old_flag("byport/80", uid=UID, mode=0o500)
+    command_line = pathlib.Path(support.PREFIX, "share/pybind/startauthbind.py")
+    hint = "or let them stay as they are: the package pybind-ports-authbind, authbind(1)"
+    kept = shutil.move(command_line, tmp_path) if command_line.exists() else None
+    try:
+        assert hint in ctl.done("import", "authbind", "--apply").splitlines()
+        command_line.touch()
+        assert "package" not in ctl.done("import", "authbind", "--apply")
+    finally:
+        command_line.unlink(missing_ok=True)
+        if kept:
+            shutil.move(kept, command_line)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import click
 
 from ...errors import PybindError
-from ...paths import CONFIG_DIR
+from ...paths import CONFIG_DIR, PREFIX
 from ...permissions.changing import differences
 from ...permissions.changing.state import State
 from ...permissions.changing.writing import locked, need_root
@@ -30,6 +30,7 @@ from ..importers.source import Left, Source
 
 AUTHBIND = "/etc/authbind"
 _SHOWN = 8  # at most so many users or ports are printed for people; --json has all
+_COMMAND_LINE = f"{PREFIX}/share/pybind/startauthbind.py"  # of the other package
 _SCRIPTS = "/etc/systemd /etc/init.d /etc/default /etc/cron* /usr/local/bin /usr/local/sbin"
 
 
@@ -227,10 +228,13 @@ def _next_steps(source: Source) -> list[str]:
         return [f"next: byuid is done with; to put it away: {away}"]
     if not source.decided and not source.files:
         return ["next: start it as that user: pybind --port 25 -- PROGRAM"]
-    return [
+    lines = [
         "next: in start scripts write pybind for authbind; it takes --deep and --depth too",
         f"to find them: grep -rls authbind {_SCRIPTS}",
     ]
+    if not os.path.exists(_COMMAND_LINE):
+        lines.append("or let them stay as they are: the package pybind-ports-authbind, authbind(1)")
+    return lines
 
 
 def _note(note: Left) -> str:

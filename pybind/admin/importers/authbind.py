@@ -119,6 +119,10 @@ class _Reader:
         if before is None:
             self._leave(flag.name, "", "a link to nothing, which authbind takes for no file")
             return
+        path = f"{self.root}/{flag.name}"
+        if os.path.isdir(path):
+            why = "a directory; authbind grants by its mode, and so does the file made of it here"
+            self.source.notes.append(Left(path, "", why))
         if before.uid != 0:
             self.source.owners[flag.name] = user_of(before.uid)
         self.source.flags[flag.name] = as_roots(before)

@@ -165,8 +165,8 @@ def command_by_hand(address: Address, *, uid: int | None = None) -> str:
 
 def commands(lines: list[str]) -> list[str]:
     """Return the commands in these lines, without sudo."""
-    found = (re.search(r": sudo (.*)", line) for line in lines)
-    return [match[1] for match in found if match]
+    matches = (re.search(r": sudo (.*)", line) for line in lines)
+    return [match[1] for match in matches if match]
 
 
 def _by_rules(reply: Reply, uid: int) -> tuple[str, ...]:
@@ -223,8 +223,8 @@ def _busy(address: Address) -> list[str]:
     port, sockets = _port(address), holders.sockets(address)
     uids = sorted({sock.uid for sock in sockets})
     if uids == [os.getuid()]:
-        found = holders.processes(sock.inode for sock in sockets)
-        own = dict.fromkeys(process for each in found.values() for process in each)
+        by_inode = holders.processes(sock.inode for sock in sockets)
+        own = dict.fromkeys(process for each in by_inode.values() for process in each)
         if own:
             names = ", ".join(f"{repairs.printable(one.name)} ({one.pid})" for one in own)
             pids = " ".join(str(one.pid) for one in own)

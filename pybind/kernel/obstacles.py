@@ -127,8 +127,8 @@ def not_loaded(error: BpfError, messages: list[str]) -> CannotRun:
 
 def _verifiers_reason(said: str) -> str:
     """Return the verifier's last word, which is the line before its statistics; else nothing."""
-    found = re.search(r"^(.+)\nprocessed \d+ insns", said, re.MULTILINE)
-    return f"the verifier says: {found[1]}" if found else ""
+    match = re.search(r"^(.+)\nprocessed \d+ insns", said, re.MULTILINE)
+    return f"the verifier says: {match[1]}" if match else ""
 
 
 def not_attached(error: BpfError, cgroup: str) -> CannotRun:

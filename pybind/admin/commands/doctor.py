@@ -43,30 +43,30 @@ def doctor_command(as_json: bool, verbose: bool, program: tuple[str, ...]) -> in
 
     Exit status: 0 nothing is broken (there may be warnings), 1 something is.
     """
-    found = examine(program[0] if program else None)
-    broken = any(finding.level == BROKEN for finding in found)
+    findings = examine(program[0] if program else None)
+    broken = any(finding.level == BROKEN for finding in findings)
     if as_json:
-        output.emit_json(healthy=not broken, findings=[finding._asdict() for finding in found])
+        output.emit_json(healthy=not broken, findings=[finding._asdict() for finding in findings])
     else:
-        for finding in found:
+        for finding in findings:
             if verbose or finding.level != OK or finding.topic == "program":
                 _print(finding)
-        output.say(_verdict(found, verbose))
+        output.say(_verdict(findings, verbose))
     return STATUS_NO if broken else 0
 
 
-def _verdict(found: list[Finding], verbose: bool) -> str:
-    passed = sum(finding.level == OK for finding in found)
-    if passed == len(found):
+def _verdict(findings: list[Finding], verbose: bool) -> str:
+    passed = sum(finding.level == OK for finding in findings)
+    if passed == len(findings):
         text = f"all {passed} checks passed"
     else:
-        text = f"{passed} of {len(found)} checks passed"
+        text = f"{passed} of {len(findings)} checks passed"
     return text if verbose else f"{text}; all of them: pybindctl doctor -v"
 
 
 def examine(program: str | None) -> list[Finding]:
     """Return all findings; a cause comes before its effects."""
-    found = [
+    findings = [
         *installation.helper_file(),
         *installation.library(),
         *installation.python(),
@@ -76,14 +76,14 @@ def examine(program: str | None) -> list[Finding]:
         *kernel.process(),
         judging.finding(),
     ]
-    causes = [finding for finding in found if finding.level == BROKEN]
+    causes = [finding for finding in findings if finding.level == BROKEN]
     proof = kernel.proof()
     if proof.level == OK or not causes:  # a failed proof is only the effect of the cause
-        found.append(proof)
-    found += _capable_programs()
+        findings.append(proof)
+    findings += _capable_programs()
     if program is not None:
-        found.append(served(program))
-    return found
+        findings.append(served(program))
+    return findings
 
 
 def _capable_programs() -> list[Finding]:

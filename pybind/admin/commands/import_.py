@@ -37,7 +37,7 @@ _SCRIPTS = "/etc/systemd /etc/init.d /etc/default /etc/cron* /usr/local/bin /usr
 class _Report(NamedTuple):
     """The result of an import.
 
-    asked: the number of questions. found: the answers that differ. problem: why the
+    asked: the number of questions. differing: the answers that differ. problem: why the
     questions could not be asked.
     """
 
@@ -45,7 +45,7 @@ class _Report(NamedTuple):
     plan: Plan
     applied: bool
     asked: int
-    found: Sequence[Difference] = ()
+    differing: Sequence[Difference] = ()
     problem: tuple[str, ...] = ()
 
     @property
@@ -56,7 +56,7 @@ class _Report(NamedTuple):
     @property
     def status(self) -> int:
         """Return the exit status."""
-        unexplained = any(not difference.reason for difference in self.found)
+        unexplained = any(not difference.reason for difference in self.differing)
         nothing = self.source.is_empty and self.source.left
         unproved = self.applied and self.problem
         return STATUS_NO if unexplained or nothing or unproved or self.plan.lost else 0
@@ -133,7 +133,7 @@ def _plan(source: Source) -> _Report:
     try:
         questions.ask_before()
         with rehearsal.copy(plan.changes) as root:
-            return report._replace(found=questions.compare(root))
+            return report._replace(differing=questions.compare(root))
     except PybindError as error:
         return report._replace(problem=error.lines)
 
@@ -154,7 +154,7 @@ def _apply(source: Source) -> _Report:
         return report
     try:
         questions.renew(State())
-        return report._replace(found=questions.compare(), asked=len(questions.cells))
+        return report._replace(differing=questions.compare(), asked=len(questions.cells))
     except PybindError as error:
         return report._replace(problem=error.lines)
 
@@ -194,7 +194,7 @@ def _compared(report: _Report) -> list[str]:
         return []
     lines = []
     kinds: dict[tuple[str, bool], list[Difference]] = {}
-    for difference in report.found:
+    for difference in report.differing:
         kinds.setdefault((difference.reason, difference.granted), []).append(difference)
     for (reason, granted), differences_of_kind in kinds.items():
         verdict = "granted" if granted else "refused"
@@ -209,10 +209,10 @@ def _compared(report: _Report) -> list[str]:
             lines += [f"  to keep it: sudo {line}" for line in difference.commands]
         if len(differences_of_kind) > _SHOWN:
             lines.append(f"  and {len(differences_of_kind) - _SHOWN} others (--json shows all)")
-    differing = sum(len(difference.boxes) for difference in report.found)
+    changed = sum(len(difference.boxes) for difference in report.differing)
     how = "proved with the helper" if report.applied else "tried with the helper"
     verb = "are" if report.applied else "would be"
-    lines.append(f"{how}: {report.asked - differing} of {report.asked} answers {verb} as before")
+    lines.append(f"{how}: {report.asked - changed} of {report.asked} answers {verb} as before")
     return lines
 
 
@@ -262,7 +262,7 @@ def _emit(report: _Report, refusing: verification.Condition) -> None:
                 "by": difference.by or None,
                 "commands": difference.commands,
             }
-            for difference in report.found
+            for difference in report.differing
         ],
         problem=list(report.problem),
         refusing=verification.as_json(refusing),

@@ -70,36 +70,36 @@ def helper_file() -> list[Finding]:
         return [Finding(BROKEN, "helper", f"{HELPER}: {error.strerror}", (ANEW,))]
     if not stat.S_ISREG(status.st_mode):
         return [Finding(BROKEN, "helper", f"{HELPER} is not a regular file", (ANEW,))]
-    found = [_owner(status), _mode(status), *_writable_parents(HELPER)]
+    findings = [_owner(status), _mode(status), *_writable_parents(HELPER)]
     if diagnose.replaceable(HELPER):
-        return found  # a file that others can replace must not get the capability
-    return [*found, _capability(), _mount()]
+        return findings  # a file that others can replace must not get the capability
+    return [*findings, _capability(), _mount()]
 
 
 def _owner(status: os.stat_result) -> Finding:
-    what = f"{HELPER}: owner {status.st_uid}, group {status.st_gid}"
+    state = f"{HELPER}: owner {status.st_uid}, group {status.st_gid}"
     if (status.st_uid, status.st_gid) == (0, 0):
-        return Finding(OK, "helper's owner", what)
+        return Finding(OK, "helper's owner", state)
     if status.st_uid == 0:
-        return Finding(WARNING, "helper's owner", what + "; it should be root's", (SETUP,))
-    text = f"{what}: who owns it can replace it, and may have done so"
+        return Finding(WARNING, "helper's owner", state + "; it should be root's", (SETUP,))
+    text = f"{state}: who owns it can replace it, and may have done so"
     return Finding(BROKEN, "helper's owner", text, (ANEW,))
 
 
 def _mode(status: os.stat_result) -> Finding:
     mode = stat.S_IMODE(status.st_mode)
-    what = f"{HELPER}: mode {mode:04o}"
+    state = f"{HELPER}: mode {mode:04o}"
     if mode == 0o755:
-        return Finding(OK, "helper's mode", what)
+        return Finding(OK, "helper's mode", state)
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        text = f"{what}: others than root can write it, and may have done so"
+        text = f"{state}: others than root can write it, and may have done so"
         return Finding(BROKEN, "helper's mode", text, (ANEW,))
     if mode & (stat.S_ISUID | stat.S_ISGID):
-        text = f"{what}: must never be setuid, its capability is all it needs"
+        text = f"{state}: must never be setuid, its capability is all it needs"
     elif not mode & stat.S_IXOTH:
-        text = f"{what}: other users cannot execute it"
+        text = f"{state}: other users cannot execute it"
     else:
-        return Finding(WARNING, "helper's mode", f"{what}; it should be 0755", (SETUP,))
+        return Finding(WARNING, "helper's mode", f"{state}; it should be 0755", (SETUP,))
     return Finding(BROKEN, "helper's mode", text, (SETUP,))
 
 
@@ -131,7 +131,7 @@ def _mount() -> Finding:
 
 def _writable_parents(path: str) -> list[Finding]:
     """Return findings about the folders above `path` whose entries others can replace."""
-    found = []
+    findings = []
     folder = os.path.dirname(os.path.realpath(path))
     while folder != "/":
         status = os.stat(folder)
@@ -142,15 +142,15 @@ def _writable_parents(path: str) -> list[Finding]:
             near = folder == os.path.dirname(path)
             repair = sudo(("chown", "root:root", folder), ("chmod", "go-w", folder))
             level, repair = (BROKEN, f"{repair} && {ANEW}") if near else (WARNING, repair)
-            found.append(Finding(level, "folder of the program", text, (repair,)))
+            findings.append(Finding(level, "folder of the program", text, (repair,)))
         folder = os.path.dirname(folder)
-    return found
+    return findings
 
 
 def others() -> list[Finding]:
     """Look for other installations: which pybind a user starts would depend on PATH."""
     topic = "other installations"
-    found = []
+    findings = []
     for prefix in _PREFIXES:
         command = prefix + "/bin/pybind"
         if prefix == PREFIX or not os.path.lexists(command):
@@ -161,8 +161,8 @@ def others() -> list[Finding]:
             f"{command} is a second pybind beside {PREFIX}/bin/pybind, and which of them is "
             "started depends on PATH; remove the one that is not kept up to date"
         )
-        found.append(Finding(WARNING, topic, text, (_removal(prefix),)))
-    return found or [Finding(OK, topic, "none")]
+        findings.append(Finding(WARNING, topic, text, (_removal(prefix),)))
+    return findings or [Finding(OK, topic, "none")]
 
 
 def _removal(prefix: str) -> str:
@@ -187,14 +187,14 @@ def library() -> list[Finding]:
         status = os.stat(LIBRARY)
     except OSError as error:
         return [Finding(BROKEN, topic, f"{LIBRARY}: {error.strerror}", (ANEW,))]
-    what = f"{LIBRARY}: owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
+    state = f"{LIBRARY}: owner {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
     if others_can_write(status):
-        text = what + ": others than root can write what users' programs load"
+        text = state + ": others than root can write what users' programs load"
         return [Finding(BROKEN, topic, text, (ANEW,))]
     if not status.st_mode & stat.S_IROTH:
         repair = sudo(("chmod", "0755", LIBRARY))
-        return [Finding(BROKEN, topic, what + ": other users cannot read it", (repair,))]
-    return [Finding(OK, topic, what)]
+        return [Finding(BROKEN, topic, state + ": other users cannot read it", (repair,))]
+    return [Finding(OK, topic, state)]
 
 
 _TRY = """
@@ -255,17 +255,17 @@ def _reveal(path: str) -> tuple[str, ...]:
 
 
 def _modules(missing: list[str]) -> list[Finding]:
-    found = []
+    findings = []
     for name in ("click", "prctl", "seccomp"):
         if name not in missing:
-            found.append(Finding(OK, f"python module {name}", "can be imported"))
+            findings.append(Finding(OK, f"python module {name}", "can be imported"))
             continue
         level, text = WARNING, "without it the supervised mode (Go and static programs) is not had"
         if name == "click":
             level, text = BROKEN, "without it pybind does not start"
         repair = f"sudo apt-get install python3-{name}"
-        found.append(Finding(level, f"python module {name}", f"is missing: {text}", (repair,)))
-    return found
+        findings.append(Finding(level, f"python module {name}", f"is missing: {text}", (repair,)))
+    return findings
 
 
 def of_folders() -> list[Finding]:
@@ -274,12 +274,12 @@ def of_folders() -> list[Finding]:
     for _, path, access in folders.closed():
         text = f"not every user can search it ({access.text})"
         troubles.setdefault(path, folders.Trouble(path, 0, text, folders.to_open(path, access)))
-    found = [_folder(path, troubles) for path in folders.PARENTS]
-    found += [_folder(folders.path_of(name), troubles) for name in FOLDERS]
+    findings = [_folder(path, troubles) for path in folders.PARENTS]
+    findings += [_folder(folders.path_of(name), troubles) for name in FOLDERS]
     if folders.noexec(FOLDERS[0]):
         trouble = folders.on_noexec(FOLDERS[0])
-        found.append(Finding(BROKEN, "folders' mount", trouble.text, (trouble.repair,)))
-    return found
+        findings.append(Finding(BROKEN, "folders' mount", trouble.text, (trouble.repair,)))
+    return findings
 
 
 def _folder(path: str, troubles: dict[str, folders.Trouble]) -> Finding:

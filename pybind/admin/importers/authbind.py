@@ -33,7 +33,7 @@ _HALF = 512  # from this port on, authbind looks for files with the '!'
 
 
 def read(folder: str) -> Source:
-    """Return what the folder grants. Raises AdminError, Invalid where it cannot be carried over."""
+    """Return the grants of the folder. Raises AdminError; Invalid if they cannot be made here."""
     reader = _Reader(os.path.abspath(folder))
     if not os.path.isdir(folder):
         raise AdminError(f"{folder}: no such folder", "authbind's is /etc/authbind")
@@ -59,9 +59,9 @@ class _Reader:
         """List files beside the three folders as left out; AdminError if no folder exists."""
         names = sorted(os.listdir(self.root))
         if not any(os.path.isdir(f"{self.root}/{name}") for name in _FOLDERS):
-            found = f"it has {', '.join(map(repr, names[:5]))}" if names else "it is empty"
+            content = f"it has {', '.join(map(repr, names[:5]))}" if names else "it is empty"
             raise AdminError(
-                f"{self.root}: no byport, byaddr or byuid there: {found}",
+                f"{self.root}: no byport, byaddr or byuid there: {content}",
                 "authbind's folder is /etc/authbind, and these lie directly in it",
             )
         for name in names:

@@ -103,11 +103,11 @@ class Questions:
         self._before: dict[Asked, bool] = {}
         self._set_cells(_all_cells(source, plan.state))
 
-    def _set_cells(self, found: list[Cell]) -> None:
-        self.cells = found
-        self._identities = _identities(found)
-        asked = {(cell.who, each): None for cell in found for each in _judged(cell.address)}
-        asked.update(((cell.who, cell.address), None) for cell in found)
+    def _set_cells(self, chosen: list[Cell]) -> None:
+        self.cells = chosen
+        self._identities = _identities(chosen)
+        asked = {(cell.who, each): None for cell in chosen for each in _judged(cell.address)}
+        asked.update(((cell.who, cell.address), None) for cell in chosen)
         self._asked = list(asked)
 
     def ask_before(self) -> None:
@@ -241,7 +241,7 @@ def _all_cells(source: Source, state: State) -> list[Cell]:
         if touched:
             who = user_of(owner.ident) if owner.folder == "byuser" else group_of(owner.ident)
             boxes.setdefault(who, []).extend(touched)
-    found = []
+    chosen: list[Cell] = []
     for who, rules in boxes.items():
         if who.kind != EVERYONE and who.ident == 0:
             continue  # every new file has permissions for root and its group: these are no grants
@@ -251,8 +251,8 @@ def _all_cells(source: Source, state: State) -> list[Cell]:
             for rule in rules
             if rule.port_min <= source.port_max
         ]
-        found += cells(who, asked, flags)
-    return found
+        chosen += cells(who, asked, flags)
+    return chosen
 
 
 def _has_one(ports: list[int], rule: Rule) -> bool:
@@ -271,12 +271,12 @@ def _own_rules(who: Who, state: State) -> Iterable[Rule]:
             yield from state.rules(rules_name(each, reserved))
 
 
-def _identities(found: Iterable[Cell]) -> dict[Who, Identity]:
+def _identities(chosen: Iterable[Cell]) -> dict[Who, Identity]:
     """Return the Identity to ask as for each Who.
 
     For everyone, and for a group, it has a uid that no file names.
     """
-    whos = dict.fromkeys(cell.who for cell in found)
+    whos = dict.fromkeys(cell.who for cell in chosen)
     users = {who: identity_for(who) for who in whos if who.kind == USER}
     taken = {who.ident for who in whos if who.kind != EVERYONE}
     taken.update(number for each in users.values() for number in (each.gid, *each.groups))

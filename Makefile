@@ -10,9 +10,9 @@ CFLAGS     ?= -O2 -g
 WERROR     ?= -Werror
 MUSL_GCC   ?= $(shell command -v musl-gcc 2>/dev/null)
 INSTALL    ?= install
-REINSTALL  ?= # the command that installs a package anew; else it is make, here
+REINSTALL  ?= # the command that installs a package again; empty for an installation by make
 BUILD      ?= build
-# What repairs this installation, after sudo.
+# The command that repairs this installation, after sudo.
 MAKE_AGAIN  = make -C $(if $(word 2,$(CURDIR)),\x27$(CURDIR)\x27,$(CURDIR)) install$(if \
               $(filter-out /usr/local,$(PREFIX)), PREFIX=$(PREFIX))$(if $(filter-out \
               /etc,$(SYSCONFDIR)), SYSCONFDIR=$(SYSCONFDIR))
@@ -32,11 +32,11 @@ WARNINGS = -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-pro
            -Wmissing-prototypes -Wvla -Wformat=2 $(WERROR)
 COMMON   = -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS)
 
-# musl starts in a tenth of glibc's time. Its gcc wrapper brings no linux/*.h of
-# its own and cannot link a static PIE by itself, hence the start files by name.
+# musl starts in a tenth of glibc's time. Its gcc wrapper has no linux/*.h, and cannot link a static
+# PIE by itself, hence the start files by name.
 MULTIARCH   := $(shell $(CC) -print-multiarch 2>/dev/null)
 MUSL_DIR     = /usr/lib/$(subst -gnu,-musl,$(MULTIARCH))
-# gcc 11 (RHEL 9) has no initialisation by default yet.
+# gcc 11 (RHEL 9) does not have this option yet.
 AUTO_INIT   := $(shell $(CC) -ftrivial-auto-var-init=zero -E -x c /dev/null >/dev/null 2>&1 && \
                  echo -ftrivial-auto-var-init=zero)
 HARDENING    = -fPIE -fstack-protector-strong $(AUTO_INIT) -fno-strict-aliasing
@@ -50,9 +50,9 @@ HELPER_LINK  = -static-pie $(HELPER_SRC)
 endif
 HELPER_FLAGS = $(COMMON) $(HARDENING) -DCONFIG_DIR='"$(CONFIG_DIR)"' \
                -Wl,-z,relro,-z,now,-z,noexecstack,--build-id
-# Where the library leaves a symbol undefined, no program starts: the atomics of 64-bit ARM that
-# gcc calls by name (outline atomics) come with no libc, and LTO drops functions that only the
-# compiler calls (memcpy). Whatever else is undefined ends the build.
+# If the library lacks a symbol, no program starts. No libc has the atomics that gcc calls by name
+# on 64-bit ARM (outline atomics), and LTO drops functions that only the compiler calls (memcpy).
+# Any other missing symbol ends the build.
 NO_OUTLINE  := $(shell $(CC) -Werror -mno-outline-atomics -c -x c -o /dev/null /dev/null 2>/dev/null && \
                  echo -mno-outline-atomics)
 LIBRARY_FLAGS = $(COMMON) $(NO_OUTLINE) -U_FORTIFY_SOURCE -fPIC -ffreestanding -fno-lto -fvisibility=hidden -fno-stack-protector \
@@ -63,7 +63,7 @@ LIBRARY_FLAGS = $(COMMON) $(NO_OUTLINE) -U_FORTIFY_SOURCE -fPIC -ffreestanding -
                -DLIBRARY_PATH='"$(LIBRARY)"'
 STARTER_FLAGS = $(COMMON) -Wno-vla -static -Wl,-z,relro,-z,noexecstack,--build-id -DPYTHON='"$(PYTHON)"'
 
-# What pybindd(8) loads into the kernel. Everything else is built without it.
+# The programs that pybindd(8) loads into the kernel. Everything else can be built without them.
 BPF_CLANG   ?= clang
 BPF_INCLUDE := -I/usr/include/$(shell cc -print-multiarch 2>/dev/null) # the builder's, also in a cross build
 BPF_FLAGS    = -target bpf -O2 -g -Wall -Wextra -Wno-unused-parameter $(WERROR) $(BPF_INCLUDE) \
@@ -81,14 +81,14 @@ MAN5        = man/pybind.5
 MAN7        = man/pybind-troubleshooting.7
 MAN8        = man/pybindctl.8 man/pybind-helper.8 man/pybindd.8
 
-# The pages and examples in the repository name the default places; installed, those of this build.
+# In the repository the pages and examples name the default paths. Installed, they name this build's.
 OWN_PATHS    = sed -i -e 's|/usr/local/share/doc/pybind|$(DOCDIR)|g' -e 's|/usr/local|$(PREFIX)|g' \
                -e 's|/etc/pybind|$(CONFIG_DIR)|g'
 
 AUTHBIND    = $(DESTDIR)$(PREFIX)/bin/authbind
 AUTHBIND_1  = $(DESTDIR)$(MANDIR)/man1/authbind.1
 
-# What root builds in another user's clone stays that user's: `sudo make demo`, then `make`.
+# Files that root builds in another user's clone belong to that user: `sudo make demo`, then `make`.
 ifeq ($(shell id -u),0)
 OWNER       := $(shell stat -c '%u:%g' $(dir $(abspath $(BUILD))) 2>/dev/null)
 ifneq ($(filter-out 0:%,$(OWNER)),)
@@ -100,7 +100,7 @@ AS_OWNER    := $(shell $(AS_OWNER) test -w $(dir $(abspath $(BUILD))) 2>/dev/nul
 endif
 endif
 ifneq ($(AS_OWNER),)
-# After a command that has to be root's: what it left below $(BUILD) is given to the owner.
+# Comes after a command that root has to run: gives its files below $(BUILD) to the clone's owner.
 GIVE_BACK   := ; status=$$?; chown -RhP --from=0 $(OWNER) $(BUILD); exit $$status
 SETPRIV     := $(shell command -v setpriv)
 $(BUILD)/%: SHELL := $(SETPRIV)
@@ -113,7 +113,7 @@ PARTS        = pybind-helper libpybind.so pybind authbind pybindctl pybindd pybi
 
 all: $(addprefix $(BUILD)/,$(PARTS)) pybind/_wire.py $(BPF) ## build everything, below build/ (make alone does this)
 
-# Paths are compiled in: other paths are another build.
+# Paths are compiled in, so other paths need another build.
 $(BUILD)/settings: FORCE
 	@mkdir -p $(BUILD)
 	@[ -w $(BUILD) ] || { echo "$(BUILD) is another user's: sudo rm -r $(abspath $(BUILD))" >&2; exit 1; }
@@ -160,16 +160,16 @@ $(BUILD)/paths.py: pybind/paths.py $(BUILD)/settings
 pybind/_wire.py: helpers/protocol.h tools/gen_wire.py
 	$(PYTHON) tools/gen_wire.py >$@.new && mv $@.new $@
 
-# The capability goes on last: chown(2) and strip(1) take it off.  A staged
-# install (DESTDIR) leaves it to the package's own post-install step.
+# The capability comes last, because chown(2) and strip(1) remove it. For a staged install (DESTDIR)
+# the post-install step of the package sets the capability.
 install: all ## install below PREFIX=/usr/local; DESTDIR= stages a package (root)
 	@$(PYTHON) -I -c 'import click' || { echo "$(PYTHON) has no click: apt-get install python3-click" >&2; exit 1; }
 	umask 022; $(INSTALL) -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/pybind $(PREFIX)/libexec/pybind \
 	  $(PREFIX)/sbin $(UNITDIR) $(addprefix $(SHARE)/,$(sort $(dir $(MODULES)))) \
 	  $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man7 $(MANDIR)/man8)
 	$(INSTALL) -d -m 0755 $(foreach d,/ /byport /byaddr /byuser /bygroup,$(DESTDIR)$(CONFIG_DIR)$(d))
-	@# In one step, so that servers that run meanwhile are not refused. A descriptor kept
-	@# on an old helper must not stay a way to its capability.
+	@# Replaced in one step, so that running servers are not refused meanwhile. The old helper loses
+	@# its capability, because somebody may keep a descriptor on it.
 	$(INSTALL) -m 0755 $(BUILD)/pybind-helper $(DESTDIR)$(HELPER).new
 ifeq ($(DESTDIR),)
 	setcap cap_net_bind_service=p $(HELPER).new
@@ -182,11 +182,11 @@ endif
 	for name in $(MODULES); do $(INSTALL) -m 0644 $$name $(DESTDIR)$(SHARE)/$$name || exit 1; done
 	$(INSTALL) -m 0644 tools/startctl.py $(DESTDIR)$(SHARE)/startctl.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/bin/pybindctl
-	@# Where earlier versions had it.
+	@# Earlier versions had pybindctl in sbin.
 	if grep -qsF '$(SHARE)/startctl.py' $(DESTDIR)$(PREFIX)/sbin/pybindctl; then rm $(DESTDIR)$(PREFIX)/sbin/pybindctl; fi
 	$(INSTALL) -m 0644 tools/startd.py $(DESTDIR)$(SHARE)/startd.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindd $(DESTDIR)$(PREFIX)/sbin/pybindd
-	rm -f $(DESTDIR)$(BPF_OBJECT) # of an earlier version, where this one is built without
+	rm -f $(DESTDIR)$(BPF_OBJECT) # an earlier version's, if this build has none
 	$(if $(BPF_BUILDS),$(INSTALL) -m 0644 $(BUILD)/pybind.bpf.o $(DESTDIR)$(BPF_OBJECT))
 	$(INSTALL) -m 0644 $(BUILD)/pybindd.service $(DESTDIR)$(UNITDIR)/
 	$(INSTALL) -m 0644 $(BUILD)/paths.py $(DESTDIR)$(SHARE)/pybind/paths.py
@@ -201,15 +201,15 @@ endif
 	for name in $(EXAMPLES); do mode=0644; [ ! -x examples/$$name ] || mode=0755; \
 	  $(INSTALL) -D -m $$mode examples/$$name $(DESTDIR)$(DOCDIR)/examples/$$name || exit 1; \
 	  $(OWN_PATHS) $(DESTDIR)$(DOCDIR)/examples/$$name; done
-	@# Modules and folders that this version has no more.
+	@# Removes modules and folders that this version does not have any more.
 	cd $(DESTDIR)$(SHARE) && find pybind -depth \( -name '*.py' -o -type d ! -name __pycache__ \) | \
 	  while IFS= read -r name; do [ -e '$(CURDIR)'/"$$name" ] || rm -rf "$$name"; done
 ifneq ($(DESTDIR),)
 	@echo "staged: run 'setcap cap_net_bind_service=p $(HELPER)' after unpacking"
 endif
 
-# The command line of authbind(1), beside `install`.  Never in place of the real
-# one: ours, and its manual, name startauthbind.py.
+# The command line of authbind(1), in addition to `install`. It never overwrites the real authbind:
+# our command and its manual contain the word startauthbind.py.
 install-authbind-compat: $(BUILD)/authbind ## the command line of authbind(1) beside it (root)
 	@[ -e $(DESTDIR)$(SHARE)/start.py ] || { \
 	  if [ -e /usr/share/pybind/start.py ]; then \
@@ -225,7 +225,7 @@ install-authbind-compat: $(BUILD)/authbind ## the command line of authbind(1) be
 	$(OWN_PATHS) $(AUTHBIND_1)
 	$(INSTALL) -m 0755 $(BUILD)/authbind $(AUTHBIND)
 
-# /etc/pybind is the administrator's: it stays, unless it is empty.
+# /etc/pybind belongs to the administrator, and stays unless it is empty.
 uninstall: ## remove what install installed; grants in /etc/pybind stay (root)
 	for file in $(AUTHBIND) $(AUTHBIND_1); do \
 	  if grep -qsF startauthbind.py $$file; then rm -f $$file; fi; done
@@ -244,12 +244,12 @@ help: ## this list
 check: ## unit tests, ruff and mypy where they are: seconds, no root, no network
 	@PYTHON=$(PYTHON) tools/check
 
-# For tools/test-newest-click, which has no network.
+# Installed here, because tools/test-newest-click has no network.
 $(BUILD)/newest-click:
 	$(PYTHON) -m venv $(BUILD)/pip
 	$(BUILD)/pip/bin/pip -q install --target $@.new click && mv $@.new $@
 
-# For tests/examples: other systems that start servers.
+# For tests/examples, which run services under OpenRC and runit.
 $(BUILD)/init-systems: tools/unpack
 	tools/unpack $@ openrc libeinfo1 'librc1t64|librc1' runit
 
@@ -264,26 +264,25 @@ test: ## all tests, in a sandbox; TESTS='-k name' for some (root)
 	$(MAKE) all $(BUILD)/init-systems
 	tools/test $(TESTS)$(GIVE_BACK)
 
-# The only test that needs more than the distribution: click from the package index.
+# The only test that needs more than the distribution.
 test-newest-click: ## pybindctl with click from the package index (root)
 	tools/need test
 	$(MAKE) all $(BUILD)/newest-click
 	tools/sandbox tools/test-newest-click
 
-# demo and test as the README has them, in an empty Debian 12 and 13: half an hour or more.
 test-empty: ## demo and test in an empty Debian 12 and 13: half an hour or more (root)
 	tools/need empty
 	tools/test-empty bookworm$(GIVE_BACK)
 	tools/test-empty trixie$(GIVE_BACK)
 
-# Real programs only; docs/programs.md is what they showed.
+# The tests with the mark `program`; docs/programs.md has the results.
 test-programs: ## real programs; writes docs/programs.md anew (root)
 	tools/need programs
 	$(MAKE) all
 	PYTHONPATH=tests/lib tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p programtable \
 	  -m program --programs-table docs/programs.md tests/programs tests/supervise tests/kernel tests/listen
 
-# BENCH='launch bind' and the like: some parts, or options of bench/__main__.py.
+# BENCH has names of parts, such as 'launch bind', or options of bench/__main__.py.
 bench: ## the figures of speed; BENCH='launch' for some (root)
 	tools/need bench
 	$(MAKE) all
@@ -298,21 +297,20 @@ rpm: ## the RPM package, into build/rpm
 	tools/need rpm
 	$(AS_OWNER) tools/build-rpm $(BUILD)/rpm
 
-# Installs, upgrades and removes the Debian package in fresh systems of two Debian releases.
 test-deb: ## the life of the Debian package in fresh systems of two releases (root)
 	tools/need test-deb
 	tools/test-deb$(GIVE_BACK)
 
-# Real systems in virtual machines, one after the other: docs/systems.md. RECORD=1 writes its
-# tables anew. SYSTEMS='trixie' and JOBS='life units' choose; without JOBS three jobs run, JOBS=all
-# is every one, for hours. The disks stay in PYBIND_SYSTEMS_CACHE (/var/cache/pybind-systems).
+# Runs the virtual machines of docs/systems.md one after the other. RECORD=1 writes its tables again.
+# SYSTEMS='trixie' and JOBS='life units' choose. Without JOBS three jobs run; JOBS=all runs every job,
+# for hours. The disks stay in PYBIND_SYSTEMS_CACHE (/var/cache/pybind-systems).
 test-systems: ## real systems in virtual machines (root)
 	tools/need systems
 	$(if $(findstring -,$(SYSTEMS)),tools/need foreign)
 	PYTHONPATH=tests $(PYTHON) -B -m systems $(if $(SYSTEMS),--systems '$(SYSTEMS)') \
 	  $(if $(JOBS),--jobs '$(JOBS)') $(if $(RECORD),--record)
 
-# About an hour: the figures of docs/proof.md. The short form, some minutes, is CI's.
+# CI runs the short form.
 prove: ## the figures of docs/proof.md again: about an hour (root)
 	tools/need prove
 	$(MAKE) all

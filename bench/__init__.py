@@ -5,5 +5,5 @@ import pathlib
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# The tests' helpers: users, permission files, servers, and the asking of both helpers.
+# The shared modules of the tests: users, permission files, servers, questions to both helpers.
 sys.path.append(str(ROOT / "tests/lib"))

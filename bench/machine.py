@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the figures were found on."""
+"""Facts about the machine that the figures come from."""
 
 from __future__ import annotations
 

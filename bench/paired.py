@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paired runs: the ways take turns, and one of them is measured against itself.
+"""Paired runs: the ways take turns, and one way is measured against itself.
 
-A change in the machine's load meets all ways of a round, so a ratio is made
-within a round, and what is reported is the median of the ratios.
+A change of the machine's load hits all ways of a round. So a ratio is made within a
+round, and the median of the rounds' ratios is reported.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ AGAIN = "the reference again"
 def paired(ways: Mapping[str, Callable[[], T]], rounds: int, reference: str) -> dict[str, list[T]]:
     """Run every way once in each round, every other round backwards (A B B A).
 
-    The way `reference` runs twice in a round, the second time as AGAIN, unless
-    `ways` has an AGAIN of its own. Returns what each way returned, by round.
+    The way `reference` runs twice in a round, the second time as AGAIN, unless `ways` has
+    its own AGAIN. Returns {way: [result of each round]}.
     """
     order = dict(ways)
     order.setdefault(AGAIN, order[reference])
@@ -37,8 +37,8 @@ class Series(NamedTuple):
 
     title: str
     unit: str  # of the values; "s", "1/s" or "B"
-    reference: str  # the way that ratios are made with
-    values: dict[str, list[float]]  # by way; the n-th is that of round n
+    reference: str  # the way to which ratios are made
+    values: dict[str, list[float]]  # way -> the value of each round
 
     def median(self, way: str) -> float:
         """Return the median over the rounds."""
@@ -49,9 +49,9 @@ class Series(NamedTuple):
         return statistics.median(self._ratios(way, to or self.reference))
 
     def noise(self) -> float | None:
-        """Return the factor within which 8 of 10 ratios of the reference with itself lie.
+        """Return the factor within which 8 of 10 ratios of the reference to itself lie.
 
-        At least 1; None where the reference was not measured twice, or in one round only.
+        At least 1; None if the reference was not measured twice, or only in one round.
         """
         factors = self._factors()
         if len(factors) < 2:
@@ -59,7 +59,7 @@ class Series(NamedTuple):
         return statistics.quantiles(factors, n=10, method="inclusive")[7]
 
     def spread(self) -> float | None:
-        """Return the largest of these factors; None where the reference was not measured twice."""
+        """Return the largest ratio of the reference to itself; None if it was measured once."""
         return max(self._factors(), default=None)
 
     def _factors(self) -> list[float]:

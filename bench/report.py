@@ -19,7 +19,7 @@ _SCALES = {
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a value with three digits in the unit that suits its size."""
+    """Return a value with three digits, in the unit for its size."""
     factor, name = next((scale for scale in _SCALES[unit] if value >= scale[0]), _SCALES[unit][-1])
     number = value / factor
     return f"{number:,.0f} {name}" if number >= 1000 else f"{number:.3g} {name}"

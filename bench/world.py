@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The world of the measurements: grants, programs, users, on fair ground.
+"""What the measurements share: grants, programs, users, and equal conditions.
 
-Everything runs as root inside tools/sandbox; what is measured runs as nobody.
+The benchmark runs as root inside tools/sandbox; the measured programs run as nobody.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _INSTALLED = ("bin/pybind", "lib/pybind", "libexec/pybind", "share/pybind")
 
 
 def grant(port: int) -> None:
-    """Let nobody bind a port, by the same file for pybind and for authbind."""
+    """Let the user nobody bind a port, by the same file for pybind and for authbind."""
     support.flag(f"byport/{port}")
     path = AUTHBIND / "byport" / str(port)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def clear() -> None:
 
 
 def wrapper(way: str, port: str = "80") -> list[str]:
-    """Return what stands before a program of one of SERVED; nothing for any other way."""
+    """Return the command before a program for a way of SERVED; nothing for any other way."""
     if way == "authbind":
         return ["/usr/bin/authbind"]
     if way not in _MODES:
@@ -58,7 +58,7 @@ def wrapper(way: str, port: str = "80") -> list[str]:
 
 
 def pinned(cpu: int) -> list[str]:
-    """Return what stands before a program that is to stay on one CPU."""
+    """Return the command before a program that keeps it on one CPU."""
     return ["/usr/bin/taskset", "--cpu-list", str(cpu)]
 
 
@@ -73,7 +73,7 @@ def compiled(name: str, *flags: str) -> str:
 
 
 def as_nobody(function: Callable[[], Any]) -> Any:
-    """Return what `function` returns in a child process that has become nobody for good."""
+    """Return the result of `function` in a child process that has become nobody for good."""
 
     def child(end: Any) -> None:
         os.setgroups([])
@@ -94,11 +94,11 @@ def as_nobody(function: Callable[[], Any]) -> Any:
 
 @contextlib.contextmanager
 def off_the_overlay() -> Iterator[list[str]]:
-    """Put pybind's files where authbind's are: on a file system, not on tools/sandbox's overlay.
+    """Put pybind's files on a plain file system like authbind's, not on tools/sandbox's overlay.
 
-    An exec through an overlay costs the helper some microseconds that no
-    installed pybind pays. Copies in build/ are mounted over what is installed.
-    Yields notes for the reader: none, or why that was not possible.
+    An exec through an overlay costs the helper some microseconds that no installed pybind
+    pays. So copies in build/ are mounted over the installed files. Yields notes for the
+    reader: none, or why this was not possible.
     """
     copies = ROOT / "build" / "bench"
     shutil.rmtree(copies, ignore_errors=True)
@@ -113,7 +113,7 @@ def off_the_overlay() -> Iterator[list[str]]:
             source, copy = prefix / name, copies / name
             copy.parent.mkdir(exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, copy)  # keeps the times that the byte code is checked by
+                shutil.copytree(source, copy)  # keeps the times, by which bytecode is checked
             else:
                 shutil.copy2(source, copy)
         helper = copies / "libexec/pybind/pybind-helper"

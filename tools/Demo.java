@@ -4,7 +4,7 @@ import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** An ordinary server that knows nothing of pybind: one page on port 80. */
+/** An ordinary server that knows nothing of pybind and serves one page on port 80. */
 public class Demo {
     public static void main(String[] args) throws Exception {
         byte[] page = Files.readAllBytes(Path.of(args[0]));

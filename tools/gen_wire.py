@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prints pybind/_wire.py, made from helpers/protocol.h.
 
-The header stays the only definition of the wire format: `make` runs this when
-it changed, and tests/unit/test_wire.py fails when the committed file is not
-what this prints or when the compiler lays a structure out differently.
+The header is the only definition of the wire format. `make` runs this script when the
+header changed. tests/unit/test_wire.py fails if the committed file is out of date, or if
+the compiler lays out a structure differently.
 """
 
 import pathlib

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Started by bin/pybind with -S: puts the package beside this file on the path, runs it."""
+"""Started by bin/pybind with -S: runs the package beside this file."""
 
 import sys
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Started by bin/authbind with -S: puts the package beside this file on the path, runs it."""
+"""Started by bin/authbind with -S: runs the package beside this file."""
 
 import sys
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Started by sbin/pybindd: puts the package beside this file on the path, runs it."""
+"""Started by sbin/pybindd: runs the package beside this file."""
 
 import sys
 

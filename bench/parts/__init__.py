@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is measured: each module has run(rounds), which returns an Outcome."""
+"""The measurements: each module has run(rounds), which returns an Outcome."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long does one bind(2) take, by the way it is served and by the size of the program?
 
-The programs (src/bind_loop.c) are filled once and live on while they take
-turns. What the promises compare is alive together and takes turns together.
+The programs (src/bind_loop.c) fill their heap once, and stay alive while they take turns.
+The ways that a promise compares are alive at the same time and take turns together.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ UNPRIVILEGED = "bind of port 8080"
 HEAPS_GIB = (0, 1, 4)
 ROUNDS = 25
 _BINDS = 30  # of one way, in one round
-_BINDS_LONG = 3  # where one of them takes tens of milliseconds
+_BINDS_LONG = 3  # if one bind takes tens of milliseconds
 _PINNED = "one CPU"
-_EMPTY = "an empty program is started and ends"  # the least that a process costs
+_EMPTY = "an empty program is started and ends"  # the minimum cost of a process
 _UNPRIVILEGED_FROM = 1024
-_MEMORY_SPARE = 1.15  # page tables, and the machine itself
+_MEMORY_SPARE = 1.15  # for page tables and the rest of the machine
 
 
 class _Loop:
@@ -50,25 +50,25 @@ class _Loop:
             raise ChildProcessError(f"{argv} does not start")
 
     def bind(self) -> float:
-        """Return the seconds of a bind, the median of a few."""
+        """Return the median of the seconds of a few binds."""
         self._process.stdin.write(f"{self._count}\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline()) * 1e-9
 
     def end(self) -> None:
-        """End the program, by the end of its input."""
+        """End the program by the end of its input."""
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
 
 def name_of(way: str, heap_gib: int | str) -> str:
-    """Return the name of a way at a heap, as in the series."""
+    """Return the name in the series of a way with a heap."""
     return f"{way}, {heap_gib} GiB" if isinstance(heap_gib, int) else f"{way}, {heap_gib}"
 
 
 def run(rounds: int) -> Outcome:
-    """Measure; the ratios are those to the preload library without a heap."""
+    """Measure; ratios are to the preload library without a heap."""
     world.grant(80)
     program = world.compiled("bind_loop")
     heaps, notes = _heaps_that_fit()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long does a helper take to decide and bind, by how many files and rules there are?
+"""How long does a helper take to decide and bind, by the number of files and rules?
 
-Timed is one helper alone, from its spawn to its end: pybind's and authbind's,
-asked by the code with which tests/proof/compat holds them against each other. The
-permission files stand ready and are renamed into place for each turn.
+The time of one helper, pybind's or authbind's, is taken from its spawn to its end. The
+code that asks is that of tests/proof/compat. The permission files are made beforehand and
+renamed into place for each turn.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _BYUSER = {"pybind": support.CONFIG / "byuser", "authbind": world.AUTHBIND / "by
 
 
 class _Parked(NamedTuple):
-    """Permission files that wait beside the place where a helper looks for them."""
+    """Permission files that wait beside the folder in which a helper looks."""
 
     place: pathlib.Path
     parked: pathlib.Path
     asking: Callable[[reference.Request], ask.Answer]
 
     def measure(self) -> float:
-        """Put them into place, ask; returns the median of the seconds."""
+        """Put the files into place and ask; return the median of the seconds."""
         self.parked.rename(self.place)
         try:
             return float(world.as_nobody(self._median))
@@ -66,12 +66,12 @@ class _Parked(NamedTuple):
 
 
 def name_of(helper: str, count: int, what: str) -> str:
-    """Return the name of a way, as in the series."""
+    """Return the name of a way in the series."""
     return f"{helper}, {count:,} {what}"
 
 
 def run(rounds: int) -> Outcome:
-    """Measure; the ratios are those to pybind with the fewest files or lines."""
+    """Measure; ratios are to pybind with the fewest files or lines."""
     series = [
         _series(rounds, BY_FILES, FILES, "files", _write_flags),
         _series(rounds, BY_LINES, LINES, "lines", partial(_write_rules, first=False)),
@@ -105,7 +105,7 @@ def _series(
 
 
 def _write_flags(helper: str, count: int) -> pathlib.Path:
-    """Write flag files of ports, and when these are used up of ports with a protocol."""
+    """Write flag files of ports, and of ports with a protocol when all ports are used."""
     folder: pathlib.Path = _BYPORT[helper]
     if folder.exists():
         folder.rmdir()
@@ -119,7 +119,7 @@ def _write_flags(helper: str, count: int) -> pathlib.Path:
 
 
 def _write_rules(helper: str, count: int, first: bool) -> pathlib.Path:
-    """Write a rule file of which one line grants, in the form that both helpers read."""
+    """Write a rule file with one granting line, in the form that both helpers read."""
     rules = [f"10.{n >> 8}.{n & 255}.0-10.{n >> 8}.{n & 255}.255,2000-2999" for n in range(count)]
     rules[0 if first else -1] = f"127.0.0.1,{_PORT}"
     path: pathlib.Path = _BYUSER[helper] / str(support.UID)

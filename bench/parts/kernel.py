@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What does pybindd cost: one bind, a bind that it does not concern, a change, itself?
+"""What does pybindd cost: for a granted bind, any other bind, a change, and in memory?
 
-Each pybindd serves a control group of its own, below the unified root.
+Each pybindd serves its own control group, below the unified root.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class _Pybindd:
         self.cgroup, self.start_s = cgroup, time.monotonic() - began
 
     def resident(self) -> int:
-        """Return the bytes of memory that the process has."""
+        """Return the resident memory of the process in bytes."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) << 10
 
 
 def _table_bytes() -> int:
-    """Return the bytes of all tables in the kernel: the maps that nobody can change any more."""
+    """Return the bytes of all tables in the kernel, which are the frozen maps."""
     library = ctypes.CDLL("libbpf.so.1")
     total, at = 0, ctypes.c_uint32(0)
     while library.bpf_map_get_next_id(at.value, ctypes.byref(at)) == 0:
@@ -122,20 +122,20 @@ class _Loop:
             raise ChildProcessError(f"{argv} does not start")
 
     def bind(self) -> float:
-        """Return the seconds of a bind, the median of a few."""
+        """Return the median of the seconds of a few binds."""
         self._process.stdin.write(f"{self._count}\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline()) * 1e-9
 
     def end(self) -> None:
-        """End the program, by the end of its input."""
+        """End the program by the end of its input."""
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
 
 def run(rounds: int) -> Outcome:
-    """Measure; a pybindd at a time, for there is one for a host."""
+    """Measure with one pybindd at a time, because a host can have only one."""
     notes: list[str] = []
     world.grant(80)
     binds: dict[str, list[float]] = {}
@@ -187,7 +187,7 @@ def _paired(
 
 
 def _make_flags(count: int) -> None:
-    """Make flag files, byport/80 among them, whose others are of no concern."""
+    """Make flag files: byport/80, and others that no bind asks for."""
     world.clear()
     world.grant(80)
     for number in range(count - 1):
@@ -196,7 +196,7 @@ def _make_flags(count: int) -> None:
 
 
 def _starts() -> list[str]:
-    """Return, for sizes of /etc/pybind, how long pybindd takes to start, and its memory."""
+    """Return lines with the start time and memory of pybindd for sizes of /etc/pybind."""
     notes = []
     for title, count in _SIZES.items():
         _make_flags(count)
@@ -220,7 +220,7 @@ def _start(title: str) -> str:
 
 
 def _effects() -> dict[str, list[float]]:
-    """Return the seconds from the end of a change to the first bind that shows it."""
+    """Return the seconds from the end of a change to the first bind that shows the change."""
     _make_flags(10_000)
     path = support.CONFIG / "byport/80"
     rules = support.rules(f"byuser/{support.UID}", "any,81/tcp")
@@ -264,7 +264,7 @@ def _effects() -> dict[str, list[float]]:
 
 @contextlib.contextmanager
 def _prober(cgroup: pathlib.Path) -> Iterator[Any]:
-    """Give a process of nobody's that binds until a port is granted, or until it is not."""
+    """Yield a process of nobody that binds until a port is granted, or until it is refused."""
 
     def work(end: Any) -> None:
         (cgroup / "cgroup.procs").write_text("0")

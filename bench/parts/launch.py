@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long does it take to start /bin/true and to see it end, by what stands before it?"""
+"""How long do the start and end of /bin/true take, by the command before it?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BARE = "python3 -I -S -c pass"
 _AMBIENT = ["--inh-caps=+net_bind_service", "--ambient-caps=+net_bind_service"]
 _IDS = ["--reuid", str(support.UID), "--regid", str(support.GID), "--clear-groups"]
 _PLAIN, _PORT = "pybind -- true", "pybind --port 80 -- true"
-# As nobody; setpriv, which gives nobody every privileged port, as root.
+# All run as nobody, except setpriv: root runs it to give nobody every privileged port.
 WAYS = {
     "true": ["/bin/true"],
     "setpriv, a capability (as root)": ["/usr/bin/setpriv", *_IDS, *_AMBIENT, "/bin/true"],
@@ -33,7 +33,7 @@ WAYS = {
 
 
 def run(rounds: int) -> Outcome:
-    """Measure; the ratios are those to the bare interpreter."""
+    """Measure; ratios are to the bare interpreter."""
     world.grant(80)
     ways = {
         name: partial(_median, argv) if "as root" in name

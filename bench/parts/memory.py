@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What does pybind leave in memory once the program runs?"""
+"""How much memory does pybind use while the program runs?"""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class _Sizes(NamedTuple):
 
 
 class _Left(NamedTuple):
-    """What else is there because of a program: mapped files, processes of its user."""
+    """What else a program has: its mapped files and the processes of its user."""
 
     files: set[str]
     processes: int
 
 
 def run(rounds: int) -> Outcome:
-    """Measure; the ratios are those to the program alone."""
+    """Measure; ratios are to the program alone."""
     world.grant(80)
     program = world.compiled("bind_loop")
     ways = {
@@ -58,7 +58,7 @@ def run(rounds: int) -> Outcome:
         AFTER: lambda: _helpers(program, BINDS)[1],
     }
     found = paired(ways, rounds, ALONE)
-    found.pop(AGAIN)  # pages are counted, nothing is timed
+    found.pop(AGAIN)  # counts of pages have no noise
     series = [
         Series(
             title, "B", ALONE, {way: [float(s[at]) for s in them] for way, them in found.items()}
@@ -86,7 +86,7 @@ def _wrapped(way: str) -> _Sizes:
 
 
 def _library() -> _Sizes:
-    """Return the share of the library's mappings in the program."""
+    """Return the sizes of the library's mappings in the program."""
     with _cat("preload") as pid:
         text = pathlib.Path(f"/proc/{pid}/smaps").read_text()
     parts = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.M)
@@ -105,7 +105,7 @@ def _left(way: str) -> _Left:
 
 @contextlib.contextmanager
 def _cat(way: str) -> Iterator[int]:
-    """Run cat, which has answered once; yields its PID."""
+    """Run cat until it has answered once; yield its PID."""
     process = support.as_user(
         [*world.wrapper(way), "/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many binds in a second, when 1, 10 and 100 processes bind at once?"""
+"""How many binds succeed in a second if 1, 10 and 100 processes bind at once?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def title_of(processes: int) -> str:
 
 
 def run(rounds: int) -> Outcome:
-    """Measure; the ratios are those to the preload library."""
+    """Measure; ratios are to the preload library."""
     world.grant(80)
     program = world.compiled("bind_many")
     series = []

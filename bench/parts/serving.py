@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many requests does nginx answer on port 80, by who opened the port for it?
+"""How many requests does nginx answer on port 80, by the way in which its port was opened?
 
-All servers run at once, each on a loopback address of its own, and are loaded
-in turn: servers on the first CPU, the load's generator on the last, so that the
-scheduler's choice is not what is measured. The second nginx of root (AGAIN) shows
-what is noise; one of nobody's without pybind, on a port that everybody may bind,
-what nginx loses when nobody starts it.
+All servers run at once, each on its own loopback address, and get the load in turn.
+Servers run on the first CPU and the load generator on the last, so that the scheduler
+does not influence the result. A second nginx of root (AGAIN) shows the noise. An nginx of
+nobody without pybind, on an unprivileged port, shows the cost of not being root.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _HOSTS = {
     _SOCAT: "127.0.0.5", _PROXY: "127.0.0.6", _PLAIN: "127.0.0.7",
 }  # fmt: skip
 _HIGH_PORT = 8080
-_NOISE_MAX = 1.1  # above it, to lie within the spread says little
+_NOISE_MAX = 1.1  # with more noise, a result within the spread says little
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 _CONFIG = """
 daemon off;
@@ -75,7 +74,7 @@ _PROXIES = 'proxy_pass http://high; proxy_http_version 1.1; proxy_set_header Con
 
 
 class _Answered(NamedTuple):
-    """What wrk saw: requests per second, and two percentiles of the latency in seconds."""
+    """The result of wrk: requests per second, and two percentiles of the latency in seconds."""
 
     rate: float
     middle: float
@@ -83,12 +82,12 @@ class _Answered(NamedTuple):
 
 
 def titles_of(load: str) -> tuple[str, str, str]:
-    """Return the titles of a load's series: requests per second, latency's median, its 99 %."""
+    """Return the titles of a load's series: requests per second, latency's median and 99 %."""
     return f"nginx, {load}", f"latency, {load}: median", f"latency, {load}: 99th percentile"
 
 
 def run(rounds: int) -> Outcome:
-    """Measure; the ratios are those to the server that root started."""
+    """Measure; ratios are to the server that root started."""
     world.grant(80)
     # Closed connections in TIME_WAIT would use up the client's ports.
     pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("0")
@@ -114,7 +113,7 @@ def run(rounds: int) -> Outcome:
 
 
 def _starters() -> list[contextlib.AbstractContextManager[None]]:
-    """Return what starts each server, not started yet."""
+    """Return a context manager for each server, which starts the server when it is entered."""
     nobody = {"uid": support.UID, "gid": support.GID}
     root = {"uid": 0, "gid": 0}
     socat = ["/usr/bin/socat", f"TCP-LISTEN:80,bind={_HOSTS[_SOCAT]},reuseaddr,fork,nodelay",

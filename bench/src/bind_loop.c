@@ -64,11 +64,11 @@ int main(int argc, char **argv)
         return 2;
     }
     fill_heap((size_t)atol(argv[2]) << 20);
-    once(argv[3], port); /* finds unresolved symbols */
+    once(argv[3], port); /* not measured: resolves symbols */
     puts("ready");
     fflush(stdout);
     while (scanf("%d", &count) == 1 && count > 0 && count <= COUNT_MAX) {
-        once(argv[3], port); /* finds the caches that others left */
+        once(argv[3], port); /* not measured: other programs have used the caches */
         for (int i = 0; i < count; i++)
             samples[i] = once(argv[3], port);
         qsort(samples, (size_t)count, sizeof *samples, compare);

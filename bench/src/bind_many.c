@@ -14,7 +14,7 @@ static void child(int number, int count, int ready, int go)
 {
     char end;
 
-    if (write(ready, "r", 1) != 1 || read(go, &end, 1) != 0) /* no byte comes: the end is the signal */
+    if (write(ready, "r", 1) != 1 || read(go, &end, 1) != 0) /* the end of file means go */
         fail("start");
     for (int i = 0; i < count; i++)
         bind_once(FIRST_ADDR + (uint32_t)number, PORT);

@@ -27,8 +27,8 @@ static inline void fail(const char *what)
     exit(1);
 }
 
-/* Binds a TCP socket and closes it; addr and port in host byte order. Returns
- * the nanoseconds that bind(2) took. */
+/* Binds a TCP socket and closes it; addr and port are in host byte order. Returns the
+* nanoseconds of bind(2). */
 static inline long bind_once(uint32_t addr, uint16_t port)
 {
     struct sockaddr_in name = {

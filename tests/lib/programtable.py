@@ -30,11 +30,11 @@ GROUPS = {
 }
 HEAD = """# Programs
 
-For whoever asks whether their program is served: unmodified programs that an unprivileged user runs on port 80, and the
-test that shows it. In the section about pybindd they run without pybind in front; there each is also refused port 81, which is
-not granted, with EACCES. Written by
-`make test-programs`, which installs them from the distribution and runs just these tests; `make test` runs them too. A test with several
-results runs in several variants: `tests/listen` each time under no_new_privs too.
+For readers who ask whether their program is served. The tables list unmodified programs that an unprivileged user runs on
+port 80, with the test that shows each. In the section about pybindd the programs run without pybind; there each is also
+refused port 81, which is not granted, with EACCES. `make test-programs` installs the programs from the distribution, runs
+only these tests and writes this page; `make test` runs the tests too. A test with several results runs in several variants;
+those of `tests/listen` also run under no_new_privs.
 
 The results are those of {system}, {kernel} on {machine}, {date}.
 """

@@ -18,11 +18,10 @@ from cases import CASES, GROUPS, RELIABILITY
 OWN_NAME = re.compile(r"test_(case|reliability)_(\d+)_")
 HEAD = """# Hostile cases
 
-For reviewers: what attackers and faults try, what must come of it, and the tests that show it. Written by
-`tools/hostile-table`;
-the numbers are those of the tests' names (`test_case_17_...`, `test_reliability_03_...`) or of their marks
-(`pytest.mark.hostile(17)`). Every attack of `tests/proof/hostile` runs as two unprivileged users against the installed
-helper, and after each of them a normal request must be granted and another be refused.
+For reviewers: attacks and faults, their required results, and the tests that show these results. `tools/hostile-table`
+writes this page. The names of tests (`test_case_17_...`, `test_reliability_03_...`) or their marks
+(`pytest.mark.hostile(17)`) have the numbers. Every attack of `tests/proof/hostile` runs as two unprivileged users against
+the installed helper. After each attack a normal request must be granted and another be refused.
 
 The results are those of {kernel} on {machine}, {date}.
 """

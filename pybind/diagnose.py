@@ -208,8 +208,9 @@ def mount_point(path: str) -> str:
     """
     from posixpath import realpath  # imports os: only after a refusal
 
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        points = [_unescaped(line.split()[4]) for line in file]
+    from .mountinfo import read
+
+    points = [mount.path for mount in read()]
     real = realpath(path)
     inside = [p for p in points if (real + "/").startswith(p.rstrip("/") + "/")]
     return max(inside, key=len, default="/")
@@ -226,19 +227,11 @@ def remount(path: str, option: str) -> str:
     """
     from shlex import quote  # only after a refusal
 
-    mount = mount_point(path)
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        lines = [line.split() for line in file]
-    # The last line of a mount point is the mount on top. The last words of a line are
-    # the type, the source, and the options of the file system.
-    kind, _, options = next(w[-3:] for w in reversed(lines) if _unescaped(w[4]) == mount)
-    if option != "rw" or "ro" not in options.split(","):
-        return f"mount -o remount,bind,{option} {quote(mount)}"
-    old = "env LIBMOUNT_FORCE_MOUNT2=always " if kind == "overlay" else ""
-    return f"{old}mount -o remount,rw {quote(mount)}"
+    from .mountinfo import read
 
-
-def _unescaped(field: str) -> str:
-    """Return a path of mountinfo, where a blank is a backslash and three octal digits."""
-    first, *rest = field.split("\\")
-    return first + "".join(chr(int(text[:3], 8)) + text[3:] for text in rest)
+    where = mount_point(path)
+    mount = next(mount for mount in reversed(read()) if mount.path == where)  # the one on top
+    if option != "rw" or "ro" not in mount.super_options:
+        return f"mount -o remount,bind,{option} {quote(where)}"
+    old = "env LIBMOUNT_FORCE_MOUNT2=always " if mount.kind == "overlay" else ""
+    return f"{old}mount -o remount,rw {quote(where)}"

@@ -123,13 +123,21 @@ def processes(inodes: Iterable[int]) -> dict[int, list[Process]]:
 
 
 def _links(pid: int) -> set[str]:
-    folder, links = f"/proc/{pid}/fd", set()
+    folder = f"/proc/{pid}/fd"
     try:
-        for name in posix.listdir(folder):
-            links.add(posix.readlink(f"{folder}/{name}"))
+        names = posix.listdir(folder)
     except OSError:
-        pass  # another user's process, or one that has ended
-    return links
+        return set()  # another user's process, or one that has ended
+    links = (_link(f"{folder}/{name}") for name in names)
+    return {link for link in links if link is not None}
+
+
+def _link(path: str) -> str | None:
+    """Return where a descriptor leads; None where it was closed meanwhile, as servers do."""
+    try:
+        return posix.readlink(path)
+    except OSError:
+        return None
 
 
 def _name(pid: int) -> str:

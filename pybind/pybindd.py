@@ -47,6 +47,7 @@ import socket
 import sys
 from typing import Any
 
+from . import mountinfo
 from .paths import PYBINDD_SOCKET, PYBINDD_STATUS
 
 PATIENCE_S = 10.0
@@ -106,15 +107,15 @@ def serves_all(said: dict[str, Any]) -> bool:
 
 def _tops() -> list[str]:
     """Return where the whole unified hierarchy is mounted. Raises OSError."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        mounts = [line.split() for line in file]
-    return [words[4] for words in mounts if "cgroup2" in words[6:] and words[3] == "/"]
+    mounts = mountinfo.read()
+    return [mount.path for mount in mounts if mount.kind == "cgroup2" and mount.root == "/"]
 
 
 def _is_below(group: str) -> bool:
     """Tell whether this process is in the control group or below it. group: its folder."""
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
-        own = next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), None)
+    with open("/proc/self/cgroup", "rb") as file:
+        lines = map(os.fsdecode, file)
+        own = next((line[3:].rstrip("\n") for line in lines if line.startswith("0::")), None)
     tops = _tops()
     if own is None or not tops:
         return False

@@ -11,7 +11,7 @@ import pwd
 import shlex
 import stat
 
-from .trust import others_can_write
+from .trust import changeable
 
 SETUP = "sudo pybindctl setup"
 _BOM = b"\xef\xbb\xbf"
@@ -128,15 +128,17 @@ def rule_line(path: str, number: int, raw: bytes) -> str:
 def rules_file(path: str, status: os.stat_result) -> str:
     """Return the command for a rule file that the helper calls unsafe.
 
-    status: of lstat(2).
+    It becomes a new file: who could write the old one may still have it open for that, and
+    chown(2) and chmod(2) take no descriptor away. status: of lstat(2).
     """
-    if stat.S_ISREG(status.st_mode):
-        return sudo(("chown", "root:root", path), ("chmod", "0644", path))
-    try:
-        meant = os.stat(path)
-    except OSError:
-        return put_aside(path)
-    roots = stat.S_ISREG(meant.st_mode) and not others_can_write(meant)
-    if not roots:  # others could write the lines, so they must not become root's grant
-        return put_aside(path)
+    if not stat.S_ISREG(status.st_mode) and not _leads_to_roots_file(path):
+        return put_aside(path)  # what others could write must not become a grant of root's
     return sudo(("install", "-m", "0644", path, path + ".new"), ("mv", path + ".new", path))
+
+
+def _leads_to_roots_file(path: str) -> bool:
+    """Tell whether a link leads to a regular file that nobody but root can write or replace."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode) and changeable(path) is None
+    except OSError:
+        return False

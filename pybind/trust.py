@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -12,6 +13,7 @@ UNSAFE = "unsafe"  # others than root can write it: everything is refused
 CLOSED = "closed"  # some users cannot search it: they are refused
 
 _ANY_OTHER = stat.S_IWGRP | stat.S_IWOTH
+_LINKS_MAX = 40  # path_resolution(7)
 _SEARCH = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
@@ -35,6 +37,36 @@ def chain(path: str) -> list[str]:
     """Return the folders from / down to `path`, an absolute path, itself included."""
     parts = path.split("/")
     return ["/".join(parts[:end]) or "/" for end in range(1, len(parts) + 1)]
+
+
+def changeable(path: str) -> str | None:
+    """Return the first thing on the way to what a path leads to that is not root's alone.
+
+    Every folder and every link is looked at, and what is there in the end: whoever can
+    replace one of them decides what the path leads to, whoever owns that now. Raises OSError.
+    """
+    left = os.path.join(os.getcwd(), path).split("/")
+    at, links = "", 0
+    while left:
+        name = left.pop(0)
+        here = f"{at}/{name}" if name else at
+        if name in (".", ".."):
+            at = at if name == "." else at.rpartition("/")[0]
+            continue
+        status = os.lstat(here or "/")
+        folder_or_link = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
+        if (others_can_replace if folder_or_link else others_can_write)(status):
+            return here or "/"
+        if not stat.S_ISLNK(status.st_mode):
+            at = here
+            continue
+        links += 1
+        if links > _LINKS_MAX:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        target = os.readlink(here)
+        at = "" if target.startswith("/") else at
+        left = [*target.split("/"), *left]
+    return None
 
 
 def folder_faults(status: os.stat_result) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -24,6 +25,7 @@ _FIRST_ROWS = 2000
 SCHEMA = 1  # in every JSON object; raised when a field changes its meaning
 GOOD, BAD, WARNING, FAINT = "green", "red", "yellow", "bright_black"
 WORDS = {"error": BAD, "warning": WARNING, "note": WARNING, "repair": GOOD}
+_PAINTED = re.compile("(\x1b\\[(?:3[123]|90|0)m)")  # what paint() writes
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Item = TypeVar("_Item")
 
@@ -90,7 +92,30 @@ def paint(text: str, colour: str) -> str:
 
 def say(text: str) -> None:
     """Print one line to standard output. Colours in it come from paint()."""
+    click.echo(_shown(text), color=coloured())
+
+
+def say_text(text: str) -> None:
+    """Print lines to standard output that a program reads: nothing in them is escaped."""
     click.echo(text, color=coloured())
+
+
+def _shown(text: str) -> str:
+    """Return a line in which nothing but our colours speaks to the terminal.
+
+    Names of files, accounts and processes are chosen by users, and reach root's terminal.
+    """
+    if text.isprintable():
+        return text
+    parts = _PAINTED.split(text)
+    return "".join(part if at % 2 else printable(part) for at, part in enumerate(parts))
+
+
+def typed(command: str) -> str:
+    """Return a command as it is typed, or what to do first where its words cannot be typed."""
+    if command.isprintable():
+        return command
+    return "give the file another name first: this one cannot be typed"
 
 
 def say_prose(text: str, indent: str = "") -> None:
@@ -100,8 +125,9 @@ def say_prose(text: str, indent: str = "") -> None:
         return
     width = max(40, shutil.get_terminal_size().columns)
     lead = " " * (len(text) - len(text.lstrip()))
-    say(textwrap.fill(text, width, initial_indent=lead, subsequent_indent=indent,
-                      break_long_words=False, break_on_hyphens=False))  # fmt: skip
+    for line in textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=indent,
+                              break_long_words=False, break_on_hyphens=False):  # fmt: skip
+        say(line)
 
 
 def tell(word: str, text: str) -> None:
@@ -127,7 +153,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print many lines, flushed together."""
-    sys.stdout.writelines(line + "\n" for line in lines)
+    sys.stdout.writelines(_shown(line) + "\n" for line in lines)
 
 
 def print_table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> bool:
@@ -144,7 +170,7 @@ def print_table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> bool:
     form = "  ".join([*(f"{{:{width}}}" for width in widths[:-1]), "{}"]) + "\n"
     sys.stdout.write(paint(form.format(*head)[:-1], FAINT) + "\n")
     for row in itertools.chain(first, rows):
-        sys.stdout.write(form.format(*row))
+        sys.stdout.write("\n".join(map(_shown, form.format(*row).split("\n"))))
     sys.stdout.flush()
     return True
 

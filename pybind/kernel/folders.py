@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from typing import NamedTuple
 
+from .. import mountinfo
 from ..paths import CONFIG_DIR, FOLDERS
 from ..trust import CLOSED, NO_FOLDER, UNSAFE, chain, folder_faults
 
@@ -22,9 +22,6 @@ KNOWN_FILE_SYSTEMS = frozenset(
     "bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs rootfs squashfs tmpfs xfs zfs".split()
 )
 _ACL = "system.posix_acl_access"
-
-_MOUNTINFO = "/proc/self/mountinfo"
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
@@ -51,21 +48,12 @@ class Folders(NamedTuple):
     mounted: frozenset[str]
 
 
-def read_mounts(path: str = _MOUNTINFO) -> dict[int, Mount]:
+def read_mounts(path: str = mountinfo.OWN) -> dict[int, Mount]:
     """Return what is mounted in a process's mount namespace, by mount id. Raises OSError."""
-    mounts = {}
-    with open(path, "rb") as file:
-        for line in file:
-            fields, _, rest = line.partition(b" - ")
-            ident, _, _, _, where, options = fields.split()[:6]
-            where = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), where)
-            mounts[int(ident)] = Mount(
-                int(ident),
-                os.fsdecode(where),
-                frozenset(options.decode().split(",")),
-                rest.split()[0].decode(),
-            )
-    return mounts
+    return {
+        mount.ident: Mount(mount.ident, mount.path, frozenset(mount.options), mount.kind)
+        for mount in mountinfo.read(path)
+    }
 
 
 def read_folders() -> Folders:
@@ -121,7 +109,7 @@ def _look(path: str, mounts: dict[int, Mount], refuses: list[str], left: list[st
             left.append(f"{path} has an access control list")
         mount = mounts.get(_mount_id(fd))
         if mount is None:
-            left.append(f"{path}: its mount is not in {_MOUNTINFO}")
+            left.append(f"{path}: its mount is not in {mountinfo.OWN}")
         elif mount.file_system not in KNOWN_FILE_SYSTEMS:
             left.append(f"{path} is on {mount.file_system}, where modes may not be all that counts")
         elif "idmapped" in mount.options:

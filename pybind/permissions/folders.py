@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .. import diagnose
 from ..paths import CONFIG_DIR, FOLDERS
 from ..repairs import SETUP, put_aside, sudo
-from ..trust import NO_FOLDER, UNSAFE, chain, folder_faults, others_can_write
+from ..trust import NO_FOLDER, UNSAFE, chain, changeable, folder_faults
 from .access import Access, X, access_of, permits
 
 PARENTS = tuple(chain(CONFIG_DIR))
@@ -85,12 +85,11 @@ def _unfit(path: str, status: os.stat_result) -> Trouble | None:
 
 
 def _is_roots(path: str) -> bool:
-    """Tell whether a link leads to a directory in which only root can have written."""
+    """Tell whether a link leads to a directory that nobody but root can write or replace."""
     try:
-        status = os.stat(path)
+        return stat.S_ISDIR(os.stat(path).st_mode) and changeable(path) is None
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and not others_can_write(status)
 
 
 def closed() -> list[tuple[str, str, Access]]:

@@ -10,6 +10,7 @@ import support
 from support import GID, OTHER_UID, UID, rules
 
 from pybind.admin.asking import ask, child
+from pybind.admin.doctor import installation
 from pybind.model import Address
 from pybind.permissions.errors import Failed, NeedsRoot
 from pybind.permissions.who import Identity
@@ -30,6 +31,19 @@ def test_ask_as_is_the_user():
     for ids in ((-1, 0, []), (0xFFFFFFFF, 0, []), (1, -1, []), (1, 1, [0xFFFFFFFF])):
         with pytest.raises(Exception, match="is no uid or gid"):
             ask.ask(Identity(*ids, None), [PORT80])
+
+
+def whereabouts():
+    """Return whether this process leads a session, and what its standard streams are."""
+    return [os.getsid(0) == os.getpid(), *(os.readlink(f"/proc/self/fd/{fd}") for fd in range(3))]
+
+
+def test_a_child_is_away_from_roots_terminal():
+    """What runs as the user has no way to the terminal: it may be traced, and could type there."""
+    found = child.answer_as(Identity(UID, GID, [], None), whereabouts)
+    assert found == [True, "/dev/null", "/dev/null", "/dev/null"]
+    alone = installation.run_python("import os; print(os.getsid(0) == os.getpid(), os.getuid())")
+    assert alone.stdout == f"True {UID}\n", alone.stderr
 
 
 def test_a_stopped_child_keeps_nobody(monkeypatch):

@@ -3,12 +3,14 @@
 
 import os
 import pathlib
+import socket
 import stat
 import subprocess
 
 import ctl
 import pytest
-from support import CONFIG, HELPER, OTHER_UID, UID, flag, rules
+import support
+from support import CONFIG, HELPER, OTHER_UID, UID, as_user, flag, rules
 
 from pybind.admin.asking import ask
 from pybind.admin.importers import rehearsal
@@ -42,6 +44,21 @@ def test_copy_is_like_the_folders():
         assert os.stat(root).st_mode & 0o7777 == 0o755
         assert os.stat(root).st_uid == 0
     assert not os.path.exists(root)
+
+
+def test_the_copied_helper_cannot_be_traced():
+    """It has no capability to protect it from its user; that the user cannot read it does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with rehearsal.copy([]) as root, ours, theirs:
+        process = as_user([root + HELPER], stdin=theirs, stdout=theirs, stderr=theirs)
+        try:
+            folder = pathlib.Path(f"/proc/{process.pid}")
+            support.wait_for(lambda: os.readlink(folder / "exe") == root + HELPER, "the helper")
+            support.wait_for(lambda: ") S " in (folder / "stat").read_text(), "it to wait")
+            assert (folder / "mem").stat().st_uid == 0  # else it is the user's (proc(5))
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_links_stay_links():

@@ -120,3 +120,11 @@ def test_usage(journal):
     """--follow and --json exclude each other."""
     journal(line())
     assert "use one of them" in ctl.failed(2, "log", "--json", "--follow")
+
+
+def test_a_line_speaks_to_no_terminal(journal):
+    """Whatever a service of root's logs by that name, it is text."""
+    journal("started \x1b]0;owned\x07", line().replace("java", "\x9b2J"))
+    out = ctl.done("log")
+    assert "started \\x1b]0;owned\\x07" in out
+    assert not [char for char in out if not char.isprintable() and char != "\n"]

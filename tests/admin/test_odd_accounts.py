@@ -62,6 +62,22 @@ def test_odd_names(odd):
 
 
 @pytest.mark.hostile(71)
+@pytest.mark.parametrize("options", [[], ["--diff"]])
+def test_odd_names_in_a_list(odd, options):
+    """Names that a flag file's list has: nothing that a terminal would obey."""
+    entries = ",".join(f"u:{number}:x" for number in odd)
+    path = support.flag("byport/80")
+    subprocess.run(["setfacl", "-m", entries, path], check=True)
+    content = f"[[grant]]\nuser = {support.OTHER_UID}\nports = [80]\n".encode()
+    process = subprocess.run(
+        [ctl.PYBINDCTL, "apply", "-", *options], input=content, capture_output=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert b"5002" in process.stdout
+    assert not [byte for byte in process.stdout if byte < 32 and byte != 10], process.stdout
+
+
+@pytest.mark.hostile(71)
 @pytest.mark.parametrize("command", ["grant", "revoke"])
 def test_without_the_right_to_become_somebody(command):
     """Without CAP_SETUID the change is made, and the report says that it is not verified."""

@@ -12,6 +12,8 @@ import pytest
 import support
 from support import OTHER_UID, PYBIND, UID, flag, rules
 
+from pybind import holders
+
 
 @contextlib.contextmanager
 def bound(family, kind, address, listen=True):
@@ -94,6 +96,24 @@ def test_protocols_and_families(family, address, kind):
         held = found[("80", mine, "any")]["held"]
         assert [(s["address"], s["port"]) for s in held] == [(address, 80)]
         assert [p["pid"] for p in held[0]["processes"]] == [os.getpid()]
+
+
+def test_a_holder_that_closes_descriptors_is_seen(monkeypatch):
+    """A process that closes one descriptor while it is looked at is still found by the others."""
+
+    class Closing:
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def readlink(self, path):
+            if path.endswith("/0"):
+                raise FileNotFoundError(2, "closed meanwhile", path)
+            return os.readlink(path)
+
+    with bound(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 80)) as sock:
+        inode = os.fstat(sock.fileno()).st_ino
+        monkeypatch.setattr(holders, "posix", Closing())
+        assert [one.pid for one in holders.processes([inode])[inode]] == [os.getpid()]
 
 
 def test_ports_of_a_range():

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The repair that gives a mount an option back works on every kind of file system."""
 
+import os
 import shlex
 import subprocess
 
 import pytest
 import support
 
-from pybind import diagnose
+from pybind import diagnose, mountinfo
+from pybind.kernel import folders
 
 KINDS = {
     "tmpfs": "mount -t tmpfs -o {options} tmpfs {at}",
@@ -43,3 +45,35 @@ def options(path):
     """Return the options of a mount, as /proc tells them."""
     out = subprocess.run(["findmnt", "-n", "-o", "OPTIONS", path], capture_output=True, text=True)
     return set(out.stdout.strip().split(","))
+
+
+# What a user may name a folder, and mount something there: not a blank of the kernel's escapes.
+HOSTILE = [
+    b"a\r",
+    b"a\r\xff",
+    b"a\r1 2 0:3 / /usr/local rw - x x rw",
+    "a\u00a0b\x1cc\x85d\u2028e".encode(),
+    b"a\v/\f/usr",
+    b"\xff",
+    b" - ",
+    b"a\\040b",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_user_mounts_hides_nothing(name):
+    """Whatever users name what they mount (fusermount3(1)), each mount is where it is."""
+    at = os.fsencode(support.scratch_dir()) + b"/" + name
+    os.makedirs(at)
+    before = mountinfo.read()
+    subprocess.run([b"mount", b"-t", b"tmpfs", b"-o", b"nosuid", name, at], check=True)
+    try:
+        text = os.fsdecode(at)
+        (mount,) = [mount for mount in mountinfo.read() if mount not in before]
+        assert (mount.path, mount.kind, "nosuid" in mount.options) == (text, "tmpfs", True)
+        assert diagnose.mount_point(text + "/x") == text
+        assert diagnose.mount_point(support.HELPER) == support.PREFIX
+        assert shlex.split(diagnose.remount(text, "suid"))[-1] == text
+        assert folders.read_mounts()[mount.ident].path == text
+    finally:
+        subprocess.run([b"umount", at], check=True)

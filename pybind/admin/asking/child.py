@@ -91,6 +91,7 @@ def _child(
     try:
         answer: dict[str, object]
         try:
+            _leave_the_terminal()
             _close_all_but(writing)
             with open("/proc/self/status", encoding="ascii", errors="replace") as status:
                 os.chdir(folder)
@@ -110,6 +111,19 @@ def _child(
             pipe.write(json.dumps(answer).encode())
     finally:
         os._exit(0)
+
+
+def _leave_the_terminal() -> None:
+    """Keep root's terminal from the user.
+
+    A program of the same user may stop and trace what runs as that user (ptrace(2)). With
+    root's terminal as controlling terminal that is a way to type for root (TIOCSTI,
+    ioctl_tty(2)); with it as a standard stream, to read what root types.
+    """
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in range(3):
+        os.dup2(null, fd)
 
 
 def _close_all_but(kept: int) -> None:

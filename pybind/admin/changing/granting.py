@@ -18,6 +18,7 @@ from ...permissions.errors import AdminError
 from ...permissions.rule import ANY, Rule, addresses_text
 from ...permissions.spec import parse_spec
 from ...permissions.who import GROUP, Who
+from ...repairs import sudo
 from .. import output
 from ..asking import verification
 from ..asking.verification import Answer
@@ -114,7 +115,7 @@ def say_refused(who: Who, refused: Sequence[Answer], problem: Sequence[str]) -> 
             protocol = "udp" if address.udp else "tcp"
             spec = f"0.0.0.0:{address.port}/{protocol}"
             output.tell("note", "it is about 0.0.0.0: whoever binds :: takes the IPv4 port too")
-            output.tell("repair", f"sudo pybindctl grant {who.text} {spec}")
+            output.tell("repair", sudo(("pybindctl", "grant", who.text, spec)))
     verification.tell(condition)
 
 

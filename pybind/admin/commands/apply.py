@@ -35,6 +35,8 @@ from ..asking import verification
 from ..changing import granting
 from ..changing.in_force import commit_and_wait
 
+_SIZE_MAX = 1 << 28  # of FILE: millions of grants
+_NUMBER_MAX = 1 << 32  # beyond every uid, gid and port
 _KEYS = ("user", "group", "everyone", "ports")
 
 
@@ -153,14 +155,16 @@ def _read(file: str) -> tuple[list[Wanted], bool]:
     toml = _toml()
     try:
         if file == "-":
-            data = sys.stdin.buffer.read()
+            data = sys.stdin.buffer.read(_SIZE_MAX + 1)
         else:
             with open(file, "rb") as opened:
-                data = opened.read()
+                data = opened.read(_SIZE_MAX + 1)
+        if len(data) > _SIZE_MAX:
+            raise Invalid(f"{file}: is larger than {_SIZE_MAX >> 20} MiB; nothing was changed")
         content = toml.loads(data.decode())
     except UnicodeDecodeError:
         raise Invalid(f"{file}: is not UTF-8, as TOML must be; nothing was changed") from None
-    except toml.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits, 1000 lists in lists
         raise Invalid(f"{file}: {error}; nothing was changed") from None
     unknown = sorted(set(content) - {"grant"})
     if unknown:
@@ -207,6 +211,8 @@ def _who(entry: dict[str, Any]) -> Who:
 
 
 def _word(value: Any, key: str) -> str:
+    if isinstance(value, int) and abs(value) > _NUMBER_MAX:  # Python writes none of 5000 digits
+        raise AdminError(f"{key} is a number out of range")
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
     raise AdminError(f"{key} {value!r} is neither text nor a number")
@@ -252,12 +258,12 @@ def export_command(as_json: bool) -> int:
         output.say("# not all of it is in force: see pybindctl lint")
     for who, ports in grants.items():
         ((key, value),) = _key(who).items()
-        output.say(f"\n[[grant]]\n{key} = {json.dumps(value, ensure_ascii=False)}")
+        output.say_text(f"\n[[grant]]\n{key} = {json.dumps(value, ensure_ascii=False)}")
         words = [json.dumps(port) for port in ports]
         line = f"ports = [{', '.join(words)}]"
         if len(line) > 100:
             line = "ports = [\n" + "".join(f"    {word},\n" for word in words) + "]"
-        output.say(line)
+        output.say_text(line)
     return verification.tell(refusing)
 
 

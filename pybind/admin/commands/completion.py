@@ -47,7 +47,7 @@ def completion_command(ctx: click.Context, shell: str) -> int:
     """
     commands = list(_commands((), ctx.find_root().command, ctx.find_root()))
     runner = _describe(("pybind",), commandline.command, ctx)
-    output.say(_SHELLS[shell](commands, runner))
+    output.say_text(_SHELLS[shell](commands, runner))
     return 0
 
 

@@ -108,7 +108,7 @@ def _print(finding: Finding) -> None:
         output.say(f"{'':8}{output.plain(finding.advice)}")
     for number, command in enumerate(finding.repair):
         word = output.paint("repair" if number == 0 else "or", output.GOOD)
-        output.say(f"{'':8}{word}: {output.plain(command)}")
+        output.say(f"{'':8}{word}: {output.typed(command)}")
 
 
 @click.command("setup")

@@ -175,10 +175,12 @@ def _print(report: _Report, words: Sequence[str]) -> None:
             planned = not report.applied and not line.startswith(" ")
             output.say(output.plain("would be " + line if planned else line))
     for line in _compared(report):
-        output.say(output.plain(line) if "\x1b" not in line else line)
+        output.say(line)
     if report.problem:
         word = "not proved" if report.applied else "not tried"
-        click.echo(f"pybindctl: {word}: " + "\n".join(report.problem), err=True)
+        first, *rest = report.problem
+        for line in (f"{word}: {first}", *rest):
+            click.echo(f"pybindctl: {output.plain(line)}", err=True)
     if not report.applied and changes:
         command = sudo(("pybindctl", "import", *words, "--apply"))
         output.say("nothing was changed")

@@ -169,4 +169,4 @@ def _show(complaint: Complaint) -> None:
     where = output.plain(complaint.file) + line
     output.say(f"{output.paint(complaint.level, colour)}: {where}: {output.plain(complaint.text)}")
     if complaint.repair:
-        output.say(f"  {output.paint('repair', output.GOOD)}: {complaint.repair}")
+        output.say(f"  {output.paint('repair', output.GOOD)}: {output.typed(complaint.repair)}")

@@ -214,11 +214,15 @@ print(*missing)
 
 
 def run_python(code: str, *args: str) -> subprocess.CompletedProcess[str]:
-    """Run code (argv[1] is the package's folder) as an ordinary user, if root is who asks."""
+    """Run code (argv[1] is the package's folder) as an ordinary user, if root is who asks.
+
+    In a session of its own: whoever traces it must not come by root's terminal.
+    """
     other: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     return subprocess.run(
         [sys.executable, "-I", "-X", "utf8", "-c", code, PACKAGE, *args],
         **(other if os.geteuid() == 0 else {}),
+        start_new_session=True,
         check=False,
         stdin=subprocess.DEVNULL,
         capture_output=True,

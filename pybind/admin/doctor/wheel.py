@@ -11,7 +11,6 @@ only the interpreter and click are used from the environment.
 from __future__ import annotations
 
 import os
-import pathlib
 import shutil
 import stat
 import subprocess
@@ -97,14 +96,14 @@ def _make(tree: str, target: str) -> None:
 
 def _refuse_a_strangers_environment() -> None:
     """Have no user's `pybind`, nor root's `pybindctl`, run what somebody else can write."""
-    for path in (sys.executable, _PACKAGE, os.path.realpath(sys.executable)):
-        for part in (path, *map(str, pathlib.PurePath(path).parents)):
+    for path in (sys.executable, _PACKAGE):
+        part = trust.changeable(path)
+        if part:
             status = os.lstat(part)
-            if trust.others_can_replace(status):
-                mode = stat.S_IMODE(status.st_mode)
-                raise Failed(
-                    f"{part} has owner {status.st_uid}, mode {mode:04o}: others could replace "
-                    "what every user's pybind would run",
-                    "make the environment as root: python3 -m venv /opt/pybind",
-                    "or, if you are sure of it: pybindctl setup --yes",
-                )
+            mode = stat.S_IMODE(status.st_mode)
+            raise Failed(
+                f"{part} has owner {status.st_uid}, mode {mode:04o}: others could replace "
+                "what every user's pybind would run",
+                "make the environment as root: python3 -m venv /opt/pybind",
+                "or, if you are sure of it: pybindctl setup --yes",
+            )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pathlib
 import re
 import shlex
 import socket
@@ -23,12 +24,15 @@ from ...permissions.names import Flag, Owner, Unknown, parse_name, pieces
 from ...permissions.reading import FILE_SIZE_MAX
 from ...permissions.rule import Rule
 from ...permissions.who import Identity, user_of
+from ...repairs import printable
+from ...trust import changeable
 from . import authbind_answers, authbind_lines
 from .authbind_lines import LIBRARY_PORT_MAX
 from .source import Claim, Left, OldAnswer, Source, empty
 
 _FOLDERS = ("byport", "byaddr", "byuid")
 _PORT = re.compile("(!?)(?:.*[,:])?([0-9]+)")
+_SIZE_MAX = 1 << 28  # of a byuid file: a sparse one may be larger than the memory
 _HALF = 512  # from this port on, authbind looks for files with the '!'
 
 
@@ -38,6 +42,7 @@ def read(folder: str) -> Source:
     if not os.path.isdir(folder):
         raise AdminError(f"{folder}: no such folder", "authbind's is /etc/authbind")
     reader.list_strays()
+    reader.note_others()
     for name in _FOLDERS[:2]:
         reader.read_flags(name)
     reader.read_rule_files()
@@ -68,6 +73,13 @@ class _Reader:
             ours = self.root == CONFIG_DIR and (name in FOLDERS or name.startswith("."))
             if name not in _FOLDERS and not ours:
                 self._leave(name, "", "authbind never looks at it")
+
+    def note_others(self) -> None:
+        """Say who besides root can write the folder: what --apply reads may not be the plan's."""
+        part = changeable(self.root)
+        if part is not None:
+            why = f"{part} is not root's alone: what --apply reads there may be another thing"
+            self.source.notes.append(Left(self.root, "", why))
 
     def _leave(self, name: str, text: str, why: str) -> None:
         self.source.left.append(Left(f"{self.root}/{name}", text, why))
@@ -137,18 +149,22 @@ class _Reader:
                 continue
             try:
                 data = _contents(f"{self.root}/byuid/{name}")
+                public = _is_public(f"{self.root}/byuid/{name}")
             except OSError as error:
                 self._leave(f"byuid/{name}", "", f"cannot be read ({error.strerror})")
                 continue
-            self._read_rules(owner, name, data)
+            self._read_rules(owner, name, data, public)
 
-    def _read_rules(self, owner: Owner, name: str, data: bytes) -> None:
+    def _read_rules(self, owner: Owner, name: str, data: bytes, public: bool) -> None:
         path, who = f"{self.root}/byuid/{name}", user_of(owner.ident)
         texts, meanings = [], self.meanings.setdefault(name, [])
+        if not public:
+            why = "not everybody may read it, or others can replace it: its rules alone are taken"
+            self.source.notes.append(Left(path, "", why))
         for line in authbind_lines.read(data):
             carried = authbind_lines.carry(line)
-            texts.append(carried.text)
-            shown = line.raw[:80].decode("utf-8", "backslashreplace")
+            texts += [carried.text] if public else authbind_lines.rule_alone(carried)
+            shown = line.raw[:80].decode("utf-8", "backslashreplace") if public else ""
             if carried.note:
                 notes = self.source.notes if carried.kept else self.source.left
                 notes.append(Left(f"{path} line {line.number}", shown, carried.note))
@@ -160,7 +176,7 @@ class _Reader:
                     for piece in pieces(meaning.rule)
                     if _is_asked(piece.port_min, owner.reserved)
                 )
-        head = f"# from {path}".encode("ascii", "backslashreplace")[:255]
+        head = f"# from {printable(path)}".encode("ascii", "backslashreplace")[:255]
         if sum(len(text) + 1 for text in (head, *texts)) > FILE_SIZE_MAX:
             texts = [t for t in texts if not t.strip(b" \t").startswith(b"#") and t.strip(b" \t")]
         if sum(len(text) + 1 for text in (head, *texts)) > FILE_SIZE_MAX:
@@ -221,4 +237,21 @@ def _contents(path: str) -> bytes:
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "is no regular file", path)
-        return file.read()
+        data = file.read(_SIZE_MAX + 1)
+    if len(data) > _SIZE_MAX:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return data
+
+
+def _is_public(path: str) -> bool:
+    """Tell whether everybody may read what a path leads to, and only root can put it there.
+
+    What becomes a rule file is everybody's to read. A link in a user's folder may lead to a
+    file of root's alone, whose lines would be there as comments.
+    """
+    if changeable(path) is not None:
+        return False
+    real = os.path.realpath(path)
+    folders = map(str, pathlib.PurePath(real).parents)
+    searchable = all(os.stat(folder).st_mode & stat.S_IXOTH for folder in folders)
+    return searchable and bool(os.stat(real).st_mode & stat.S_IROTH)

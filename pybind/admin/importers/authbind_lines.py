@@ -90,6 +90,12 @@ def carry(line: AuthbindLine) -> Carried:
     return Carried(text.encode(), f"becomes {text}", True)
 
 
+def rule_alone(carried: Carried) -> list[bytes]:
+    """Return the rule of a line without its comment; nothing where it is none."""
+    rule = parse_line(carried.text) if carried.kept else None
+    return [rule_text(rule).encode()] if isinstance(rule, Rule) else []
+
+
 def _why(ours: Rule | Broken | None) -> str:
     if isinstance(ours, Broken):
         return f"authbind skips it; {ours.text}"

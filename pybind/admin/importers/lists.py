@@ -15,6 +15,7 @@ from .cells import covers
 from .source import Claim, Grant, Left, OldAnswer, Source, empty
 
 _PORT_MAX = 65535
+_SIZE_MAX = 1 << 28  # of a list
 
 
 def daemonusr(path: str) -> Source:
@@ -23,10 +24,13 @@ def daemonusr(path: str) -> Source:
     Raises Invalid, which names the wrong line, and AdminError.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().split("\n")
+        with open(path, "rb") as file:
+            data = file.read(_SIZE_MAX + 1)
     except OSError as error:
         raise AdminError(f"{path}: {error.strerror}") from None
+    if len(data) > _SIZE_MAX:
+        raise Invalid(f"{path}: is larger than {_SIZE_MAX >> 20} MiB")
+    lines = data.replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape").split("\n")
     source = _source(path)
     for number, line in enumerate(lines, 1):
         for item in line.partition("#")[0].split(","):

@@ -60,7 +60,7 @@ def _fill(root: str, changes: Sequence[Change]) -> None:
     try:
         os.makedirs(root + os.path.dirname(HELPER))
         shutil.copyfile(HELPER, root + HELPER)
-        os.chmod(root + HELPER, 0o755)
+        os.chmod(root + HELPER, 0o711)  # of what a user cannot read nobody traces a process
         os.makedirs(root + os.path.dirname(CONFIG_DIR))
         _copy(root, CONFIG_DIR)
         planned = {change.path for change in changes}
@@ -89,28 +89,41 @@ def _copy(root: str, path: str) -> None:
     """Copy one folder (empty) or file: its kind, owner, mode, list, and a rule file's lines."""
     target = root + path
     try:
-        mode = os.lstat(path).st_mode
+        fd = _hold(path)
     except FileNotFoundError:
         return
-    if stat.S_ISLNK(mode):
-        os.symlink("none", target)  # wherever it leads: the helper refuses a link
-    elif stat.S_ISDIR(mode):
-        os.mkdir(target)
-    elif stat.S_ISREG(mode):
-        shutil.copyfile(path, target)
-    else:
-        os.mkfifo(target)
-    _liken(target, path)
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISLNK(mode):
+            os.symlink("none", target)  # wherever it leads: the helper refuses a link
+        elif stat.S_ISDIR(mode):
+            os.mkdir(target)
+        elif stat.S_ISREG(mode):
+            shutil.copyfile(f"/proc/self/fd/{fd}", target)
+        else:
+            os.mkfifo(target)
+        _liken(target, fd)
+    finally:
+        os.close(fd)
 
 
-def _liken(target: str, path: str) -> None:
-    status = os.lstat(path)
+def _hold(path: str) -> int:
+    """Return a descriptor of a file itself.
+
+    Who can write its folder may put a link there between two looks, and what root reads of
+    it would be in the copy for everybody.
+    """
+    return os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _liken(target: str, fd: int) -> None:
+    status = os.fstat(fd)
     os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
     if stat.S_ISLNK(status.st_mode):
         return
     os.chmod(target, stat.S_IMODE(status.st_mode))
     try:
-        acl = os.getxattr(path, ACL_NAME)
+        acl = os.getxattr(f"/proc/self/fd/{fd}", ACL_NAME)
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
             raise
@@ -128,4 +141,8 @@ def _write(root: str, change: Change) -> None:
             return
         file.write(change.new)
     if change.old is not None:
-        _liken(root + change.path, change.path)
+        fd = _hold(change.path)
+        try:
+            _liken(root + change.path, fd)
+        finally:
+            os.close(fd)

@@ -66,11 +66,12 @@ def as_json(changes: list[Change]) -> list[dict[str, object]]:
 
 
 def _lines(content: bytes | Access | None) -> list[str]:
-    if content is None:
+    if not content:
         return []
     if isinstance(content, Access):
         return [content.text]
-    return content.decode("utf-8", "backslashreplace").splitlines()
+    # Not splitlines(): a comment may hold what Unicode calls the end of a line.
+    return content.decode("utf-8", "backslashreplace").removesuffix("\n").split("\n")
 
 
 def _named(change: Change) -> str:

@@ -54,8 +54,7 @@ def changeable(path: str) -> str | None:
             at = at if name == "." else at.rpartition("/")[0]
             continue
         status = os.lstat(here or "/")
-        folder_or_link = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
-        if (others_can_replace if folder_or_link else others_can_write)(status):
+        if others_can_replace(status):
             return here or "/"
         if not stat.S_ISLNK(status.st_mode):
             at = here
@@ -66,7 +65,8 @@ def changeable(path: str) -> str | None:
         target = os.readlink(here)
         at = "" if target.startswith("/") else at
         left = [*target.split("/"), *left]
-    return None
+    end = at or "/"
+    return end if others_can_write(os.stat(end)) else None  # there others can add, in /tmp too
 
 
 def folder_faults(status: os.stat_result) -> tuple[str, ...]:

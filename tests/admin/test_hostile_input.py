@@ -208,6 +208,8 @@ def test_what_is_roots_alone():
     (folder / "sticky/file").touch()
     for name in ("in/file", "link", "sticky/file"):
         assert trust.changeable(f"{folder}/{name}") is None
+    assert trust.changeable(f"{folder}/sticky") == f"{folder}/sticky"  # others can add to it
+    assert trust.changeable(f"{folder}/sticky/../in/.") is None
     os.chown(folder / "sticky/file", UID, UID)
     assert trust.changeable(f"{folder}/sticky/file") == f"{folder}/sticky/file"
     (folder / "in/file").chmod(0o1666)  # the bit says nothing of a file

@@ -61,7 +61,6 @@ def test_odd_names(odd):
         assert answer["granted"]
 
 
-@pytest.mark.hostile(71)
 @pytest.mark.parametrize("options", [[], ["--diff"]])
 def test_odd_names_in_a_list(odd, options):
     """Names that a flag file's list has: nothing that a terminal would obey."""

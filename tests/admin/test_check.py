@@ -1,90 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """check and explain: the helper's answer in words, and a repair that works when typed."""
 
-import json
 import pathlib
 import re
-import shutil
 import subprocess
 
 import pytest
 import support
+from checking import NOBODY, SANE, as_himself, as_root, explained, granted, question, repair
 from ctl import PYBINDCTL
-from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, rules
+from support import CONFIG, GID, OTHER_UID, UID, flag, rules
 
 from pybind.model import Address
 
-SANE = {"PATH": f"{support.PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-NOBODY = ("--user", "nobody")
 PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
-
-
-def as_root(*arguments, **options):
-    """Run pybindctl as the administrator."""
-    options = {"stdin": subprocess.DEVNULL, "cwd": "/", "env": SANE, **options}
-    return subprocess.run(
-        [PYBINDCTL, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=support.PATIENCE_S,
-        **options,
-    )
-
-
-def as_himself(*arguments, **options):
-    """Run pybindctl as UID."""
-    return support.run([PYBINDCTL, *arguments], **options)
-
-
-def question(*arguments):
-    """Return the JSON answer, which must be the same for root and for the user."""
-    theirs = as_root(*arguments, "--json", *NOBODY)
-    own = as_himself(*arguments, "--json")
-    assert theirs.stderr == own.stderr == ""
-    answer = json.loads(theirs.stdout)
-    assert answer == json.loads(own.stdout)
-    assert answer["schema"] == 1
-    assert theirs.returncode == own.returncode == (0 if answer["granted"] else 1)
-    return answer
-
-
-def explained(spec, *words, file=None, line=None):
-    """Ask why UID is refused; return the proposed commands."""
-    answer = question("explain", spec)
-    first = answer["addresses"][0]
-    assert not answer["granted"]
-    assert first["file"] == (str(file) if file else None)
-    assert first["line"] == line
-    text = as_root("explain", spec, *NOBODY).stdout
-    for word in ("nobody", "REFUSED", *words):
-        assert word in text
-    if file and first["steps"]:
-        place = re.escape(str(file)) + (f" line {line}" if line else "")
-        assert re.search(f"  {place}: refuses", text)
-        assert first["steps"][-1] == {
-            "file": str(file), "result": "refuses", "line": line, "for_ipv4_half": False
-        }  # fmt: skip
-    for command in first["commands"]:
-        assert command in text
-    return first["commands"]
-
-
-def repair(command):
-    """Type a command at a terminal, and answer grant's question with yes."""
-    command = command.replace("pybindctl grant ", "pybindctl grant --yes ")
-    done = subprocess.run(
-        ["script", "-qec", command, "/dev/null"], input=b"y\n", env=SANE,
-        capture_output=True, timeout=support.PATIENCE_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-
-
-def granted(spec):
-    """Tell whether check says that UID is granted, to root and to that user."""
-    answer = question("check", spec)
-    pybind = support.pybind("-q", "--check", "--port", spec)
-    assert (pybind.returncode == 0) == answer["granted"]
-    return answer["granted"]
 
 
 SPECS = ["80", "127.0.0.1:80/udp", "[::1]:443", "631", "[::ffff:127.0.0.1]:80", "[::]:80", "53/udp"]
@@ -214,106 +143,6 @@ def test_unsafe_rule_file(options, words):
     path = rules(f"byuser/{UID}", "any,80", **options)
     repair(explained("80", words, file=path)[0])
     assert granted("80")
-
-
-@pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
-def test_unsafe_directory(folder):
-    """A folder that others can write is named, and no file below is looked at."""
-    flag("byport/80")
-    (CONFIG / folder).chmod(0o777)
-    answer = question("explain", "80")
-    assert answer["addresses"][0]["steps"] == []
-    text = as_root("explain", "80", *NOBODY).stdout
-    assert "no permission file was looked at" in text
-    assert f"{CONFIG / folder} is owner 0, group 0, mode 0777" in text
-    repair(answer["addresses"][0]["commands"][0])
-    assert granted("80")
-
-
-def test_missing_directory():
-    """Without /etc/pybind the command makes it."""
-    shutil.rmtree(CONFIG)
-    answer = question("explain", "80")
-    repair(answer["addresses"][0]["commands"][0])
-    assert "nothing in /etc/pybind grants it" in as_root("explain", "80", *NOBODY).stdout
-
-
-def test_helper_missing():
-    """A missing helper is an error, not a refusal."""
-    moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
-    try:
-        for done in (as_root("check", "80", *NOBODY), as_himself("explain", "80")):
-            assert done.returncode == 1
-            assert done.stdout == ""
-            assert HELPER in done.stderr
-            assert "repair: sudo make -C " in done.stderr
-    finally:
-        moved.rename(HELPER)
-
-
-def test_helper_lost_its_capability():
-    """A copied helper has no capability; the proposed setup gives it back."""
-    flag("byport/80")
-    subprocess.run(["setcap", "-r", HELPER], check=True)
-    try:
-        answer = question("explain", "80")
-        first = answer["addresses"][0]
-        assert "lost its file capability" in "".join(first["explanation"])
-        assert first["file"] == str(CONFIG / "byport" / "80")
-        repair(first["commands"][0])
-        assert granted("80")
-    finally:
-        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
-
-
-def test_nosuid_mount():
-    """A nosuid mount below the helper is named, and the proposed remount works."""
-    flag("byport/80")
-    folder = pathlib.Path(HELPER).parent
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
-        text = as_root("explain", "80", *NOBODY).stdout
-        assert "mounted nosuid" in text
-        command = f"mount -o remount,bind,suid {folder}"
-        assert f"repair: sudo {command}" in text
-        repair(command)
-        assert granted("80")
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-@pytest.mark.parametrize(
-    ("option", "words"),
-    [("--no-new-privs", "no_new_privs is set"), ("--bounding-set=-net_bind_service", "bounding")],
-)
-def test_stripped_caller(option, words):
-    """no_new_privs and a reduced bounding set are named, to the user and to root."""
-    flag("byport/80")
-    ids = ["--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
-    for arguments, user in ((ids, []), ([], NOBODY)):
-        drop = ["/usr/bin/setpriv", *arguments, "--inh-caps=-all", option, "env"]
-        asking = [PYBINDCTL, "explain", "80", *user]
-        done = subprocess.run([*drop, *asking], capture_output=True, text=True, cwd="/")
-        assert done.returncode == 1, done.stderr
-        assert words in done.stdout
-
-
-def test_user_namespace():
-    """The message says that root of a user namespace is not root of the host."""
-    if support.run(["/usr/bin/unshare", "-U", "true"]).returncode:
-        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
-    done = support.run(["/usr/bin/unshare", "-U", PYBINDCTL, "explain", "80"])
-    assert done.returncode == 1
-    assert "in a user namespace" in done.stdout
-
-
-def test_traced():
-    """The message names the tracer if an ordinary user runs strace."""
-    flag("byport/80")
-    strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
-    done = support.run([*strace, PYBINDCTL, "explain", "80"])
-    assert "traces this one" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,23 +7,20 @@ An import adds one on purpose: it leaves out grants that authbind's library neve
 """
 
 import collections
-import contextlib
 import errno
-import io
 import os
-import pathlib
-import shutil
 import socket
 
 import ask
 import ctl
 import generate
+import importing
 import pytest
 import reference
 import support
 import worker
+from importing import AUTHBIND, run
 
-from pybind.admin import cli
 from pybind.admin.importers import authbind, authbind_answers, authbind_lines
 from pybind.admin.importers.authbind_lines import LIBRARY_PORT_MAX
 from pybind.model import Address
@@ -32,31 +29,18 @@ from pybind.permissions.who import Identity
 
 CONFIGURATIONS = 200
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
-AUTHBIND = pathlib.Path("/etc/authbind")
 # The allowed differences: names of pybind(5), with all line- differences as one, and
 # grants that an import leaves out because authbind's library never asks for them.
 NOT_CARRIED, HIGH_PORT = "line-", "port above 1023"
 
 
-@pytest.fixture
-def every_address(monkeypatch):
-    """Make every address local, and let the generator write only authbind's files."""
-    paths = [f"/proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
-    for path in paths:
-        pathlib.Path(path).write_text("1")
+every_address = pytest.fixture(importing.every_address)
+
+
+@pytest.fixture(autouse=True)
+def only_authbinds_tree(monkeypatch):
+    """Have the generator write authbind's tree only."""
     monkeypatch.setattr(worker, "TREES", ((AUTHBIND, {"byuser": "byuid"}),))
-    yield
-    for path in paths:
-        pathlib.Path(path).write_text("0")
-    shutil.rmtree(AUTHBIND, ignore_errors=True)
-
-
-def run(*arguments):
-    """Run pybindctl in this process; return (status, output)."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        status = cli.main(list(arguments))
-    return status, out.getvalue()
 
 
 def judged(request):

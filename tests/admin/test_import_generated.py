@@ -6,30 +6,26 @@ own helper before the import and pybind-helper after it, as every user of the
 configuration and as a stranger.
 """
 
-import contextlib
-import io
 import itertools
 import json
 import os
-import pathlib
 import random
-import shutil
 import socket
 import subprocess
 
 import ask
 import ctl
+import importing
 import pytest
 import support
+from importing import AUTHBIND, run
 from reference import Caller, Request
 from support import CONFIG, FOLDERS
 
-from pybind.admin import cli
 from pybind.permissions.spec import parse_spec
 
 CONFIGURATIONS = int(os.environ.get("PYBIND_IMPORTS", "200"))
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
-AUTHBIND = pathlib.Path("/etc/authbind")
 STRANGER = Caller(4242, 4242)
 CALLERS = (Caller(1300, 1300), Caller(1301, 1300, (2000,)), Caller(1302, 1302, (2000, 2001)))
 GROUPS = (1300, 2000, 2001)
@@ -51,24 +47,7 @@ ASKED = ("0.0.0.0", "127.0.0.1", "127.0.0.2", "::", "::1", "::5", "2001:db8::1")
 ASKED += ("::ffff:0.0.0.0", "::ffff:127.0.0.1", "::ffff:10.0.0.1")
 
 
-@pytest.fixture
-def every_address():
-    """Make every address local."""
-    paths = [f"/proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
-    for path in paths:
-        pathlib.Path(path).write_text("1")
-    yield
-    for path in paths:
-        pathlib.Path(path).write_text("0")
-    shutil.rmtree(AUTHBIND, ignore_errors=True)
-
-
-def run(*arguments):
-    """Run pybindctl in this process; return (status, output)."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        status = cli.main(list(arguments))
-    return status, out.getvalue()
+every_address = pytest.fixture(importing.every_address)
 
 
 def mark(port):
@@ -110,10 +89,8 @@ def make(rng):
     Returns the ports of the configuration.
     """
     used = rng.sample(PORTS, 3)
-    shutil.rmtree(AUTHBIND, ignore_errors=True)
     support.clear_config()
-    for folder in (AUTHBIND, *(AUTHBIND / name for name in ("byport", "byaddr", "byuid"))):
-        folder.mkdir(mode=0o755)
+    importing.make_folders()
     for _ in range(rng.randint(0, 2)):
         port = rng.choice(used)
         make_flag(rng, AUTHBIND / "byport", f"{mark(port)}{port}")

@@ -242,7 +242,7 @@ DIFFERENCES: List[Difference] = [
     Difference(
         "bygroup",
         GRANTS,
-        "Where the user's file grants nothing, the files of his groups may.",
+        "Where the user's file grants nothing, the files of their groups may.",
         lambda case: case.granted and case.own.name.startswith("bygroup/"),
     ),
 ]

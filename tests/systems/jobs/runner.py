@@ -55,7 +55,8 @@ def main():
     last = boot + 1 == len(job["files"])
     if last:
         send()
-    subprocess.run(["systemctl", "--no-block", "poweroff" if last else "reboot"])
+    # What is on the disk is thrown away: nothing is to be ended in order.
+    subprocess.run(["systemctl", *(["-ff", "poweroff"] if last else ["--no-block", "reboot"])])
 
 
 if __name__ == "__main__":

@@ -307,7 +307,8 @@ class Daemon:
             verb = "refused" if table.refuses_all else "left to pybind-helper"
             return f"everything is {verb}: {table.refuses_all or table.left_all}"
         left = f", {len(table.left)} left to pybind-helper" if table.left else ""
-        return f"{table.size} entries in force{left}"
+        entries = "1 entry" if table.size == 1 else f"{table.size} entries"
+        return f"{entries} in force{left}"
 
     def _record(self, record: bytes) -> None:
         granted, line = line_of(record, self._numbers)

@@ -63,7 +63,7 @@ def test_doctor_and_status_know_it(daemon):
     """doctor and status say that the kernel judges, and name a file left to the helper."""
     path = rules(f"byuser/{support.UID}", "any,80/tcp")
     daemon.sync()
-    assert "pybindd: the kernel judges by 0 flag files and 1 rule files since" in (
+    assert "pybindd: the kernel judges by 0 flag files and 1 rule file since" in (
         pybindctl("doctor", "-v").stdout
     )
     path.with_name("65533").hardlink_to(path)

@@ -37,8 +37,8 @@ def sentence(said: dict[str, Any]) -> str:
         verb = "refuses everything" if said["refuses_all"] else "leaves everything to the helper"
         return f"the kernel {verb}: {said['refuses_all'] or said['left_all']}"
     text = (
-        f"the kernel judges by {said['flag_files']} flag files and {said['rule_files']} rule files "
-        f"since {said['since'][:19].replace('T', ' ')}"
+        f"the kernel judges by {_files(said['flag_files'], 'flag')} and "
+        f"{_files(said['rule_files'], 'rule')} since {said['since'][:19].replace('T', ' ')}"
     )
     if not said["left_count"]:
         return text
@@ -62,3 +62,7 @@ def _trial() -> str:
         return "it could run here: sudo systemctl enable --now pybindd"
     why = done.stderr.strip().split("\n")[0].removeprefix("pybindd: ")
     return f"and it cannot run here: {why}"
+
+
+def _files(number: int, kind: str) -> str:
+    return f"{number} {kind} file" + ("" if number == 1 else "s")

@@ -144,6 +144,19 @@ def test_missing_helper(tmp_path):
         shutil.move(kept, HELPER)
 
 
+def test_another_program_gets_no_capability():
+    """Setup gives the capability to no file that does not answer as the helper."""
+    kept = shutil.move(HELPER, HELPER + ".kept")
+    try:
+        shutil.copy("/bin/true", HELPER)
+        process = ctl.pybindctl("setup")
+        assert process.returncode == 1
+        assert "repair: sudo make" in process.stderr
+        assert "security.capability" not in os.listxattr(HELPER)
+    finally:
+        shutil.move(kept, HELPER)
+
+
 def test_folder_that_is_a_link():
     """A link in place of a folder is put aside, and setup makes the folder."""
     (CONFIG / "byport").rmdir()

@@ -16,6 +16,7 @@ from pybind import repairs, trust
 from pybind.admin import output
 from pybind.admin.importers import rehearsal
 from pybind.permissions import folders
+from pybind.permissions.access import from_mode, write_access
 
 SECRET = "root:$6$salt$hash"
 
@@ -110,6 +111,16 @@ def test_a_file_that_becomes_a_link_is_not_followed(monkeypatch, secret):
         assert path.is_symlink()
         copied = pathlib.Path(f"{root}{path}")
         assert copied.is_symlink() or SECRET not in copied.read_text()
+
+
+def test_a_link_in_place_of_a_flag_file_is_not_followed(secret):
+    """A link that takes the place of a flag file between two looks: its target stays as it is."""
+    link = CONFIG / "byport/80"
+    link.symlink_to(secret)
+    before = secret.stat()
+    with pytest.raises(OSError, match="no longer a regular file"):
+        write_access(str(link), from_mode(0o750), from_mode(0o755))
+    assert secret.stat() == before
 
 
 BREAKING = {

@@ -207,7 +207,8 @@ def test_pieces():
      ("byaddr", "0:0:0:0:0:0:0:1,80", Flag), ("byaddr", "0::1,80", Unknown),
      ("byaddr", "::ffff:1.2.3.4,80", Unknown), ("byuser", "1000", Owner), ("byuser", "!1000", Owner),
      ("byuser", "alice", Unknown), ("byuser", "01000", Unknown), ("bygroup", "4294967295", Unknown),
-     ("byuser", ".1000.pybindctl-new", Unknown)],
+     ("byuser", ".1000.pybindctl-new", Unknown), ("byaddr", "80", Unknown),
+     ("byport", "127.0.0.1,80", Unknown)],
 )  # fmt: skip
 def test_names(folder, name, kind):
     """A name that the helper never looks at is Unknown, with the reason."""

@@ -66,6 +66,8 @@ def test_mutants_and_exceptions_are_as_many_as_the_table_says(monkeypatch):
     mutants = importlib.import_module("mutants")
     never = importlib.import_module("exceptions").NEVER
     assert f"| {len(mutants.MUTANTS)}, each noticed" in TRIED
+    pythons = importlib.import_module("mutants_python").MUTANTS
+    assert f"into pybindctl by hand (the same) | {len(pythons)}, each noticed" in TRIED
     assert f"; {len(mutants.EQUIVALENT)} more are argued" in TRIED
     for subject, name in (("helper", "the helper"), ("library", "the preload library")):
         row = re.search(rf"coverage of {name} by .* is argued in (\d+) entries", TRIED)

@@ -127,12 +127,12 @@ def check_baseline(chosen, folder):
         assert not notices(killer, folder), f"{killer} fails without any mutant"
 
 
-def choose(words):
-    """Return the numbers that the command line asks for."""
+def choose(words, count):
+    """Return the numbers that the command line asks for, of a list of `count` mutants."""
     chosen = []
     for word in words or ["0/1"]:
         first, _, step = word.partition("/")
-        last = len(MUTANTS) if step else int(first) + 1
+        last = count if step else int(first) + 1
         chosen += range(int(first), last, int(step or 1))
     return chosen
 
@@ -140,7 +140,7 @@ def choose(words):
 def main(arguments):
     """Try the mutants; the numbers choose some."""
     search = "search" in arguments
-    chosen = choose([word for word in arguments if word != "search"])
+    chosen = choose([word for word in arguments if word != "search"], len(MUTANTS))
     why = not_loaded()
     left_out = len([mutant for mutant in MUTANTS if mutant.in_kernel]) if why else 0
     if why:

@@ -54,15 +54,15 @@ class Wanted(NamedTuple):
 @click.option("--prune", is_flag=True, help="Take away every grant that is not in FILE.")
 @output.json_option
 def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool) -> int:
-    """Grant what a TOML file says (- reads it from standard input).
+    """Make the grants of a TOML file (- is standard input).
 
-    Everything is validated before the first write, a second run changes
-    nothing, an error undoes what was done, and after a kill the next run
-    completes it. Nothing is asked: the file is the answer. For its format see
-    pybindctl(8), or the output of pybindctl export.
+    Everything is validated before the first write. A second run changes nothing. After
+    an error all changes are undone; after a kill the next run completes them. No
+    questions are asked. For the format see pybindctl(8), or the output of pybindctl
+    export.
 
-    Exit status: 0 all that FILE grants can be bound, 1 something would change
-    (--check), 3 FILE is invalid, or something refuses what it grants.
+    Exit status: 0 every port that FILE grants can be bound, 1 something would change
+    (--check), 3 FILE is invalid, or something refuses its ports.
     """
     if not check:
         need_root()
@@ -234,9 +234,9 @@ def _toml() -> Any:
 def export_command(as_json: bool) -> int:
     """Print all grants of this host as a file for pybindctl apply.
 
-    Entries without effect are left out: lines that a flag file overrides, and
-    flag files that grant nobody. Where something refuses what is granted, that
-    is named on standard error, with its repair, and the exit status is 3.
+    Entries without effect are left out: lines that a flag file overrides, and flag
+    files that grant to nobody. Files that refuse granted ports are named on standard
+    error, with their repair, and the exit status is 3.
     """
     refusing = verification.everything()
     try:

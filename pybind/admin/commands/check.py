@@ -25,13 +25,12 @@ from ..asking.decision import (
 def check_command(spec: str, user: str | None, as_json: bool) -> int:
     """Tell whether a user may bind a port.
 
-    The port is written as for pybind --port. Without an address it means every
-    local address: 0.0.0.0 decides, and :: (which needs both) is shown where its
-    answer is another. Without a protocol it means TCP. Nothing is bound; a busy
-    port is not seen.
+    The port is written as for pybind --port. Without an address it means every local
+    address: 0.0.0.0 decides, and :: (which needs both) is shown if its answer differs.
+    Without a protocol it means TCP. Nothing is bound, so a busy port does not show.
 
-    The helper decides. Where pybindd runs, a line more says whether the kernel
-    itself answers the same.
+    The helper decides. If pybindd runs, one more line says whether the kernel itself
+    answers the same.
 
     Exit status: 0 granted, 1 refused.
     """

@@ -32,16 +32,17 @@ _COLOURS = {OK: output.GOOD, WARNING: output.WARNING, BROKEN: output.BAD}
 
 @click.command("doctor")
 @output.json_option
-@click.option("-v", "--verbose", is_flag=True, help="Show what is well too.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the good results too.")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="[-- PROGRAM]...")
 def doctor_command(as_json: bool, verbose: bool, program: tuple[str, ...]) -> int:
-    """Look at everything that pybind needs, and say what repairs it.
+    """Check everything that pybind needs, and show the repairs.
 
-    The helper, the library, Python, other installations, the permission folders,
-    the kernel, this process, and programs that got ports by setcap, which a
-    grant replaces. With PROGRAM also how that would be served. Nothing is changed.
+    It checks the helper, the library, Python, other installations, the permission
+    folders, the kernel, this process, and programs that have ports by setcap, which a
+    grant replaces. With PROGRAM it also shows how pybind would serve that program.
+    Nothing is changed.
 
-    Exit status: 0 nothing is broken (there may be warnings), 1 something is.
+    Exit status: 0 nothing is broken (there may be warnings), 1 something is broken.
     """
     findings = examine(program[0] if program else None)
     broken = any(finding.level == BROKEN for finding in findings)
@@ -116,11 +117,11 @@ def _print(finding: Finding) -> None:
 def setup_command(yes: bool) -> int:
     """Repair the helper and the permission folders.
 
-    Owner, mode and the helper's capability. For after a copy, a restored backup, or an upgrade that took the capability
-    off. Does nothing where nothing is to be done. Needs root.
+    It repairs owner, mode and the helper's capability, which a copy, a restored backup
+    or an upgrade may have removed. Needs root.
 
-    From a wheel (pip) it first builds and installs all of it, outside the
-    virtual environment.
+    From a wheel (pip) it first builds and installs everything, outside of the virtual
+    environment.
     """
     if os.geteuid() != 0:
         raise NeedsRoot("only root can repair the installation")

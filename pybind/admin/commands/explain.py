@@ -31,10 +31,10 @@ from ..asking.decision import (
 def explain_command(spec: str, user: str | None, as_json: bool) -> int:
     """Show whether a user may bind a port, and which file decides.
 
-    With the files that were looked at, and the command that changes the answer.
-    The port is written as for pybind --port. Without an address it means every
-    local address: 0.0.0.0 decides, and :: (which needs both) is shown apart
-    where its answer is another. Without a protocol it means TCP.
+    It also shows the files that the helper asked, and the command that changes the
+    answer. The port is written as for pybind --port. Without an address it means every
+    local address: 0.0.0.0 decides, and :: (which needs both) is shown apart if its
+    answer differs. Without a protocol it means TCP.
 
     Exit status: 0 granted, 1 refused.
     """

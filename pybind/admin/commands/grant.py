@@ -36,11 +36,11 @@ def grant_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) ->
 
     WHO is a user's name or number, @ and a group's, or everyone. SPEC is
     [ADDR:]PORT[/PROTO] as in pybind --port, a range of ports (8000-8010), or
-    a prefix (192.0.2.0/24:443, [2001:db8::]/32:443). Without an address every
-    address is meant, without a protocol TCP and UDP.
+    a prefix (192.0.2.0/24:443, [2001:db8::]/32:443). A SPEC without an address means
+    every address, and without a protocol TCP and UDP.
 
-    All or nothing: a SPEC that cannot be granted leaves everything as it was.
-    Exit status 1: written, but the port cannot be bound, or nobody could be asked.
+    If one SPEC cannot be granted, nothing is changed. Exit status 1: written, but the
+    port cannot be bound, or the helper could not be asked.
     """
     need_root()
     whom, rules = parse_who(who), parse_specs(specs)

@@ -66,8 +66,8 @@ class _Report(NamedTuple):
 def import_command() -> None:
     """Take over grants of authbind, a PORT:USER list or mac_portacl.
 
-    Without --apply only the plan is shown, and which answers it would change.
-    Exit status: 0 every answer is as before or has a listed reason; 1 not so.
+    Without --apply it only shows the plan, and the answers that would change. Exit
+    status: 0 every answer is the same as before or has a listed reason, else 1.
     """
 
 
@@ -84,7 +84,7 @@ def _options(function: Callable[..., int]) -> Callable[..., int]:
 def _authbind(folder: str, apply: bool, as_json: bool) -> int:
     """Take over authbind's files from DIR (/etc/authbind).
 
-    Those are the ones in byport, byaddr and byuid.
+    These are the files in byport, byaddr and byuid.
     """
     words = ["authbind", *([folder] if folder != AUTHBIND else [])]
     return _run(lambda: authbind.read(folder), apply, as_json, words)

@@ -95,14 +95,14 @@ def _on_noexec() -> list[Complaint]:
 def lint_command(files: tuple[str, ...], strict: bool, as_json: bool) -> int:
     """Show every broken or dangerous file, with its repair.
 
-    Broken is what makes the helper refuse; a warning is what grants more than
-    it seems to, or nothing at all. With FILE only these are looked at: files in
-    /etc/pybind with all that belongs to them, and rule files anywhere else by
-    their lines alone, as a configuration management wants it before it puts a
-    file in place.
+    A broken file makes the helper refuse. A warning is about a file that grants more
+    than it seems to, or nothing at all. With FILE only these files are checked: files
+    in /etc/pybind with name, owner and mode, files anywhere else as rule files, by their
+    lines only. So a configuration management can check a file before it puts the file
+    into place.
 
-    Where pybindd runs, files that it leaves to the helper are notes: they are
-    neither broken nor dangerous, and count for no exit status.
+    If pybindd runs, files that it leaves to the helper are notes: they are neither
+    broken nor dangerous, and do not change the exit status.
 
     Exit status: 0 nothing is broken, 1 warnings (only with --strict), 3 broken.
     """

@@ -25,12 +25,12 @@ from ..asking import verification
 def list_command(user: str | None, port: str | None, as_json: bool) -> int:
     """Show every grant, with the file and line that it is from.
 
-    A flag file in byport or byaddr decides before rule files do, for everybody:
-    where one stands before a rule, the line after the row says so. What refuses
-    although something is granted is named on standard error, with its repair.
-    To know whether a user may bind a port, ask: pybindctl check.
+    A flag file in byport or byaddr decides before rule files, for everybody. If one
+    decides before a rule, the line after the row says so. Files that refuse granted
+    ports are named on standard error, with their repair. To know whether a user may
+    bind a port, ask: pybindctl check.
 
-    Exit status: 0 all that is listed is in force, 3 something refuses.
+    Exit status: 0 all listed grants are in force, 3 something refuses.
     """
     gc.disable()  # a million rows without cycles
     condition = verification.host()

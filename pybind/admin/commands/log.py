@@ -37,14 +37,14 @@ _LINE = re.compile(
 @click.option("--user", metavar="USER", help="Show this account or uid alone.")
 @click.option("-n", "--lines", default=50, show_default=True, type=Count(), metavar="N",
               help="How many of the newest lines to begin with.")  # fmt: skip
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines, until Ctrl-C.")
 @output.json_option
 def log_command(user: str | None, lines: int, follow: bool, as_json: bool) -> int:
-    """Show what pybindd had the kernel grant and refuse.
+    """Show the grants and refusals of the kernel that pybindd has logged.
 
-    Needs root. Each line has the time, the verdict, the user, the port and the address, the
-    permission file that decided, and the program. It comes from the trusted side:
-    a user cannot write into it, and only the rate of a user's own lines is limited.
+    Needs root. Each line has the time, the verdict, the user, the port and the address,
+    the permission file that decided, and the program. No user can forge a line. A user
+    who binds very often loses lines of their own, never those of others.
 
     Exit status: 0 there are lines, 1 there are none.
     """

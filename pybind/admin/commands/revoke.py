@@ -34,10 +34,9 @@ _ALL = Rule(ANY, b"", b"", 1, 65535, None)
 def revoke_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) -> int:  # noqa: ARG001 # as for grant
     """Take ports away from a user, a @group or everyone.
 
-    Exactly those go. WHO and SPEC are as in grant; without SPEC, or with all,
-    everything goes that is granted to WHO. Only what is granted to WHO alone goes: where a group or
-    everyone still has it, that file is named. A server that holds the port goes
-    on with it, and is named.
+    WHO and SPEC are as in grant. Without SPEC, or with all, every grant of WHO is taken
+    away. Only grants of WHO itself are removed: if a group or everyone still has the
+    port, that file is named. A server that holds the port keeps it, and is named.
     """
     need_root()
     every = not specs or specs == ("all",)

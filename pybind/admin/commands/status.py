@@ -43,11 +43,11 @@ class Granted(NamedTuple):
 def status_command(as_json: bool) -> int:
     """Show every granted port, who holds it, and who is granted it.
 
-    For TCP and UDP, IPv4 and IPv6; a range is one line, with the ports in it
-    that are held below it. Processes are shown where the caller may see them:
-    root sees all. Grants that are not in force are left out (see: pybindctl list).
+    A range of ports is one line; its held ports stand below it. Processes are shown if
+    the caller may see them: root sees all. Grants that are not in force are left out
+    (see: pybindctl list).
 
-    Exit status: 0 all that is granted is in force, 3 something refuses.
+    Exit status: 0 all grants are in force, 3 something refuses.
     """
     grants, condition = granted()
     opened = holders.held()

@@ -22,15 +22,17 @@ The fields of both answers:
     left_all           null, or why pybind-helper decides every bind
     table              the number of tables so far; grows with each change
     changed            when the table in force was put in force, ISO 8601
-    flag_files, rule_files, lines    what the table holds
+    flag_files, rule_files, lines    how many of them the table holds
     left               [{"name": "byport/80", "why": "has 2 hard links"}, ...]: at most 100
                        files that the table does not judge; the helper does
     left_count         how many such files there are
     unlogged           records that the log's limits dropped
 
-`sync` waits for all files that were written before it. pybindd answers it when they are
-in force, or with in_force false and why_not. pybindd logs to syslog (facility authpriv,
-tag pybindd), one line for each grant and refusal:
+pybindd answers `sync` when every file that was written before it is in force. If pybindd
+cannot put the files in force, the answer has in_force false and why_not.
+
+pybindd logs to syslog (facility authpriv, tag pybindd), one line for each grant and
+refusal:
 
     granted uid=1000 tcp 0.0.0.0:80 by=byport/80 pid=4711 comm="java"
     refused uid=1000 udp [::1]:53 by=byuser/1000 pid=4711 comm="named" why="..."
@@ -51,7 +53,7 @@ from . import mountinfo
 from .paths import PYBINDD_SOCKET, PYBINDD_STATUS
 
 PATIENCE_S = 10.0
-BUSY = "files change without a pause"  # a why_not that soon passes
+BUSY = "files change without a pause"  # this why_not passes: ask again
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h; Linux 5.14
 _START_TIME = 19  # field 22 of /proc/PID/stat, as an index in the fields after the name
 
@@ -123,7 +125,7 @@ def _is_below(group: str) -> bool:
 
 
 def start_time(pid: int) -> int | None:
-    """Return the start time of a process in clock ticks since boot; None without it."""
+    """Return the start time of a process in clock ticks since boot; None if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[_START_TIME])
@@ -132,7 +134,7 @@ def start_time(pid: int) -> int | None:
 
 
 def sync(patience_s: float = PATIENCE_S) -> dict[str, Any] | None:
-    """Wait until all permission files as they are now are in force; root only.
+    """Wait until the present permission files are in force; root only.
 
     Returns pybindd's answer, or None when no pybindd runs. The caller has to check
     in_force of the answer. Raises NotAnswering.

@@ -41,7 +41,7 @@
 #define IPPROTO_MPTCP 262
 #define PROT_SOCK 1024 /* where the kernel has no sysctl */
 
-/* include/linux/bpf-cgroup.h: the lowest bit allows, the next one is
+/* include/linux/bpf-cgroup.h: bit 0 allows the bind, bit 1 is
  * BPF_RET_BIND_NO_CAP_NET_BIND_SERVICE. */
 enum { FORBID = 0, AS_WITHOUT_US = 1, GRANTED_BY_US = 3 };
 
@@ -109,7 +109,7 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
 
     struct note *open = socket ? bpf_sk_storage_get(&notes, socket, NULL, 0) : NULL;
     if (open)
-        open->port = 0; /* of a granted bind that failed: a later bind must not log it */
+        open->port = 0; /* a granted bind that failed left it: a later bind must not log it */
     w.question.port = bpf_ntohs((__u16)ctx->user_port);
     struct control *control_now = bpf_map_lookup_elem(&control, &zero);
     if (!socket || !control_now || w.question.port == 0)
@@ -124,7 +124,7 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
         !caller_read(&w.caller, control_now->userns_inum) || w.caller.capable)
         return AS_WITHOUT_US;
     __u32 slot = w.slot;
-    if (slot >= SLOTS) /* the verifier of Linux 6.1 forgets it over the call */
+    if (slot >= SLOTS) /* again: the verifier of Linux 6.1 forgets the bound during the call */
         return AS_WITHOUT_US;
     w.folders = control_now->folders[slot];
     __u8 event = control_now->left[slot] ? REFUSED_LEFT : REFUSED;

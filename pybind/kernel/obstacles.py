@@ -25,7 +25,7 @@ _IDENTITY = [0, 0, 2**32 - 1]
 class CannotRun(PybindError):
     """pybindd cannot run here. lines: the reason and the repair."""
 
-    # Not 1, the status of a failure: systemd does not start pybindd again after a 3.
+    # Not 1: systemd starts pybindd again after a 1, but not after a 3.
     status = 3
 
 
@@ -61,8 +61,8 @@ def check_place() -> None:
         raise CannotRun(f"{error.filename}: {os.strerror(error.errno or 0)}") from None
     if not ours.keys() & theirs.keys():
         raise CannotRun(
-            "this is not the mount namespace of process 1: what is mounted over /etc/pybind there "
-            "would not be seen here",
+            "this is not the mount namespace of process 1: a mount over /etc/pybind there would "
+            "not show here",
             "a unit of pybindd must have no ProtectSystem=, PrivateTmp= and the like; for a control "
             "group of your own: pybindd --cgroup DIR",
         )
@@ -126,7 +126,7 @@ def not_loaded(error: BpfError, messages: list[str]) -> CannotRun:
 
 
 def _verifiers_reason(said: str) -> str:
-    """Return the verifier's last word, which is the line before its statistics; else nothing."""
+    """Return the verifier's reason, the line before its statistics; "" without one."""
     match = re.search(r"^(.+)\nprocessed \d+ insns", said, re.MULTILINE)
     return f"the verifier says: {match[1]}" if match else ""
 
@@ -135,8 +135,8 @@ def not_attached(error: BpfError, cgroup: str) -> CannotRun:
     """Return why the programs could not be attached."""
     if error.errno == errno.EPERM:
         return CannotRun(
-            f"{cgroup}: the kernel does not let programs be attached there (EPERM): another one is, "
-            "that allows none beside it",
+            f"{cgroup}: the kernel does not let programs be attached there (EPERM): another program "
+            "is attached that allows no other beside it",
             f"bpftool cgroup tree {cgroup}  shows it (without the flag multi)",
         )
     return CannotRun(f"{cgroup}: {error.strerror}")

@@ -202,7 +202,7 @@ def test_case_78_exclusive(others):
             assert library.bpf_prog_attach(program, fd, CGROUP_INET4_BIND, 0) == 0
             done = _run("--cgroup", below)
             assert done.returncode == 3
-            assert "another one is, that allows none beside it" in done.stderr
+            assert "is attached that allows no other beside it" in done.stderr
             assert library.bpf_prog_detach2(program, fd, CGROUP_INET4_BIND) == 0
         finally:
             os.close(fd)

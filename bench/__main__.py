@@ -2,10 +2,10 @@
 """
 Measures pybind beside its peers: make bench, or make bench BENCH='launch bind'.
 
-Each part prints a table and writes PART.json, PART.svg and PART-dark.svg into
-the folder of the results, whose README.md has all tables. At the end each
-promise is listed. The status is 1 when one is broken or could not be measured,
-else 0.
+Each part prints a table. The folder of the results gets figures.json with the
+figures of all parts, a drawing PART.svg of each, and README.md with all tables.
+At the end each promise is listed. The exit status is 1 when a promise is broken
+or could not be measured, else 0.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PARTS = ("launch", "bind", "kernel", "serving", "decision", "parallel", "memory")
+FIGURES = "figures.json"
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -58,7 +59,7 @@ def _measure(results: pathlib.Path, parts: Sequence[str], rounds: int | None) ->
             world.clear()
             found = module.run(rounds or module.ROUNDS)
             found.notes.extend(notes)
-            outcome.write(results / f"{part}.json", found, facts)
+            outcome.write(results / FIGURES, part, found, facts)
             promised += found.promises
             taken = time.monotonic() - start
             print(f"\n== {part} ({taken:.0f} s)\n{report.table(found)}", flush=True)
@@ -71,10 +72,10 @@ def _show(results: pathlib.Path, parts: Sequence[str]) -> None:
     """Draw the parts, and write a page of all parts that were ever measured."""
     from . import outcome, plots, report
 
+    measured = outcome.read(results / FIGURES)
     for part in parts:
-        plots.draw(part, results)
-    known = [part for part in PARTS if (results / f"{part}.json").exists()]
-    page = report.page({part: outcome.read(results / f"{part}.json") for part in known})
+        plots.draw(part, *measured[part], results)
+    page = report.page({part: measured[part] for part in PARTS if part in measured})
     (results / "README.md").write_text(page)
 
 

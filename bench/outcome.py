@@ -55,8 +55,11 @@ class Outcome(NamedTuple):
         return next(series for series in self.series if series.title == title)
 
 
-def write(path: pathlib.Path, outcome: Outcome, machine: dict[str, Any]) -> None:
-    """Write an outcome and the machine that it was found on as JSON."""
+def write(path: pathlib.Path, part: str, outcome: Outcome, machine: dict[str, Any]) -> None:
+    """Put the outcome of a part, and its machine, into a file; other parts stay as they are.
+
+    The file is JSON, {part: {machine, series, promises, notes}}, with the parts by name.
+    """
     series = [
         {**s._asdict(), "values": {w: [_short(v) for v in vs] for w, vs in s.values.items()}}
         for s in outcome.series
@@ -67,21 +70,27 @@ def write(path: pathlib.Path, outcome: Outcome, machine: dict[str, Any]) -> None
     ]
     found = {"machine": machine, "series": series, "promises": promises, "notes": outcome.notes}
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=1)
+    text = json.dumps(dict(sorted({**_load(path), part: found}.items())), indent=1)
     # A list of numbers is one line: a new run changes few lines.
     text = re.sub(r"\[[\d\s.,e+-]+\]", lambda match: " ".join(match[0].split()), text)
     path.write_text(text + "\n")
 
 
-def read(path: pathlib.Path) -> tuple[Outcome, dict[str, Any]]:
-    """Return what write() wrote: the outcome and the machine."""
-    found = json.loads(path.read_text())
-    promises = [
-        Promise(**{name: value for name, value in promise.items() if name != "kept"})
-        for promise in found["promises"]
-    ]
-    series = [Series(**series) for series in found["series"]]
-    return Outcome(series, promises, found["notes"]), found["machine"]
+def read(path: pathlib.Path) -> dict[str, tuple[Outcome, dict[str, Any]]]:
+    """Return what write() put into a file: the outcome and the machine of each part."""
+    parts = {}
+    for part, found in _load(path).items():
+        promises = [
+            Promise(**{name: value for name, value in promise.items() if name != "kept"})
+            for promise in found["promises"]
+        ]
+        series = [Series(**series) for series in found["series"]]
+        parts[part] = Outcome(series, promises, found["notes"]), found["machine"]
+    return parts
+
+
+def _load(path: pathlib.Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _short(value: float) -> float:

@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws what was measured as SVG files, one for a light page and one for a dark page.
-
-Reads RESULTS/PART.json and nothing else. Needs Debian's python3-matplotlib.
-"""
+"""Draws what was measured as SVG files. Needs Debian's python3-matplotlib."""
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any, Callable
 
 import matplotlib as mpl
 from matplotlib import ticker
 
-from . import outcome
 from .paired import AGAIN
 from .parts import bind, decision, kernel, launch, memory, parallel, serving
 from .report import quantity
@@ -26,35 +23,48 @@ if TYPE_CHECKING:
     from .outcome import Outcome
     from .paired import Series
 
-THEMES = {
-    "": {"ink": "#1f2328", "grid": "#d1d9e0", "pybind": "#0969da", "supervised": "#8250df",
-         "authbind": "#bc4c00", "other": "#6e7781"},
-    "-dark": {"ink": "#e6edf3", "grid": "#3d444d", "pybind": "#58a6ff", "supervised": "#bc8cff",
-              "authbind": "#f0883e", "other": "#9198a1"},
-}  # fmt: skip
+_LIGHT = {"ink": "#1f2328", "grid": "#d1d9e0", "pybind": "#0969da", "supervised": "#8250df",
+          "authbind": "#bc4c00", "other": "#6e7781"}  # fmt: skip
+_DARK = {"ink": "#e6edf3", "grid": "#3d444d", "pybind": "#58a6ff", "supervised": "#bc8cff",
+         "authbind": "#f0883e", "other": "#9198a1"}  # fmt: skip
 _WIDTH = 7.2  # inches
 _MARKERS = {"pybind": "o", "supervised": "s", "authbind": "^", "other": "D"}
 
 
-def draw(part: str, results: pathlib.Path) -> None:
-    """Write PART.svg and PART-dark.svg beside PART.json."""
-    found, machine = outcome.read(results / f"{part}.json")
-    for suffix, theme in THEMES.items():
-        with mpl.rc_context(_style(theme)):
-            figure = _DRAWN[part](found, theme)
-            figure.text(0.995, 0.005, _caption(machine), ha="right", va="bottom", size=7.5)
-            # No date and no random names: the same figures give the same file.
-            figure.savefig(results / f"{part}{suffix}.svg", metadata={"Date": None})
-            plt.close(figure)
+def draw(part: str, found: Outcome, machine: dict[str, Any], results: pathlib.Path) -> None:
+    """Write RESULTS/PART.svg, which suits a light and a dark page."""
+    svg = io.StringIO()
+    with mpl.rc_context(_style()):
+        figure = _DRAWN[part](found)
+        figure.text(0.995, 0.005, _caption(machine), ha="right", va="bottom", size=7.5)
+        # No date and no random names: the same figures give the same file.
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    text = svg.getvalue().replace("</style>", f"{_dark_rules()}</style>", 1)
+    (results / f"{part}.svg").write_text(text)
 
 
-def _style(theme: dict[str, str]) -> dict[str, Any]:
+def _dark_rules() -> str:
+    """Return the CSS that repaints a drawing where the reader prefers dark pages.
+
+    matplotlib writes each colour into a style attribute, which only !important overrules. A
+    viewer that does not know the media query shows the light colours.
+    """
+    rules = "\n".join(
+        f'[style*="{paint}: {_LIGHT[name]}"] {{{paint}: {_DARK[name]} !important}}'
+        for name in _LIGHT
+        for paint in ("fill", "stroke")
+    )
+    return f"\n@media (prefers-color-scheme: dark) {{\n{rules}\n}}\n"
+
+
+def _style() -> dict[str, Any]:
     ink = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"),
-        theme["ink"],
+        _LIGHT["ink"],
     )
     return {
-        **ink, "grid.color": theme["grid"], "axes.axisbelow": True, "axes.spines.top": False,
+        **ink, "grid.color": _LIGHT["grid"], "axes.axisbelow": True, "axes.spines.top": False,
         "axes.spines.right": False, "font.size": 10, "axes.titlesize": 10.5,
         "axes.titlelocation": "left", "legend.frameon": False, "svg.fonttype": "none",
         "svg.hashsalt": "pybind", "savefig.transparent": True, "lines.markersize": 6,
@@ -77,9 +87,7 @@ def _kind(way: str) -> str:
     return "pybind" if "pybind" in way or "preload" in way else "other"
 
 
-def _bars(
-    axes: Any, series: Series, theme: dict[str, str], names: dict[str, str], factor: float
-) -> None:
+def _bars(axes: Any, series: Series, names: dict[str, str], factor: float) -> None:
     """Draw a bar for each way from the top down: medians, and the range over the rounds."""
     ways = [way for way in series.values if way != AGAIN and way in names]
     values = [series.median(way) / factor for way in ways]
@@ -87,8 +95,8 @@ def _bars(
     high = [max(series.values[way]) / factor - value for value, way in zip(values, ways)]
     places = list(range(len(ways)))
     axes.barh(
-        places, values, height=0.62, color=[theme[_kind(way)] for way in ways],
-        xerr=(low, high), error_kw={"ecolor": theme["ink"], "elinewidth": 1, "capsize": 3},
+        places, values, height=0.62, color=[_LIGHT[_kind(way)] for way in ways],
+        xerr=(low, high), error_kw={"ecolor": _LIGHT["ink"], "elinewidth": 1, "capsize": 3},
     )  # fmt: skip
     axes.set_yticks(places, [names[way] for way in ways])
     axes.set_ylim(len(ways) - 0.5, -0.5)  # the first one at the top
@@ -100,12 +108,10 @@ def _bars(
         axes.annotate(text, (value + more, place), (5, 0), textcoords="offset points", va="center")
 
 
-def _lines(
-    axes: Any, theme: dict[str, str], x: Sequence[float], lines: dict[str, tuple[str, list[float]]]
-) -> None:
+def _lines(axes: Any, x: Sequence[float], lines: dict[str, tuple[str, list[float]]]) -> None:
     """Draw lines over a logarithmic axis, by label: whose colour it has, and the values."""
     for label, (kind, values) in lines.items():
-        axes.plot(x, values, label=label, color=theme[kind], marker=_MARKERS[kind])
+        axes.plot(x, values, label=label, color=_LIGHT[kind], marker=_MARKERS[kind])
     axes.set_yscale("log")
     axes.grid(axis="both")
 
@@ -130,20 +136,20 @@ def _figure(height: float, columns: int = 1, rows: int = 1, **options: Any) -> t
     return figure, axes
 
 
-def _launch(found: Outcome, theme: dict[str, str]) -> Any:
+def _launch(found: Outcome) -> Any:
     figure, axes = _figure(3.2)
     series = found.find(launch.TITLE)
-    _bars(axes, series, theme, {way: way for way in series.values}, 1e-3)
+    _bars(axes, series, {way: way for way in series.values}, 1e-3)
     bare = series.median(series.reference) * 1e3
     for promise, row in zip(found.promises, (4, 5)):
         limit = bare * (promise.at_most or 0)
-        axes.plot([limit, limit], [row - 0.42, row + 0.42], color=theme["ink"], linestyle=":")
+        axes.plot([limit, limit], [row - 0.42, row + 0.42], color=_LIGHT["ink"], linestyle=":")
     axes.set_title("Launch and end of /bin/true (dotted: promised)")
     axes.set_xlabel("milliseconds")
     return figure
 
 
-def _bind(found: Outcome, theme: dict[str, str]) -> Any:
+def _bind(found: Outcome) -> Any:
     figure, axes = _figure(3.8)
     main, rest = found.find(bind.MAIN), found.find(bind.REST)
     heaps = [heap for heap in bind.HEAPS_GIB if bind.name_of("preload", heap) in main.values]
@@ -151,7 +157,7 @@ def _bind(found: Outcome, theme: dict[str, str]) -> Any:
             "supervised"), ("pybind, preload", "pybind", main, "preload"),
             ("as root, nothing between", "other", rest, "native"))  # fmt: skip
     places = list(range(len(heaps)))
-    _lines(axes, theme, places, {
+    _lines(axes, places, {
         label: (kind, [series.median(bind.name_of(way, heap)) for heap in heaps])
         for label, kind, series, way in ways
     })  # fmt: skip
@@ -165,22 +171,22 @@ def _bind(found: Outcome, theme: dict[str, str]) -> Any:
     return figure
 
 
-def _kernel(found: Outcome, theme: dict[str, str]) -> Any:
+def _kernel(found: Outcome) -> Any:
     figure, both = _figure(3.4, 2)
     one, change = found.find(kernel.GRANTED), found.find(kernel.EFFECT)
     ways = (kernel.AUTHBIND, kernel.PRELOAD, kernel.FEW, kernel.NATIVE)
-    _bars(both[0], one, theme, {way: way for way in one.values if way in ways}, 1e-6)
+    _bars(both[0], one, {way: way for way in one.values if way in ways}, 1e-6)
     both[0].set_xscale("log")
     both[0].set_xlim(0.1, None)
     both[0].set_title("One bind(2)")
     both[0].set_xlabel("microseconds, logarithmic")
-    _bars(both[1], change, theme, {way: way for way in change.values}, 1e-3)
+    _bars(both[1], change, {way: way for way in change.values}, 1e-3)
     both[1].set_title("From a change to its effect")
     both[1].set_xlabel("milliseconds, 10,000 files")
     return figure
 
 
-def _serving(found: Outcome, theme: dict[str, str]) -> Any:
+def _serving(found: Outcome) -> Any:
     figure, rows = _figure(5.6, 2, rows=2, sharey=True)
     for row, at, factor, label in (
         (rows[0], 0, 1e3, "1,000 requests per second"),
@@ -189,13 +195,13 @@ def _serving(found: Outcome, theme: dict[str, str]) -> Any:
         for axes, load in zip(row, serving.LOADS):
             series = found.find(serving.titles_of(load)[at])
             names = {way: way.replace("under pybind,", "under pybind,\n") for way in series.values}
-            _bars(axes, series, theme, names, factor)
+            _bars(axes, series, names, factor)
             axes.set_title(load)
             axes.set_xlabel(label)
     return figure
 
 
-def _decision(found: Outcome, theme: dict[str, str]) -> Any:
+def _decision(found: Outcome) -> Any:
     figure, both = _figure(3.4, 2, sharey=True)
     wanted = (
         (decision.BY_FILES, decision.FILES, "files", "files in byport/"),
@@ -203,7 +209,7 @@ def _decision(found: Outcome, theme: dict[str, str]) -> Any:
     )
     for axes, (title, counts, what, label) in zip(both, wanted):
         series = found.find(title)
-        _lines(axes, theme, list(counts), {
+        _lines(axes, list(counts), {
             helper: (helper, [series.median(decision.name_of(helper, n, what)) for n in counts])
             for helper in ("authbind", "pybind")
         })  # fmt: skip
@@ -218,12 +224,12 @@ def _decision(found: Outcome, theme: dict[str, str]) -> Any:
     return figure
 
 
-def _parallel(found: Outcome, theme: dict[str, str]) -> Any:
+def _parallel(found: Outcome) -> Any:
     figure, axes = _figure(3.2)
     series = [found.find(parallel.title_of(count)) for count in parallel.PROCESSES]
     labels = {"preload": "pybind, preload", "supervised": "pybind, supervised",
               "authbind": "authbind"}  # fmt: skip
-    _lines(axes, theme, list(parallel.PROCESSES), {
+    _lines(axes, list(parallel.PROCESSES), {
         label: (_kind(label), [one.median(way) for one in series]) for way, label in labels.items()
     })  # fmt: skip
     axes.set_xscale("log")
@@ -236,19 +242,19 @@ def _parallel(found: Outcome, theme: dict[str, str]) -> Any:
     return figure
 
 
-def _memory(found: Outcome, theme: dict[str, str]) -> Any:
+def _memory(found: Outcome) -> Any:
     figure, axes = _figure(3.0)
     series = found.find(memory.PRIVATE)
     names = {memory.ALONE: "cat alone", memory.PRELOADED: "cat under pybind",
              memory.SUPERVISED: "cat under pybind, supervised", memory.FRONT: "  its front",
              memory.SUPERVISOR: "  its supervisor", memory.AFTER: f"  after {memory.BINDS} binds"}  # fmt: skip
-    _bars(axes, series, theme, names, 2**20)
+    _bars(axes, series, names, 2**20)
     axes.set_title("Memory that only this process has, while the program runs")
     axes.set_xlabel("MiB, private")
     return figure
 
 
-_DRAWN: dict[str, Callable[[Outcome, dict[str, str]], Any]] = {
+_DRAWN: dict[str, Callable[[Outcome], Any]] = {
     "launch": _launch,
     "bind": _bind,
     "kernel": _kernel,

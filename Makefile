@@ -132,8 +132,8 @@ $(BUILD)/pybind.bpf.o: $(wildcard helpers/kernel/*) $(BUILD)/settings
 	$(BPF_CLANG) $(BPF_FLAGS) -c -o $@ helpers/kernel/pybind.bpf.c
 
 no-bpf:
-	@echo "pybindd will not be able to run: the kernel's part of it needs clang and the headers of" >&2
-	@echo "libbpf to be built (apt-get install clang libbpf-dev). Everything else is built." >&2
+	@[ -n "$(QUIET)" ] || { echo "all is built but pybindd's programs, which need clang and the headers of libbpf" >&2; \
+	  echo "to build them too: sudo apt-get install clang libbpf-dev" >&2; }
 
 $(BUILD)/pybind: helpers/starter.c $(BUILD)/settings
 	$(HELPER_CC) $(STARTER_FLAGS) -DNAME='"pybind"' -DFAILED=125 -DSTART_PY='"$(SHARE)/start.py"' \

@@ -5,6 +5,7 @@ zsh and fish parse their scripts where they are installed. Their scripts are alw
 searched for every command and option.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import subprocess
 import ctl
 import pytest
 import support
+from support import CONFIG
 
 COMMANDS = ("grant", "revoke", "list", "lint", "check", "explain", "apply", "export", "status")
 COMMANDS += ("log", "doctor", "setup", "import", "completion")
@@ -89,6 +91,42 @@ def test_values(script):
     assert complete(script, "pybindctl import authbind /et") == ["/etc"]
     assert complete(script, "pybindctl import portacl ") == []
     assert "chmod" in complete(script, "pybindctl doctor -- chmo")
+
+
+def test_the_name_of_a_file_is_one_word(script):
+    """A file named like a command, in somebody's folder: Tab and Enter start no command."""
+    folder = support.scratch_dir()
+    (folder / "a;touch made;").touch()
+    start = (
+        f"cd {folder}; source {script}; "
+        'pybindctl() { printf "<%s>" "$@"; }; pybind() { pybindctl "$@"; }; echo rea""dy\n'
+    )
+    for command in ("pybindctl apply a", "pybindctl import daemonusr a", "pybind chmod a"):
+        with subprocess.Popen(
+            ["script", "--quiet", "--command", "bash --norc -i", "/dev/null"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
+            env={"PATH": "/usr/bin:/bin", "TERM": "dumb", "PS1": "$ ", "HISTFILE": ""},
+        ) as shell:  # fmt: skip
+            said = b""
+            for typed, awaited in ((start, b"ready"), (f"{command}\t", b"made"), ("\n", b">")):
+                shell.stdin.write(typed.encode())
+                said = b""
+                while awaited not in said:
+                    said += os.read(shell.stdout.fileno(), 4096) or pytest.fail(str(said))
+            shell.stdin.write(b"exit\n")
+        assert b"<a;touch made;>" in said
+        assert not (folder / "made").exists()
+
+
+def test_a_group_of_an_odd_name_is_one_word(script):
+    """What is offered for WHO is quoted, as it is typed."""
+    groups = CONFIG.parent / "group"
+    before = groups.read_text()
+    groups.write_text(before + "odd $(id):x:4321:\n")
+    try:
+        assert complete(script, "pybindctl grant @odd") == [r"@odd\ \$\(id\)"]
+    finally:
+        groups.write_text(before)
 
 
 def test_own_options_of_pybind(script):

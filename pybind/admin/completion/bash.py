@@ -20,10 +20,23 @@ _pybind_values() {
     user) compgen -u -- "$2" ;;
     who) compgen -W everyone -- "$2"; compgen -u -- "$2"; compgen -P @ -g -- "${2#@}" ;;
     port) compgen -A service -- "$2" ;;
-    file) compopt -o filenames 2>/dev/null; compgen -f -- "$2" ;;
-    folder) compopt -o filenames 2>/dev/null; compgen -d -- "$2" ;;
-    program) compopt -o filenames 2>/dev/null; compgen -c -- "$2" ;;
+    file) compgen -f -- "$2" ;;
+    folder) compgen -d -- "$2" ;;
+    program) compgen -c -- "$2" ;;
     choice:*) local list=${1#choice:}; compgen -W "${list//|/$'\\n'}" -- "$2" ;;
+    esac
+}
+
+# KIND WORD: what WORD may become, each as one word of the line. Whoever owns a folder names the
+# files in it: "a;reboot" must not be a command. bash quotes what it is told are names of files;
+# compopt tells that to nobody from inside of $(...), and what that prints is a pattern.
+_pybind_fill() {
+    local quoted=()
+    case $1 in file | folder | program) compopt -o filenames 2>/dev/null ;; esac
+    mapfile -t COMPREPLY < <(_pybind_values "$1" "$2")
+    case $1 in user | who)
+        ((${#COMPREPLY[@]})) && mapfile -t quoted < <(printf '%q\\n' "${COMPREPLY[@]}")
+        COMPREPLY=("${quoted[@]}") ;;
     esac
 }
 """
@@ -39,14 +52,14 @@ _pybind_program() {
     done
     local cur=${COMP_WORDS[COMP_CWORD]} program=${COMP_WORDS[$1]} IFS=$'\\n'
     if ((COMP_CWORD == $1)); then
-        COMPREPLY=($(_pybind_values program "$cur"))
+        _pybind_fill program "$cur"
         return
     fi
     name=$(complete -p "${program##*/}" 2>/dev/null)
     case $name in
     *" -F "*) name=${name#* -F } name=${name%% *} ;;
     *)
-        COMPREPLY=($(_pybind_values file "$cur"))
+        _pybind_fill file "$cur"
         return
         ;;
     esac
@@ -104,8 +117,7 @@ def bash(commands: Sequence[Command], runner: Command) -> str:
     """Return the script for bash."""
     valued = " | ".join(name for option in runner.options if option.kind for name in option.names)
     values = "\n".join(
-        f"        {' | '.join(option.names)}) "
-        f"COMPREPLY=($(_pybind_values {shlex.quote(option.kind)} \"$cur\")) ;;"
+        f"        {' | '.join(option.names)}) " f'_pybind_fill {shlex.quote(option.kind)} "$cur" ;;'
         for option in runner.options
         if option.kind
     )
@@ -146,9 +158,9 @@ def _bash_commands(commands: Sequence[Command]) -> Iterator[str]:
         yield "        ;;"
     yield "    esac"
     yield "    local IFS=$'\\n'"
-    yield '    if [[ -n $wants ]]; then COMPREPLY=($(_pybind_values "$wants" "$cur"))'
+    yield '    if [[ -n $wants ]]; then _pybind_fill "$wants" "$cur"'
     yield '    elif [[ $cur == -* ]]; then IFS=\' \'; COMPREPLY=($(compgen -W "$options" -- "$cur"))'
-    yield '    else COMPREPLY=($(_pybind_values "$kind" "$cur")); fi'
+    yield '    else _pybind_fill "$kind" "$cur"; fi'
     yield "}"
     yield "complete -F _pybindctl pybindctl"
 

@@ -203,6 +203,12 @@ MUTANTS = [
         '"--identifier=pybindd",',
         "tests/admin/test_log.py",
     ),
+    Mutant(
+        "admin/completion/bash.py",
+        "file | folder | program) compopt -o filenames 2>/dev/null ;; esac",
+        "nothing) ;; esac",
+        "tests/admin/test_completion.py::test_the_name_of_a_file_is_one_word",
+    ),
     # What has no end, or is not what it seems.
     Mutant(
         "admin/commands/apply.py",

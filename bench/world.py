@@ -72,6 +72,31 @@ def compiled(name: str, *flags: str) -> str:
     return str(program)
 
 
+class Loop:
+    """A running src/bind_loop.c, which binds `count` times whenever it is asked to."""
+
+    def __init__(self, argv: list[str], count: int, **options: Any) -> None:
+        """Start argv, a bind_loop with the commands before it; options of support.as_user()."""
+        self._count = count
+        self._process = support.as_user(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+        )
+        if self._process.stdout.readline() != "ready\n":
+            raise ChildProcessError(f"{argv} does not start")
+
+    def bind(self) -> float:
+        """Return the median of the seconds of the binds."""
+        self._process.stdin.write(f"{self._count}\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline()) * 1e-9
+
+    def end(self) -> None:
+        """End the program by the end of its input."""
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
 def as_nobody(function: Callable[[], Any]) -> Any:
     """Return the result of `function` in a child process that has become nobody for good."""
 

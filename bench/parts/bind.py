@@ -8,10 +8,7 @@ The ways that a promise compares are alive at the same time and take turns toget
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from typing import TYPE_CHECKING
-
-import support
 
 from bench import machine, world
 from bench.outcome import Outcome, Promise
@@ -33,33 +30,15 @@ _UNPRIVILEGED_FROM = 1024
 _MEMORY_SPARE = 1.15  # for page tables and the rest of the machine
 
 
-class _Loop:
-    """A running bind_loop; `native` runs as root, all others as nobody."""
-
-    def __init__(self, program: str, way: str, heap_gib: int, port: int, pinned: bool) -> None:
-        argv = [*world.wrapper(way), program, str(port), str(heap_gib << 10)]
-        if way == _EMPTY:
-            argv.append(world.compiled("empty", "-static", "-nostdlib"))
-        self._count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
-        ids = {"uid": 0, "gid": 0} if way == "native" and port < _UNPRIVILEGED_FROM else {}
-        before = world.pinned(world.FIRST_CPU) if pinned else []
-        self._process = support.as_user(
-            [*before, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **ids
-        )  # fmt: skip
-        if self._process.stdout.readline() != "ready\n":
-            raise ChildProcessError(f"{argv} does not start")
-
-    def bind(self) -> float:
-        """Return the median of the seconds of a few binds."""
-        self._process.stdin.write(f"{self._count}\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline()) * 1e-9
-
-    def end(self) -> None:
-        """End the program by the end of its input."""
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+def _start_loop(program: str, way: str, heap_gib: int, port: int, pinned: bool) -> world.Loop:
+    """Start a bind_loop; `native` runs as root, all others as nobody."""
+    argv = [*world.wrapper(way), program, str(port), str(heap_gib << 10)]
+    if way == _EMPTY:
+        argv.append(world.compiled("empty", "-static", "-nostdlib"))
+    count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
+    ids = {"uid": 0, "gid": 0} if way == "native" and port < _UNPRIVILEGED_FROM else {}
+    before = world.pinned(world.FIRST_CPU) if pinned else []
+    return world.Loop([*before, *argv], count, **ids)
 
 
 def name_of(way: str, heap_gib: int | str) -> str:
@@ -108,11 +87,11 @@ def _measured(
 @contextlib.contextmanager
 def _running(
     program: str, ways: dict[str, tuple[str, int, int, bool]]
-) -> Iterator[dict[str, _Loop]]:
-    loops: dict[str, _Loop] = {}
+) -> Iterator[dict[str, world.Loop]]:
+    loops: dict[str, world.Loop] = {}
     try:
         for name, words in ways.items():
-            loops[name] = _Loop(program, *words)
+            loops[name] = _start_loop(program, *words)
         yield loops
     finally:
         for loop in loops.values():

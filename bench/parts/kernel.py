@@ -102,36 +102,15 @@ def pybindd() -> Iterator[_Pybindd]:
         cgroup.rmdir()
 
 
-class _Loop:
-    """A running bind_loop in a control group, or outside of all."""
+def _start_loop(way: str, port: int, cgroup: pathlib.Path | None, uid: int) -> world.Loop:
+    """Start a bind_loop in a control group, or outside of all."""
+    argv = [*world.wrapper(way.rpartition(", ")[2]), world.compiled("bind_loop"), str(port), "0"]
 
-    def __init__(self, way: str, port: int, cgroup: pathlib.Path | None, uid: int) -> None:
-        program = world.compiled("bind_loop")
-        self._count = _COUNTS.get(way, 300)
-        argv = [*world.wrapper(way.rpartition(", ")[2]), program, str(port), "0"]
+    def enter() -> None:
+        if cgroup:
+            (cgroup / "cgroup.procs").write_text("0")
 
-        def enter() -> None:
-            if cgroup:
-                (cgroup / "cgroup.procs").write_text("0")
-
-        self._process = support.as_user(
-            argv, uid=uid, gid=uid, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            preexec_fn=enter,
-        )  # fmt: skip
-        if self._process.stdout.readline() != "ready\n":
-            raise ChildProcessError(f"{argv} does not start")
-
-    def bind(self) -> float:
-        """Return the median of the seconds of a few binds."""
-        self._process.stdin.write(f"{self._count}\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline()) * 1e-9
-
-    def end(self) -> None:
-        """End the program by the end of its input."""
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+    return world.Loop(argv, _COUNTS.get(way, 300), uid=uid, gid=uid, preexec_fn=enter)
 
 
 def run(rounds: int) -> Outcome:
@@ -175,11 +154,11 @@ def _paired(
 ) -> dict[str, list[float]]:
     """Let ways take turns: 0 is root outside the group, 1 nobody."""
     outside = {NATIVE, WITHOUT, PRELOAD, AUTHBIND}
-    loops: dict[str, _Loop] = {}
+    loops: dict[str, world.Loop] = {}
     try:
         for way, who in ways.items():
             cgroup = None if way in outside else running.cgroup
-            loops[way] = _Loop(way, port, cgroup, support.UID if who else 0)
+            loops[way] = _start_loop(way, port, cgroup, support.UID if who else 0)
         return paired({way: loop.bind for way, loop in loops.items()}, rounds, reference)
     finally:
         for loop in loops.values():

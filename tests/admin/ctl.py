@@ -40,6 +40,14 @@ def done(*args, **options):
     return process.stdout
 
 
+def run_here(*arguments):
+    """Run pybindctl in this process; return (status, output)."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        status = cli.main(list(arguments))
+    return status, out.getvalue()
+
+
 def failed(status, *args, words=(), **options):
     """Run pybindctl, which must exit with `status`, print `words` and change nothing."""
     before = snapshot()

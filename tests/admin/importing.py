@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shared parts of the tests of import: authbind's folder, and pybindctl in this process."""
+"""The shared parts of the tests of import: authbind's folder."""
 
-import contextlib
-import io
 import os
 import pathlib
 import shutil
 
 import ctl
 from support import UID
-
-from pybind.admin import cli
 
 AUTHBIND = pathlib.Path("/etc/authbind")
 
@@ -23,14 +19,14 @@ def make_folders():
 
 
 def empty_folders():
-    """Give a test empty folders of authbind's, and take them away after."""
+    """Give a test empty folders of authbind's, and remove them afterwards."""
     make_folders()
     yield AUTHBIND
     shutil.rmtree(AUTHBIND, ignore_errors=True)
 
 
 def every_address():
-    """Make every address one that can be bound; leave no folder of authbind's."""
+    """Make every address local; afterwards remove authbind's folder too."""
     paths = [f"/proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
     for path in paths:
         pathlib.Path(path).write_text("1")
@@ -50,11 +46,3 @@ def old_flag(name, uid=0, gid=0, mode=0o755):
 
 def granted(spec, uid=UID):
     return ctl.pybindctl("check", spec, "--user", uid).returncode == 0
-
-
-def run(*arguments):
-    """Run pybindctl in this process; returns (status, what it printed)."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        status = cli.main(list(arguments))
-    return status, out.getvalue()

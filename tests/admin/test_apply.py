@@ -10,11 +10,10 @@ import subprocess
 
 import pytest
 import support
-from ctl import as_json, done, failed, lines, pybindctl, snapshot
+from ctl import as_json, done, failed, lines, pybindctl, run_here, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import CONFIG, GID, OTHER_UID, UID, clear_config, flag, rules
-from test_grant_sequences import run
 
 from pybind.admin import cli
 from pybind.admin.commands.apply import _toml as toml
@@ -239,14 +238,14 @@ def test_apply_of_an_export(files, flags):
     assert changes_nothing(str(path)), text
     assert snapshot() == before
     if text.endswith("grant = []\n") or "[[grant]]" in text:
-        run("apply", str(path), "--prune")  # status 1 if a file excludes the group of the user
+        run_here("apply", str(path), "--prune")  # status 1 if a file excludes the group of the user
         assert _exported() == text
         assert changes_nothing(str(path), "--prune"), text
 
 
 def changes_nothing(*arguments):
     """Tell whether apply would change nothing; it may note a missing half or a refused user."""
-    status, said = cli_run("apply", *arguments, "--check")
+    status, said = run_here("apply", *arguments, "--check")
     return status in (0, 3) and said.startswith("nothing to change\n")
 
 
@@ -286,24 +285,17 @@ def test_prune_ends_in_the_file(files, flags, wanted):
     path = support.SCRATCH / "wanted.toml"
     path.write_text(text or "grant = []")
     before = snapshot()
-    status, said = cli_run("apply", str(path), "--prune")
+    status, said = run_here("apply", str(path), "--prune")
     if status == 1 and "cannot be granted" in said:  # a flag file that others need refuses it
         assert snapshot() == before
         return
     assert status == 0, said
     assert same(boxes(_exported()), boxes(text)), (text, _exported())
-    assert run("apply", str(path), "--prune", "--check") == 0
+    assert run_here("apply", str(path), "--prune", "--check")[0] == 0
     for name in [name for name in snapshot() if name.startswith(("byport", "byaddr"))]:
         (CONFIG / name).unlink()  # lines that a flag file overrides would count now
     now = boxes(_exported())
     assert not [who for who in now if subtract_all(now[who], boxes(text).get(who, []))], now
-
-
-def cli_run(*arguments):
-    """Run pybindctl in this process; return its status and output."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        return cli.main(list(arguments)), out.getvalue()
 
 
 def boxes(text):

@@ -2,17 +2,14 @@
 # ruff: noqa: ARG005 # a table reads better with one signature
 """Any sequence of grants and revokes gives exactly the permitted set, as the helper sees it."""
 
-import contextlib
-import io
 import socket
 
-from ctl import snapshot
+from ctl import run_here, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import clear_config, flag, rules
 
 from pybind import _wire
-from pybind.admin import cli
 from pybind.admin.asking.ask import ask
 from pybind.model import Address
 from pybind.permissions.who import Identity
@@ -43,12 +40,6 @@ STEPS = st.one_of(
               st.sampled_from(sorted(SPECS))),
     st.tuples(st.sampled_from(["grant", "revoke"]), st.just("everyone"), st.sampled_from(EVERYONES)),
 )  # fmt: skip
-
-
-def run(*arguments):
-    """Run pybindctl in this process, which is root's; return its status."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return cli.main(list(arguments))
 
 
 def granted(uid, gid, groups):
@@ -83,7 +74,7 @@ def test_sequences(steps, with_flag):
         held[f"@{WWW}"] = {at for at in POINTS if at[1] == 85}
     for command, who, spec in steps:
         before = snapshot()
-        status = run(command, who, spec, "--yes")
+        status, _ = run_here(command, who, spec, "--yes")
         points = {at for at in POINTS if SPECS[spec](*at)}
         if status == 1 and snapshot() == before and (with_flag or who == "everyone"):
             continue  # refused, because a flag file cannot express the grant

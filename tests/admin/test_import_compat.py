@@ -12,6 +12,7 @@ import os
 import socket
 
 import ask
+import comparing
 import ctl
 import generate
 import importing
@@ -19,7 +20,7 @@ import pytest
 import reference
 import support
 import worker
-from importing import AUTHBIND, run
+from importing import AUTHBIND
 
 from pybind.admin.importers import authbind, authbind_answers, authbind_lines
 from pybind.admin.importers.authbind_lines import LIBRARY_PORT_MAX
@@ -108,17 +109,17 @@ class Comparison:
         self.verdicts[theirs.granted, ours.granted] += 1
         details = (configuration, request, f"authbind {theirs}", f"pybind {ours}", believed)
         if as_asked.granted != theirs.granted:
-            self.failures.append("authbind is read wrongly: " + worker.describe(*details))
+            self.failures.append("authbind is read wrongly: " + comparing.describe(*details))
         carried = request.port <= LIBRARY_PORT_MAX and all(
             old.granted and not old.why_not for old in as_judged
         )
         if ours.granted != carried:
-            self.failures.append("not what was carried over: " + worker.describe(*details))
+            self.failures.append("not what was carried over: " + comparing.describe(*details))
         if (ours.granted, ours.error) != (theirs.granted, theirs.error):
             found = names(request, theirs, ours, as_judged)
             self.explained.update(found)
             if not found:
-                self.failures.append("unexplained: " + worker.describe(*details))
+                self.failures.append("unexplained: " + comparing.describe(*details))
 
 
 def test_same_answers(every_address):
@@ -132,7 +133,7 @@ def test_same_answers(every_address):
         configuration = generate.configuration(SEED, number)
         worker.write_files(configuration.files)
         support.clear_config()
-        status, said = run("import", "authbind", "--apply")
+        status, said = ctl.run_here("import", "authbind", "--apply")
         assert "Traceback" not in said
         if status not in (0, 1):
             refused += 1
@@ -141,10 +142,13 @@ def test_same_answers(every_address):
         assert "DIFFERS" not in said, (configuration, said)
         nothing = "nothing could be taken over" in said
         expected = 1 if nothing else 0
-        assert status == expected, (worker.describe(configuration, configuration.requests[0]), said)
+        assert status == expected, (
+            comparing.describe(configuration, configuration.requests[0]),
+            said,
+        )
         if number % 10 == 0:
             before = ctl.snapshot()
-            assert run("import", "authbind", "--apply")[0] == expected
+            assert ctl.run_here("import", "authbind", "--apply")[0] == expected
             assert ctl.snapshot() == before
         comparison.imported += 1
         for caller, connection in drivers.items():

@@ -18,7 +18,7 @@ import ctl
 import importing
 import pytest
 import support
-from importing import AUTHBIND, run
+from importing import AUTHBIND
 from reference import Caller, Request
 from support import CONFIG, FOLDERS
 
@@ -181,14 +181,14 @@ def test_plan_tells_what_differs(every_address):
         ports = make(rng)
         before = answers(connections, ports)
         files = ctl.snapshot()
-        status, said = run("import", "authbind", "--json")
+        status, said = ctl.run_here("import", "authbind", "--json")
         assert status in (0, 1), said
         plan = json.loads(said)
         assert plan["problem"] == [], plan
         assert ctl.snapshot() == files
         unexplained = [each for each in plan["differences"] if not each["explanation"]]
         assert not unexplained, (number, unexplained)
-        status, said = run("import", "authbind", "--apply", "--json")
+        status, said = ctl.run_here("import", "authbind", "--apply", "--json")
         applied = json.loads(said)
         assert applied["differences"] == plan["differences"], (number, plan, applied)
         for name in ("changes", "left", "asked"):
@@ -213,8 +213,8 @@ def type_all(plan):
     """Type every command of the plan; after that no grant is lost."""
     commands = [command for difference in plan["differences"] for command in difference["commands"]]
     for command in commands:
-        status, said = run(*command.split()[1:], "--yes")
+        status, said = ctl.run_here(*command.split()[1:], "--yes")
         assert status == 0, (command, said)
-    again = json.loads(run("import", "authbind", "--json")[1])
+    again = json.loads(ctl.run_here("import", "authbind", "--json")[1])
     assert not [d for d in again["differences"] if d["commands"]], (commands, again)
     return len(commands)

@@ -3,6 +3,7 @@
 
 import pytest
 import running
+from support import flag
 
 
 @pytest.fixture
@@ -17,3 +18,12 @@ def user(daemon):
     """Yield a process of an ordinary user in that group."""
     with running.worker(daemon.cgroup) as made:
         yield made
+
+
+@pytest.fixture
+def granted(daemon, user):
+    """Let the user bind port 80."""
+    flag("byport/80")
+    daemon.sync()
+    assert user.may()
+    return user

@@ -3,14 +3,11 @@
 
     tools/sandbox unshare --mount --net /usr/bin/python3 tests/kernel/judging.py SEED 17 1 1 CGROUP
 
-tries configuration 17 of a seed again. The worker takes the configurations FIRST,
-FIRST + STEP and so on until CASES requests were compared, and prints its findings as
-JSON. CGROUP is a new folder below the unified hierarchy. pybindd's own modules make the
-table and keep it up to date with the files.
+tries configuration 17 of a seed again; tests/lib/comparing.py says what the first arguments
+are. CGROUP is a new folder below the unified hierarchy. pybindd's own modules make the table
+and keep it up to date with the files.
 """
 
-import collections
-import json
 import os
 import pathlib
 import random
@@ -24,9 +21,10 @@ sys.path[1:1] = [str(REPOSITORY / part) for part in ("", "tests/lib")]
 import generate  # noqa: E402
 import support  # noqa: E402
 from callers import start_drivers  # noqa: E402
+from comparing import Tally  # noqa: E402
 from model import ACL, Foreign, List, in_kernel, is_left, listed  # noqa: E402
 from reference import Caller, judge  # noqa: E402
-from worker import describe, prepare_namespaces, write_files  # noqa: E402
+from worker import prepare_namespaces, write_files  # noqa: E402
 
 from pybind.kernel.bpf import Libbpf  # noqa: E402
 from pybind.kernel.files import Files  # noqa: E402
@@ -47,7 +45,6 @@ CALLERS = (
 NO_MORE_THAN = {6: 1, 7: 1}  # a caller in a user namespace -> the same caller outside of it
 EACH = 3  # callers for each request
 LAST_PRIVILEGED = 65533
-FAILURES_SHOWN = 3
 SO_NETNS_COOKIE = 71
 
 
@@ -111,26 +108,17 @@ class Judge:
         self.program.renew_lease(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
 
 
-class Findings:
+class Findings(Tally):
     """Counts of the comparisons, and the failures."""
 
     def __init__(self):
-        self.cases = 0
-        self.verdicts = collections.Counter()
-        self.failure_counts = collections.Counter()
-        self.failures = []
-        self.explained = collections.Counter()
-
-    def _fail(self, what, *details):
-        self.failure_counts[what] += 1
-        if self.failure_counts[what] <= FAILURES_SHOWN:
-            self.failures.append(f"{what}: {describe(*details)}")
+        super().__init__("explained")
 
     def compare(self, configuration, left, request, answer):
         """Compare the kernel's answer with the manual, and with the helper's if there is one."""
         self.cases += 1
         if isinstance(answer, str):
-            self._fail("broken run", configuration, request, answer)
+            self.fail("broken run", configuration, request, answer)
             return
         kernel, helper = answer
         files = configuration.files
@@ -145,16 +133,16 @@ class Findings:
         )
         details = (configuration, request, *said)
         if kernel != expected:
-            self._fail(f"kernel {kernel}, but the manual {expected}", *details)
+            self.fail(f"kernel {kernel}, but the manual {expected}", *details)
         if helper is None:
             self.verdicts[f"other user namespace: kernel {kernel}"] += 1
             return
         self.verdicts[f"kernel {kernel}, helper {helper.granted}"] += 1
         own, half = judge(files, request)
         if helper.granted != (own.granted and half.granted):
-            self._fail("helper is not as the manual", *details)
+            self.fail("helper is not as the manual", *details)
         if kernel and not helper.granted:
-            self._fail("kernel grants more", *details)
+            self.fail("kernel grants more", *details)
         if helper.granted and not kernel:
             self.explained["kernel-left"] += 1
 
@@ -164,7 +152,7 @@ class Findings:
             if inside in answers and outside in answers:
                 kernel, helper = answers[inside][0], answers[outside][1]
                 if kernel and not helper.granted:
-                    self._fail("user namespace grants more", configuration, request, helper)
+                    self.fail("user namespace grants more", configuration, request, helper)
                 if helper.granted and not kernel:
                     self.explained["kernel-others"] += 1
 
@@ -215,7 +203,7 @@ def main(seed, first, step, cases, cgroup):
                 findings.compare_twins(configuration, requests[n][0], answers)
         remove_links(left)
         number += step
-    json.dump(vars(findings), sys.stdout)
+    findings.print()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import socket
 import subprocess
 
 import cgroups
-import pytest
 import running
 import support
 from callers import enter_user_namespace
@@ -19,15 +18,6 @@ from support import CONFIG, flag, wait_for
 
 from pybind import paths
 from pybind import pybindd as client
-
-
-@pytest.fixture
-def granted(daemon, user):
-    """Let the user bind port 80."""
-    flag("byport/80")
-    daemon.sync()
-    assert user.may()
-    return user
 
 
 def test_case_72_killed(daemon, granted):

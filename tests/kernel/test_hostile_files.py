@@ -16,15 +16,6 @@ from running import worker
 from support import CONFIG, flag, rules, wait_for
 
 
-@pytest.fixture
-def granted(daemon, user):
-    """Let the user bind port 80."""
-    flag("byport/80")
-    daemon.sync()
-    assert user.may()
-    return user
-
-
 def test_case_73_storm(daemon, granted):
     """Files come and go without a pause; a port that no state grants is never granted."""
     stop = threading.Event()

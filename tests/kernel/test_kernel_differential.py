@@ -5,16 +5,13 @@ PYBIND_KERNEL_CASES sets the number of questions, PYBIND_KERNEL_SEED their seed.
 tests/lib/differences.py lists the only allowed differences.
 """
 
-import collections
 import contextlib
-import json
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import cgroups
+import comparing
 import pytest
 import support
 from differences import KERNEL_DIFFERENCES
@@ -25,38 +22,14 @@ CASES_FOR_SHARES = 20000
 WORKERS = 8  # more than processors: a worker mostly waits for the kernel
 WORKER = pathlib.Path(__file__).with_name("judging.py")
 GIVE_UP_S = 300 + CASES // 50
-COUNTERS = ("verdicts", "failure_counts", "explained")
 
 
 @pytest.fixture(scope="module")
 def findings():
     """Run the workers once; return the sum of their findings."""
-    isolate = ["unshare", "--mount", "--net", "--propagation", "private", "--"]
-    share = -(-CASES // WORKERS)
     with contextlib.ExitStack() as stack:
-        groups = [stack.enter_context(cgroups.group()) for _ in range(WORKERS)]
-        workers = [
-            subprocess.Popen(
-                [*isolate, sys.executable, WORKER, *map(str, (SEED, n, WORKERS, share, group))],
-                stdout=subprocess.PIPE,
-            )
-            for n, group in enumerate(groups)
-        ]
-        try:
-            outputs = [worker.communicate(timeout=GIVE_UP_S)[0] for worker in workers]
-        finally:
-            for worker in workers:
-                worker.kill()
-                worker.wait()
-    assert [worker.returncode for worker in workers] == [0] * WORKERS
-    total = {name: collections.Counter() for name in COUNTERS}
-    total.update(cases=0, failures=[])
-    for found in map(json.loads, outputs):
-        for name in COUNTERS:
-            total[name].update(found[name])
-        total["cases"] += found["cases"]
-        total["failures"] += found["failures"]
-    return total
+        groups = [(stack.enter_context(cgroups.group()),) for _ in range(WORKERS)]
+        return comparing.run_workers(WORKER, SEED, CASES, groups, GIVE_UP_S)
 
 
 @pytest.mark.bound(GIVE_UP_S + 60)
@@ -65,12 +38,7 @@ def test_only_named_differences(findings):
     print(f"seed {SEED}, {findings['cases']} cases, {dict(findings['verdicts'])}")
     print(dict(findings["explained"]))
     assert findings["cases"] >= CASES
-    text = "\n\n".join(findings["failures"])
-    command = "tools/sandbox unshare --mount --net /usr/bin/python3 tests/kernel/judging.py"
-    assert not findings["failure_counts"], (
-        f"{dict(findings['failure_counts'])}\n\n{text}\n\n"
-        f"once more, configuration NUMBER: {command} {SEED} NUMBER 1 1 CGROUP"
-    )
+    comparing.assert_none_failed(findings, f"tests/kernel/judging.py {SEED} NUMBER 1 1 CGROUP")
 
 
 def test_verdicts_are_mixed(findings):

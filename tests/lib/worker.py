@@ -3,16 +3,12 @@
 
     tools/sandbox unshare --mount --net /usr/bin/python3 tests/lib/worker.py SEED 17 1 1
 
-tries configuration 17 of a seed again. The worker takes the configurations FIRST,
-FIRST + STEP and so on until CASES requests were compared, and prints its findings as
-JSON. The worker needs its own mount and network namespaces: it mounts a tmpfs on /etc
-and makes every address local.
+tries configuration 17 of a seed again; comparing.py says what the arguments are. The worker
+needs its own mount and network namespaces: it mounts a tmpfs on /etc and makes every address
+local.
 """
 
-import collections
 import errno
-import ipaddress
-import json
 import os
 import pathlib
 import shutil
@@ -26,6 +22,7 @@ import generate  # noqa: E402
 import support  # noqa: E402
 from answers import is_as_documented  # noqa: E402
 from ask import start_drivers  # noqa: E402
+from comparing import Tally  # noqa: E402
 from differences import (  # noqa: E402
     DIFFERENCES,
     ERRNO,
@@ -38,8 +35,6 @@ from differences import (  # noqa: E402
 
 TREES = ((support.CONFIG, {}), (pathlib.Path("/etc/authbind"), {"byuser": "byuid"}))
 TARGET = ".target"  # suffix of the file that a symlink points to
-FAILURES_SHOWN = 3  # of each kind
-CONTENT_SHOWN = 400
 
 
 def prepare_namespaces():
@@ -86,21 +81,6 @@ def write_files(files):
             _write_entry(path, entry, is_folder=not rest)
 
 
-def describe(configuration, request, *said):
-    """Return everything that is needed to repeat one case."""
-    lines = [f"configuration {configuration.number}"]
-    for name, entry in configuration.files.items():
-        content = repr(entry.content[:CONTENT_SHOWN]) if entry.content else ""
-        mode = f"{entry.mode:04o} {entry.uid}:{entry.gid}"
-        lines.append(f"  {name or '.'}: {entry.kind} {mode} {content}")
-    address, caller = ipaddress.ip_address(request.address), request.caller
-    lines.append(
-        f"  request: {address} port {request.port} {request.protocol} scope {request.scope} "
-        f"by uid {caller.uid} gid {caller.gid} groups {list(caller.groups)}"
-    )
-    return "\n".join([*lines, *(f"  {what}" for what in said)])
-
-
 def difference(theirs, ours):
     """Return the direction in which our answer differs from authbind's, or None."""
     if ours.granted != theirs.granted:
@@ -112,29 +92,18 @@ def difference(theirs, ours):
     return ERRNO
 
 
-class Findings:
+class Findings(Tally):
     """Counts of the comparisons, and the failures."""
 
     def __init__(self):
-        self.cases = 0
-        self.verdicts = collections.Counter()
-        self.failure_counts = collections.Counter()
-        self.failures = []
         # How often each predicate held, explained a difference, and was the only explanation.
-        self.held = collections.Counter()
-        self.explained = collections.Counter()
-        self.alone = collections.Counter()
-
-    def _fail(self, what, *details):
-        self.failure_counts[what] += 1
-        if self.failure_counts[what] <= FAILURES_SHOWN:
-            self.failures.append(f"{what}: {describe(*details)}")
+        super().__init__("held", "explained", "alone")
 
     def compare(self, configuration, request, answers):
         """Compare the answers (authbind's, ours) with each other and with the documented rules."""
         self.cases += 1
         if isinstance(answers, str):
-            self._fail("broken run", configuration, request, answers)
+            self.fail("broken run", configuration, request, answers)
             return
         theirs, ours = answers
         case = make_case(configuration.files, request)
@@ -146,12 +115,12 @@ class Findings:
         self.explained.update(names)
         self.alone.update(names if len(names) == 1 else ())
         if direction and not names:
-            self._fail(f"unexplained, pybind {direction}", *details)
+            self.fail(f"unexplained, pybind {direction}", *details)
         if not ours.granted and ours.error != errno.EACCES:
-            self._fail("refusal that is not EACCES", *details)
+            self.fail("refusal that is not EACCES", *details)
         decided = case.half if case.own.granted else case.own
         if not is_as_documented(ours, decided):
-            self._fail("not as documented", *details)
+            self.fail("not as documented", *details)
 
 
 def main(seed, first, step, cases):
@@ -169,7 +138,7 @@ def main(seed, first, step, cases):
             for request, answers in zip(requests, connection.recv()):
                 findings.compare(configuration, request, answers)
         number += step
-    json.dump(vars(findings), sys.stdout)
+    findings.print()
 
 
 if __name__ == "__main__":

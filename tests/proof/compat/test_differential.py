@@ -5,14 +5,11 @@ PYBIND_COMPAT_CASES sets the number of questions, PYBIND_COMPAT_SEED their seed.
 tests/lib/differences.py lists the only allowed differences.
 """
 
-import collections
-import json
 import os
 import pathlib
 import stat
-import subprocess
-import sys
 
+import comparing
 import pytest
 from ask import AUTHBIND_HELPER
 from differences import DIFFERENCES
@@ -24,37 +21,12 @@ WORKERS = 2
 WORKER = pathlib.Path(__file__).resolve().parents[2] / "lib/worker.py"
 GIVE_UP_S = 300 + CASES // 50  # many times the duration on an idle machine
 pytestmark = pytest.mark.bound(2 * GIVE_UP_S)
-COUNTERS = ("verdicts", "failure_counts", "held", "explained", "alone")
 
 
 @pytest.fixture(scope="module")
 def findings():
     """Run the workers once; return the sum of their findings."""
-    isolate = ["unshare", "--mount", "--net", "--propagation", "private", "--"]
-    share = -(-CASES // WORKERS)
-    workers = [
-        subprocess.Popen(
-            [*isolate, sys.executable, WORKER, *map(str, (SEED, first, WORKERS, share))],
-            stdout=subprocess.PIPE,
-        )
-        for first in range(WORKERS)
-    ]
-    try:
-        outputs = [worker.communicate(timeout=GIVE_UP_S)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    assert [worker.returncode for worker in workers] == [0] * WORKERS
-    total = {name: collections.Counter() for name in COUNTERS}
-    total.update(cases=0, failures=[])
-    for found in map(json.loads, outputs):
-        for name, value in total.items():
-            if isinstance(value, collections.Counter):
-                value.update(found[name])
-            else:
-                total[name] = value + found[name]
-    return total
+    return comparing.run_workers(WORKER, SEED, CASES, [()] * WORKERS, GIVE_UP_S)
 
 
 def _table(findings):
@@ -78,12 +50,7 @@ def test_only_named_differences(findings):
     """Every difference has a name, refusals are EACCES, and the right file decides."""
     print(_table(findings))
     assert findings["cases"] >= CASES
-    text = "\n\n".join(findings["failures"])
-    command = "tools/sandbox unshare --mount --net /usr/bin/python3 tests/lib/worker.py"
-    assert not findings["failure_counts"], (
-        f"{dict(findings['failure_counts'])}\n\n{text}\n\n"
-        f"once more, configuration NUMBER: {command} {SEED} NUMBER 1 1"
-    )
+    comparing.assert_none_failed(findings, f"tests/lib/worker.py {SEED} NUMBER 1 1")
 
 
 def test_no_dead_excuse(findings):

@@ -22,6 +22,7 @@ PACKAGES = (
 )
 
 
+WITHOUT_PYBIND = "base-files base-passwd busybox-static netbase"
 WITH_CONTENT = ("/etc/pybind", "/srv/www")
 
 
@@ -31,10 +32,10 @@ def real(path):
     return os.path.join(os.path.realpath(folder), name)
 
 
-def archive():
+def archive(packages=PACKAGES):
     """Pack the image as a tar file, with the helper's capability; return its path."""
     python = pathlib.Path("/usr/bin/python3").resolve().name
-    names = PACKAGES.format(python=python).split()
+    names = packages.format(python=python).split()
     there = [
         name
         for name in names

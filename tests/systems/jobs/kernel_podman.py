@@ -6,15 +6,23 @@ import podman
 import pytest
 import world
 from containers import IMAGE
-from podman import alice, image, nothing_left  # noqa: F401 # fixtures
+from podman import alice
 
 INSIDE = ["busybox", "httpd", "-f", "-p", "80", "-h", "/srv/www"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def running():
-    """Start pybindd as a service."""
+    """Start pybindd as a service, and load an image that has no pybind."""
     world.systemctl("start", "pybindd.service")
+    podman.load(containers.archive(containers.WITHOUT_PYBIND))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """End what a check started."""
+    yield
+    podman.ends()
 
 
 def refused(*command):

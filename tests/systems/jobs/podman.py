@@ -26,19 +26,24 @@ def alice(*command):
     return ["runuser", "-u", "alice", "--", "env", "-C", HOME, *words, *command]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def image():
-    """Load the image into root's storage and into alice's."""
-    archive = containers.archive()
-    world.run("podman", "import", archive, IMAGE, timeout=600)
+def load(archive):
+    """Load the image into alice's storage."""
     world.run("loginctl", "enable-linger", "alice")
     world.wait_for(lambda: pathlib.Path("/run/user/1000/bus").exists(), "alice's manager")
-    world.run(*alice("podman", "import", archive, IMAGE), timeout=600)
+    world.run(*alice("podman", "import", archive, IMAGE), timeout=1200)
     # Once in each boot, outside of pybind: the setuid newuidmap(1) makes podman's user namespace.
     world.run(*alice("podman", "unshare", "true"))
 
 
-def ends(*command):
+@pytest.fixture(scope="module", autouse=True)
+def image():
+    """Load the image into root's storage and into alice's."""
+    archive = containers.archive()
+    world.run("podman", "import", archive, IMAGE, timeout=1200)
+    load(archive)
+
+
+def ends():
     """End alice's container."""
     world.run(*alice("podman", "rm", "-f", "-t", "0", "c"), status=None)
 

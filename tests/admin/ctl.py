@@ -98,7 +98,7 @@ def lines(name):
 
 
 class Counting:
-    """Stands in for os: of the calls that change files, call number `at` kills us or fails."""
+    """Stands in for os: of the calls that change files, number `at` kills us, fails or comes with Ctrl-C."""
 
     def __init__(self, at, what):
         self.at, self.what, self.seen = at, what, 0
@@ -111,7 +111,10 @@ class Counting:
         self.seen += 1
         if self.seen == self.at and self.what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.seen == self.at:
+        if self.what == "Ctrl-C":
+            if 0 < self.at <= self.seen:  # and again at every call that comes after
+                os.kill(os.getpid(), signal.SIGINT)
+        elif self.seen == self.at:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return call(*args, **options)
 

@@ -70,6 +70,19 @@ def test_at_each_call(command, what):
         assert snapshot() == after, at
 
 
+def test_impatience(command):
+    """Ctrl-C at any call, and at each call that undoes: all of the changes, or none of them."""
+    prepare()
+    before = visible()
+    count = ctl.killed(0, "Ctrl-C", command)[1]
+    after = visible()
+    assert after != before
+    for at in range(1, count + 1):
+        prepare()
+        ctl.killed(at, "Ctrl-C", command)
+        assert visible() in (before, after), at
+
+
 def test_killed_at_random():
     """The same holds for the installed command, killed at random moments."""
     prepare()

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import signal
 import struct
 import sys
 import time
@@ -27,6 +28,7 @@ from ..errors import Failed, NeedsRoot
 from ..names import LEFT_OVER
 
 _NEW, _OLD = LEFT_OVER
+_IMPATIENT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOCK = f"{CONFIG_DIR}/.pybindctl.lock"
 _QUIET_S, _POLL_S = 1, 0.02  # a longer wait is reported; the lock is tried at this interval
 _FS_IOC_GETFLAGS = 0x80086601  # linux/fs.h; FS_IMMUTABLE_FL and FS_APPEND_FL:
@@ -149,14 +151,25 @@ def commit(changes: list[Change]) -> None:
             _replace(change)
         _sync_folders(changes)
     except BaseException as error:
-        _undo(undo)
-        for change in changes:
-            _discard(change)
+        with _undisturbed():
+            _undo(undo)
+            for change in changes:
+                _discard(change)
         if isinstance(error, OSError):
             raise _failed(current, error) from error
         raise
     for change in changes:
         _discard(change)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep signals waiting: a second Ctrl-C must not leave half of the changes."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _IMPATIENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _beside(change: Change, suffix: str) -> str:

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * bind_loop PORT MIB [PROGRAM]: fills MIB of memory in 4 KiB pages and prints
- * "ready".  Then, for each line COUNT of its input: binds 127.0.0.1:PORT and
- * closes the socket COUNT times, and prints the median of the time that bind(2)
- * took, in nanoseconds.  With PROGRAM: the time from vfork(2) to the end of
- * PROGRAM instead.  It lives on between the lines, so that others can take turns.
+ * "ready".  Then, for each line COUNT of its input, it binds 127.0.0.1:PORT and
+ * closes the socket COUNT times, and prints the median duration of bind(2) in
+ * nanoseconds.  With PROGRAM it measures from vfork(2) to the end of PROGRAM
+ * instead.  It waits between the lines, so that other programs can take turns.
  */
 #include <sys/mman.h>
 #include <sys/wait.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * bind_many PROCESSES COUNT: that many children wait until all are there, then
- * each binds port 80 of a loopback address of its own COUNT times. Prints the
- * nanoseconds from the start of the first to the end of the last.
+ * bind_many PROCESSES COUNT: starts PROCESSES children.  When all are there, each
+ * child binds port 80 of its own loopback address COUNT times.  Prints the
+ * nanoseconds from the start of the first child to the end of the last.
  */
 #include <sys/wait.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the two programs share: the clock, the end on an error, one bind.
+ * What the two programs share: the clock, the exit after an error, one bind.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Ends at once, without libc: to start it takes what starting any program takes.
+ * Ends at once, without libc: its start is the minimum for any program.
  */
 #include <stddef.h>
 

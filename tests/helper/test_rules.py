@@ -32,7 +32,7 @@ def test_nothing_grants(ask):
 
 
 def test_ipv6_names(ask):
-    """IPv6 files are looked for compressed and uncompressed."""
+    """File names with an IPv6 address are tried in the short and the long spelling."""
     answer = ask({"family": V6, "addr": "2001:db8::1", "port": 443, "protocol": 17})
     assert [step[0] for step in answer["steps"]][:6] == [
         "byport/443,udp", "byport/443",
@@ -207,7 +207,7 @@ def test_broken_line(ask, line, fault):
     ],
 )
 def test_protocols_of_a_line(ask, line, tcp, udp):
-    """A line covers its own protocol, or both; the reply names the first line that covers."""
+    """A line without a protocol covers both; the reply has the first line that covers."""
     rules(f"byuser/{UID}", "any,1", line, line)
     answers = ask({"addr": "127.0.0.1"}, {"addr": "127.0.0.1", "protocol": 17})
     for answer, granted in zip(answers, (tcp, udp)):
@@ -232,7 +232,7 @@ def test_edges_of_a_file(ask):
 
 @pytest.mark.hostile(26)
 def test_unsafe_rule_files(ask):
-    """A rule file that others can write, that is not regular or not readable refuses."""
+    """Refused: a rule file that others can write, that is not regular, or not readable."""
     name = f"byuser/{UID}"
     for options, reason in (
         ({"uid": UID}, w.REASON_RULES_UNSAFE), ({"mode": 0o664}, w.REASON_RULES_UNSAFE),
@@ -254,7 +254,7 @@ def test_unsafe_rule_files(ask):
 @pytest.mark.parametrize("harm", ["group", "world", "owner", "symlink", "file"])
 @pytest.mark.hostile(26)
 def test_unsafe_folders(ask, folder, harm):
-    """If anybody but root can write /etc/pybind or its folders, nothing is granted."""
+    """/etc/pybind and its folders must be folders that only root can write, or all is refused."""
     flag("byport/80", mode=0o755)
     path = CONFIG / folder
     if harm == "owner":
@@ -317,7 +317,7 @@ def test_mapped_is_judged_as_ipv4(ask):
 
 
 def test_many_groups(ask):
-    """Every supplementary group is asked; a trace that does not fit says so."""
+    """Every supplementary group is asked; a flag says that the trace was cut."""
     groups = range(2000, 2400)
     rules("bygroup/2399", "any,80")
     answer = ask({}, groups=groups)

@@ -3,10 +3,10 @@
 
     -p programtable -m program --programs-table FILE
 
-A test has the mark `pytest.mark.program(NAME, PACKAGE)`. PACKAGE is the package of the
-distribution that the program NAME comes from, or a path whose package is meant. Without
-PACKAGE the program is one of the project's own. The table shows the first line of the
-test's docstring; the file of the test says how the program is served.
+A test has the mark `pytest.mark.program(NAME, PACKAGE)`. PACKAGE is the distribution's
+package of the program NAME, or a path in that package. A program without PACKAGE is one of
+the project's own. The table shows the first line of the test's docstring. The file of the
+test says how the program is served.
 """
 
 import collections
@@ -45,7 +45,7 @@ def pytest_addoption(parser):
 
 
 def origin_of(package):
-    """Return an installed package (or the one that a path belongs to) and its upstream version."""
+    """Return the name and upstream version of an installed package, or of a path's package."""
     if package.startswith("/"):
         command = ["dpkg-query", "--search", os.path.realpath(package)]
         package = subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.partition(":")[
@@ -59,12 +59,12 @@ def origin_of(package):
 
 
 class Plugin:
-    """Collects while a session runs."""
+    """Collects the marked tests and their results in a session, and writes the page."""
 
     def __init__(self, config):
         self.config = config
         self.marked = {}  # test -> (name, package or None, docstring)
-        self.results = collections.defaultdict(collections.Counter)  # test -> words
+        self.results = collections.defaultdict(collections.Counter)  # test -> {outcome: count}
 
     def pytest_collection_modifyitems(self, items):
         for item in items:

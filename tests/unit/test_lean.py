@@ -33,7 +33,7 @@ def test_decoding(name):
     "path", [b"/", b"/etc/passwd", b"/etc/passwd/x", b"/nowhere", b"", b"a\0b", b"/etc/../etc"]
 )
 def test_exists(path):
-    """A file that exists is told from every kind of file that does not."""
+    """exists() says whether a path exists, for every reason why it may not."""
     assert _lean.exists(path) == os.path.exists(path)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults that must not make the supervisor end its tree of processes, by stand-ins."""
+"""Stand-ins play faults that must not make the supervisor end its tree of processes."""
 
 import contextlib
 import os
@@ -38,7 +38,7 @@ def test_words_that_fail(monkeypatch, wanted, fault):
 
     answers = []
     said = Said(wanted)
-    monkeypatch.setattr(binds, "_room", lambda: (1, 1))  # the limits of the tests stay
+    monkeypatch.setattr(binds, "_room", lambda: (1, 1))  # _room() would raise our own limit
     served = binds.Binds(-1, None, said, select.poll())
     monkeypatch.setattr(words, "of_reply", fail)
     monkeypatch.setattr(helper, "finish", lambda _: REFUSED)
@@ -51,7 +51,7 @@ def test_words_that_fail(monkeypatch, wanted, fault):
 
 
 def test_nothing_from_the_front_is_not_its_end():
-    """A channel without a message is told from a channel that was closed."""
+    """receive_signals() tells a channel without a message from a closed channel."""
     ours, theirs = socket.socketpair()
     report = Report(ours, os.open("/", os.O_PATH))
     try:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Serves connections on the socket that it was given, until it is killed; each
- * is told the effective uid. With -DLIBSYSTEMD the socket is found by systemd's
- * own library, else by its number in the first argument.
+ * Serves connections on an inherited socket until it is killed.  The answer is the
+ * effective uid.  With -DLIBSYSTEMD systemd's own library finds the socket, else
+ * the first argument has its number.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * big_heap GIB: binds with a heap of that size, in 4 KiB pages.  Every fourth
- * page is written to: the page tables are those of the whole, the memory that
- * it takes is a quarter.
+ * big_heap GIB: binds with a heap of that size, in 4 KiB pages.  It writes to every
+ * fourth page, so it has the page tables of the whole heap and a quarter of the
+ * memory.
  */
 #include "common.h"
 

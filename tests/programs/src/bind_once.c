@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * bind_once [COUNT [MODULE]]: binds, closes, binds again COUNT times; with
- * MODULE it is that module's function that calls bind.  Prints "bound".
+ * bind_once [COUNT [MODULE]]: binds and closes a socket COUNT times.  With MODULE a
+ * function of that module calls bind.  Prints "bound".
  */
 #include "common.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Binds in a child: after fork, after a daemon's double fork, and after vfork
- * (as far as POSIX forbids it, servers do it all the same).
+ * (which POSIX forbids, but servers do).
  */
 #include "common.h"
 

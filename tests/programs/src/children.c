@@ -2,8 +2,8 @@
  *
  * children MODE: binds where a stray child or signal of the library would show.
  *   ignored    SIGCHLD is ignored, and must stay so
- *   blocked    SIGCHLD and all else is blocked: none may be pending after
- *   subreaper  orphans come to this program: there must be none
+ *   blocked    every signal is blocked, and none may be pending afterwards
+ *   subreaper  this program adopts orphans, and must get none
  *   pid1       the same as PID 1 of a PID namespace
  */
 #include "common.h"

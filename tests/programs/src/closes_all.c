@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A daemon that closes every descriptor first, then binds: the socket gets the
- * number 0.  Afterwards the same with the socket at other numbers, among them
- * those that the helper itself uses, and with the numbers around it taken.
+ * A daemon that first closes every descriptor and then binds, so that its socket has
+ * the number 0.  Then it binds sockets with other numbers, among them those that the
+ * helper uses, and with the neighbouring numbers in use.
  */
 #include "common.h"
 

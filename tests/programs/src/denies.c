@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A preload library that forbids every bind, as a sandbox made of one would.
+ * A preload library that refuses every bind, as a sandbox by a preload library would.
  */
 #include <errno.h>
 #include <sys/socket.h>

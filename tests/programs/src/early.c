@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A preload library behind ours, whose constructor runs before ours: with
- * EARLY=bind it binds there, and says how that ended; with EARLY=clear it
- * takes the environment away. With EARLY=execve, execvp, posix_spawn or
- * posix_spawnp it starts /bin/echo there in that way, and with EARLY=fail it
- * says how those ended that cannot succeed, and prctl(2).
+ * A preload library behind ours, whose constructor runs before ours.  The variable
+ * EARLY chooses what the constructor does:
+ *   bind     binds, and prints the result
+ *   clear    clears the environment
+ *   execve, execvp, posix_spawn, posix_spawnp    starts /bin/echo by this call
+ *   fail     makes these calls and prctl(2) fail, and prints their errors
  */
 #include "common.h"
 

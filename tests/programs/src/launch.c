@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * launch [OPTION VALUE]... -- PROGRAM [ARG]...: makes a world that neither a
- * shell nor Python can make, and execs PROGRAM in it.
+ * launch [OPTION VALUE]... -- PROGRAM [ARG]...: sets up this process as no shell and
+ * no Python can, and executes PROGRAM.
  *   -e ENTRY   the environment is empty but for these, as they stand
  *   -i SIGNAL  ignored        -d SIGNAL  default        -b SIGNAL  blocked
  *   -r SIGNAL  raised (blocked first, it stays pending)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Somebody else's preload library around bind: it sets an option that the
- * program did not, and says on descriptor 2 that it was called.
+ * Another preload library that wraps bind: it sets an option of the socket, and
+ * prints to descriptor 2 that it was called.
  */
 #include "common.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Binds in a thread with the smallest stack that POSIX threads know.
+ * Binds in a thread with the smallest stack of POSIX threads.
  */
 #include "common.h"
 

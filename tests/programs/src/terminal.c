@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Says what the terminal is to this program, then waits to be interrupted.
+ * Prints what this program knows of its terminal, then waits for an interrupt.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * 32 threads bind, listen, close and bind again at once, while the program
- * has one child of its own and watches what it learns about children: one
- * thread sits in waitpid(-1), one polls waitid(P_ALL), SIGCHLD has a handler.
- * Only the program's own child may ever be seen, once, at its end.
+ * 32 threads bind, listen, close and bind again at once.  Meanwhile the program has
+ * one child and watches for others: one thread waits in waitpid(-1), one polls
+ * waitid(P_ALL), and SIGCHLD has a handler.  Only the program's own child may be
+ * seen, once, at its end.
  */
 #include "common.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * world FILE [ARG]...: writes into FILE, as lines, all that a program can tell
- * about how it was started.  Everything is gathered before FILE is opened, and
- * nothing is read from or written to descriptors 0 to 2.
+ * world FILE [ARG]...: writes to FILE everything that a program can find out about
+ * its start, a line each.  It collects everything before it opens FILE, and does not
+ * use descriptors 0 to 2.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * For the symbolic run (symbolic.py): each function returns whether the helper
- * and plain arithmetic disagree.  parse.c is included for its static functions;
- * the program is static, so that musl's own inet_pton(3) and memcmp(3) run.
+ * For symbolic.py: each function returns 0 if the helper and plain arithmetic agree.
+ * parse.c is included for its static functions.  The program is static, so that
+ * musl's inet_pton(3) and memcmp(3) run.
  */
 #include "../../../helpers/helper/parse.c"
 #include "../fuzz/oracle.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * For Frama-C's Eva: main() of the helper and all that it does with a message
- * and a socket, whatever the kernel answers.  Capabilities and rules are stubs
- * that answer anything; a message may have any bytes, length and flags.
+ * For Frama-C's Eva: main() of the helper, with any answers of the kernel.
+ * Capabilities and rules are stubs that answer anything.  A message may have any
+ * bytes, length and flags.
  */
 #include <__fc_builtin.h>
 #include <errno.h>

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Spells a name of every length that there can be.  How long a name is depends
- * on how many digits each number of it has, and of an IPv6 address also on
- * which groups are 0: one value stands for all of as many digits.  names.c ends
- * the process at a name that does not fit, so this says something only when
- * none was.
+ * Spells a name of every possible length.  The length depends on the digits of each
+ * number, and in an IPv6 address on the groups that are 0, so one value stands for
+ * all values with the same number of digits.  The helper's names.c ends the process
+ * if a name does not fit, so a result means that all names fit.
  */
 #include <stdio.h>
 #include <stdlib.h>

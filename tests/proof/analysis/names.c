@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * For Frama-C's Eva: every name that the helper can spell, for every question.
- * No access is out of bounds.  That no name is too long is for lengths.c: Eva
- * does not keep which digits a length comes from.
+ * No access is out of bounds.  lengths.c shows that no name is too long, because Eva
+ * does not keep the relation between digits and length.
  */
 #include <__fc_builtin.h>
 

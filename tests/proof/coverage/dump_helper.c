@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Linked into the helper's coverage build only: the helper leaves by _exit(2),
- * which writes no counters.  Callers of several users write the same files.
+ * Linked only into the helper's coverage build, because the helper exits by _exit(2),
+ * which writes no counters.  Helpers of several users write the same files.
  */
 #include <gcov.h>
 #include <sys/stat.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Linked into the library's coverage build only: programs of several users
- * write the same files when they end, and before they execute another program,
- * where progress_stop() is called.
+ * Linked only into the library's coverage build.  Programs of several users write
+ * the same files, at their end and before they execute another program, where
+ * progress_stop() is called.
  */
 #include <sys/stat.h>
 

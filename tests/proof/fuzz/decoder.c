@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One execution: one whole run of the helper, main() and all, in a world made
- * of the input (world.h), held against what the promises of SECURITY.md say.
- * main.c is included so that its static answer can be cleared between runs.
+ * One execution is one whole run of the helper in a kernel made of the input
+ * (world.h), compared with the promises of SECURITY.md.  main.c is included so that
+ * its static answer can be cleared between runs.
  */
 #define main helper_main
 int helper_main(void);

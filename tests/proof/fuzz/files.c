@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The permission files of that kernel, and what pybind(5) makes of them.
+ * The permission files of the input's kernel, and their meaning by pybind(5).
  */
 #include "world.h"
 

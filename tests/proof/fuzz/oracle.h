@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A second reader of rule lines, written from the grammar in pybind(5) alone:
- * it shares no line with helpers/helper/parse.c, not even inet_pton(3), and
- * reads addresses into 128-bit numbers instead of bytes.
+ * A second reader of rule lines, written only from the grammar in pybind(5).  It
+ * shares no code with helpers/helper/parse.c, not even inet_pton(3), and reads
+ * addresses as 128-bit numbers instead of bytes.
  */
 #ifndef ORACLE_H
 #define ORACLE_H

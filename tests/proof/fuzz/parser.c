@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One execution: one line of a rule file and one question, to parse_line() of
- * the helper and to the oracle.  The input is
+ * One execution gives a line of a rule file and a question to parse_line() of the
+ * helper and to the oracle.  The input is
  *     1 byte    bit 0: IPv6, bit 1: UDP
  *     2 bytes   port, high byte first
  *     16 bytes  address

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A kernel made of the fuzzer's bytes.  The helper is compiled as it is; in its
- * objects the system calls are then renamed (objcopy) to those of world.c, for
- * process and sockets, and files.c: each takes its result from the input and
- * remembers what it means for the rules.  Renaming at link time would rename
- * libFuzzer's own calls.
+ * A kernel made of the fuzzer's bytes.  The helper is compiled unchanged.  Then
+ * objcopy renames the system calls in its objects to those of world.c (process and
+ * sockets) and files.c.  Each call takes its result from the input, and remembers the
+ * result's meaning for the rules.  Renaming at link time would also rename the calls
+ * of libFuzzer.
  */
 #ifndef WORLD_H
 #define WORLD_H

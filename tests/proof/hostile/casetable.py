@@ -52,12 +52,12 @@ def sort_tests(tests):
 
 
 class Plugin:
-    """Collects while a session runs."""
+    """Collects the tests of each case and their results in a session, and writes the page."""
 
     def __init__(self, config):
         self.config = config
         self.tests = collections.defaultdict(list)  # case -> tests
-        self.results = collections.defaultdict(collections.Counter)  # test -> words
+        self.results = collections.defaultdict(collections.Counter)  # test -> {outcome: count}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config, items):

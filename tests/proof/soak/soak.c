@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * soak PROCESSES BINDS...: each of PROCESSES processes makes BINDS binds, in
- * turn of every kind that has one right answer, on addresses of its own; then
- * so with the next number.  A process compares its descriptors, memory,
- * children, signals and errno from after the first round with those at the
- * end.  Each time it prints "ready", waits for a byte on stdin, and prints
+ * soak PROCESSES BINDS...: each of PROCESSES processes makes BINDS binds on its own
+ * addresses, in turn of every kind that has one right answer.  Then a round with the
+ * next number of BINDS follows.  A process compares its descriptors, memory, children,
+ * signals and errno after the first round with those at the end.  For each round the
+ * program prints "ready", waits for a byte on stdin, and prints
  *     binds N wrong N descriptors N memory N leftovers N
- * where all but the first should be 0 (memory: KiB more in all processes),
- * then waits for the end of stdin.
+ * where all numbers but the first should be 0 (memory: KiB more in all processes).
+ * Then it waits for the end of stdin.
  */
 #include "../../programs/src/common.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A program that does what it is told: one command a line on stdin, one answer
- * a line on stdout; ends with status 0 at the end of stdin.
+ * A program that obeys: it reads a command from each line of stdin, and prints an
+ * answer as a line on stdout.  It exits with 0 at the end of stdin.
  *   pid                   -> PID PPID PGID SID
  *   bind PROTO ADDR PORT  -> errno of bind(2), 0 if bound; the socket is closed
  *   serve ADDR PORT       -> the same; answers HTTP there from now on

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * flip PORT COUNT: a thread rewrites the address in memory, PORT and 81 by
- * turns, while another binds it COUNT times.  Prints how often it was bound to
- * PORT, to 81, and refused.
+ * flip PORT COUNT: one thread rewrites the address in memory, alternately to PORT and
+ * 81, while another thread binds it COUNT times.  Prints how often the socket was
+ * bound to PORT, bound to 81, and refused.
  */
 #include "common.h"
 

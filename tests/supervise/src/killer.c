@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * killer COUNT: COUNT times a child with four threads binds without a pause
- * and is killed in the middle of it, each time a little later; then its
- * addresses are free.  Prints "killed COUNT".
+ * killer COUNT: starts COUNT children, one after the other.  Each child binds without
+ * a pause in four threads and is killed meanwhile, each time a little later.  Then its
+ * addresses must be free.  Prints "killed COUNT".
  */
 #include "common.h"
 

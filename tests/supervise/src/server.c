@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * server HOW [PORT]: an HTTP server on every IPv4 address whose bind reaches
- * the kernel by the way HOW; it answers "HOW PROTOCOL PORT", the last two as
- * the socket tells them.  Without PORT: 80.  Status 77: this machine has no
- * such way.
+ * server HOW [PORT]: an HTTP server on every IPv4 address that calls bind in the way
+ * HOW.  The answer is "HOW PROTOCOL PORT", with protocol and port of the socket.  The
+ * default PORT is 80.  Status 77 means that this machine has no such way.
  */
 #include "common.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * storm PROCESSES THREADS ROUNDS: all threads of all processes bind and close
- * at once, in every way that has one right answer.  Prints "ready", waits for
- * a byte on stdin, then prints how many answers came and how many were wrong;
- * then waits for the end of stdin.
+ * storm PROCESSES THREADS ROUNDS: all threads of all processes bind and close at
+ * once, in every way that has one right answer.  Prints "ready" and waits for a byte
+ * on stdin.  Then prints the number of answers and of wrong answers, and waits for the
+ * end of stdin.
  */
 #include "common.h"
 

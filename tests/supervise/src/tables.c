@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * tables HOW: binds where the socket of the caller is not found in the
- * descriptor table of its process's first thread.
+ * tables HOW: binds a socket that is not in the descriptor table of the process's
+ * first thread.
  *   leaderless  the first thread has ended
- *   unshared    the thread has a table of its own, with another socket under
- *               the same number
- *   vfork       a child that shares the memory, not the descriptors
+ *   unshared    the thread has its own table, with another socket under the same
+ *               number
+ *   vfork       a child binds that shares the memory, but not the descriptors
  */
 #include "common.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * timer COUNT: binds COUNT times while a timer interrupts it every 3 ms, with
- * SA_RESTART; every answer must be the right one.  Prints "bound COUNT".
+ * timer COUNT: binds COUNT times while a timer with SA_RESTART interrupts it every
+ * 3 ms.  Every result must be right.  Prints "bound COUNT".
  */
 #include "common.h"
 

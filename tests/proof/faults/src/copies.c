@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * copies again|held|forked PORT: what a bind sees of the copies that the
- * process of another thread's bind holds. A test holds that process up before
- * it closes them.
+ * copies again|held|forked PORT: binds while the process of another thread's bind
+ * has copies of the descriptors.  A test delays that process before it closes the
+ * copies.
  *
- * again: a listening socket of PORT is closed, and PORT bound again. held: the
- * same, and the copy is there for so long that the bind gives up. forked: a
- * child, which has the thread's counts but not the thread, binds a busy port.
+ * again: closes a listening socket of PORT, and binds PORT again.  held: the same,
+ * but the copy stays so long that the bind gives up.  forked: a forked child binds a
+ * busy port; it has the count of the thread's bind, but not the thread.
  *
- * The process of a bind closes what is above its socket, then what is below. Held
- * up at the second it still holds a copy of the listening socket. The main
- * thread's socket is descriptor 0, so that its own bind has only the first.
+ * The process of a bind first closes the descriptors above its socket, then those
+ * below.  Delayed at the second step, it has a copy of the listening socket.  The
+ * main thread's socket is descriptor 0, so its own bind has only the first step.
  */
 #include "../../../programs/src/common.h"
 

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * executes MARK: what binds and execve(2) of several threads do to each other.
- * The helper that a test puts in the place waits until there is a file MARK, and
- * then refuses.
+ * executes MARK: binds and calls execve(2) in several threads at once.  The stand-in
+ * for the helper waits until a file MARK exists, and then refuses.
  *
- * One thread binds. A second executes what is not there: it waits for the first.
- * A third binds: it waits for the second. A child that is forked then has neither
- * thread and waits for none. After MARK all of them go on.
+ * One thread binds.  A second thread executes a missing file, and waits for the
+ * first.  A third thread binds, and waits for the second.  A child that is forked
+ * then has none of these threads, and waits for nobody.  After MARK all go on.
  */
 #include "../../../programs/src/common.h"
 

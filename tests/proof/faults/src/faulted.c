@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * faulted [COUNT [subreaper|high|blocked]]: binds 127.80.0.1:80 while a test makes
- * something fail, and prints "bound" or the error's number.  Ends with status 1
- * when bind and the socket disagree, or when a descriptor, a child, a signal or
- * a changed mask is left.  Afterwards COUNT more binds (default 1) must all be
- * good.  high: descriptor 10 is the socket.  blocked: the mask may be a full one.
+ * faulted [COUNT [subreaper|high|blocked]]: binds 127.80.0.1:80 while a test makes a
+ * step fail, and prints "bound" or the errno.  Exits with 1 if bind and the socket
+ * disagree, or if a descriptor, child, signal or changed mask is left.  Then COUNT
+ * more binds (default 1) must all succeed.  high: the socket is descriptor 10.
+ * blocked: all signals may be blocked afterwards.
  *
- * It makes one child before, and writes nothing once, so that the program's own
- * first clone(2), wait4(2) and write(2) are not those of the library or of a
- * bind's processes: strace counts the calls of each process.
+ * The program first makes one child and writes no bytes once.  So its first clone(2),
+ * wait4(2) and write(2) are not those of a bind: strace counts the calls of each
+ * process.
  */
 #include "../../../programs/src/common.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Threads are cancelled while they bind in a loop: bind(2) is no cancellation
- * point, so each ends at its next testcancel, with its descriptor bound or not
- * but never lost, and no child is left.
+ * Threads are cancelled while they bind in a loop.  bind(2) is no cancellation point,
+ * so each thread ends at its next testcancel.  Its descriptor may be bound or not, but
+ * no descriptor is lost and no child is left.
  */
 #include "common.h"
 

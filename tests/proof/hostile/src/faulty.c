@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * faulty MOUNTPOINT OPERATION PATH ERRNO: a file system (libfuse 3) that looks
- * like /etc/pybind with byport/80, and rule files that grant port 80 to every
- * user and group; OPERATION (getattr, access, open, read) on PATH fails.  With
- * ERRNO 0 it says so and never ends, until the program dies of a byte on its
- * input.  Where the PATH is below byuser there is no byport/80.
+ * faulty MOUNTPOINT OPERATION PATH ERRNO: a file system (libfuse 3) that looks like
+ * /etc/pybind with byport/80, and with rule files that grant port 80 to every user and
+ * group.  OPERATION (getattr, access, open, read) on PATH fails with ERRNO.  With ERRNO
+ * 0 the operation prints a line and hangs, until a byte on stdin ends the program.  If
+ * PATH is below byuser, there is no byport/80.
  */
 #define FUSE_USE_VERSION 31
 #include <errno.h>

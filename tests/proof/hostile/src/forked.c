@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * forked N: N children are forked, one after the other, while a thread binds.
- * Each binds a busy port and must be told so at once. What is bounded is the
- * processor time of that bind: it does not depend on who else wants the
- * processor, and a child that waits for what is not its own uses it up. The
- * longest that a bind lasted is printed, in microseconds.
+ * forked N: forks N children, one after the other, while a thread binds.  Each child
+ * binds a busy port and must get the error at once.  The processor time of this bind
+ * is bounded: other processes do not change it, but a child that waits for its
+ * parent's thread uses it up.  Prints the longest duration of a bind in microseconds.
  */
 #include "../../../programs/src/common.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * forks COUNT ERRNO: binds COUNT times, each answer must be ERRNO, while
+ * forks COUNT ERRNO: binds COUNT times, and each result must be ERRNO.  Meanwhile
  * another thread starts children that keep copies of every descriptor.
  */
 #include "common.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * reexec HOW N: executes itself N times while a thread binds, by HOW (execve,
- * execv, execvp or execvpe), and prints how many children and SIGCHLDs it found
- * afterwards that it never started.
+ * reexec HOW N: executes itself N times by HOW (execve, execv, execvp or execvpe)
+ * while a thread binds.  Prints the number of children and SIGCHLDs that it then
+ * finds but never caused.
  */
 #include "../../../programs/src/common.h"
 

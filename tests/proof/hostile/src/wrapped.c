@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linked into the helper's own sources with -Wl,--wrap: the process is killed
- * where the real helper calls send(2), after its bind, or with BEFORE_BIND
- * where it calls bind(2).
+ * Linked into the helper's sources with -Wl,--wrap.  Kills the process where the
+ * helper calls send(2), after its bind, or with BEFORE_BIND where it calls bind(2).
  */
 #include <signal.h>
 #include <sys/socket.h>

@@ -266,7 +266,7 @@ def test_words_of_a_plan():
     assert plan.splitlines()[-1] == carry_out
     done = support.type_repair(carry_out)
     assert "next: in start scripts write pybind for authbind" in done
-    command = done.splitlines()[-1].partition(": ")[2]
+    command = next(line[14:] for line in done.splitlines() if line.startswith("to find them: "))
     assert subprocess.run(["sh", "-c", command], capture_output=True, check=False).stderr == b""
     assert granted("80")
     assert granted("81")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shared parts of the tests of check and explain: asking as root and as the user, repairing."""
+"""The shared parts of the tests of check and explain: questions by root and by the user, repairs."""
 
 import json
 import re

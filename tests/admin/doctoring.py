@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shared parts of the tests of doctor: running it, and leaving the installation as it was."""
+"""The shared parts of the tests of doctor: run doctor, restore the installation."""
 
 import json
 import os

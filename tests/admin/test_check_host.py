@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""check and explain where folders, the helper or the caller's process refuse everything."""
+"""check and explain if a folder, the helper or the caller's process refuses everything."""
 
 import pathlib
 import shutil
@@ -27,7 +27,7 @@ def test_unsafe_directory(folder):
 
 
 def test_missing_directory():
-    """Without /etc/pybind the command makes it."""
+    """The proposed command makes a missing /etc/pybind."""
     shutil.rmtree(CONFIG)
     answer = question("explain", "80")
     repair(answer["addresses"][0]["commands"][0])

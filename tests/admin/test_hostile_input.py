@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl reads what users of the host can make: files, folders, names. None of it acts for them."""
+"""Files, folders and names that users make cannot make pybindctl act for these users."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SECRET = "root:$6$salt$hash"
 
 @pytest.fixture
 def users():
-    """Return a folder that a user owns, in which root is told to look."""
+    """Return a folder of a user's, which root gives to pybindctl."""
     folder = support.scratch_dir()
     os.chown(folder, UID, UID)
     return folder
@@ -39,14 +39,14 @@ def secret():
 
 
 def authbinds(folder):
-    """Make authbind's folders below one."""
+    """Make authbind's folders below a folder."""
     for name in ("byport", "byaddr", "byuid"):
         (folder / name).mkdir(parents=True, mode=0o755)
     return folder
 
 
 def test_the_name_of_a_folder_is_no_rule(users):
-    """A folder's name stands in a comment of the rule file: also with a newline in it."""
+    """A folder's name in a comment of a rule file gives no rule, even if it has a newline."""
     folder = authbinds(users / "a\nany,1-1023 #")
     (folder / f"byuid/{UID}").write_text("10.0.0.1,80\n")
     ctl.done("import", "authbind", folder, "--apply")
@@ -57,9 +57,9 @@ def test_the_name_of_a_folder_is_no_rule(users):
 
 @pytest.mark.parametrize("apply", [[], ["--apply"]])
 def test_what_only_root_may_read_is_copied_nowhere(users, secret, apply):
-    """A link of a user's to a file of root's: its rules are taken over, and nothing else of it.
+    """Of a secret file that a user's link leads to, only rules are imported, and no other text.
 
-    The rule files, and the copy in which a plan is tried, are everybody's to read.
+    Everybody can read the rule files, and the copy in which a plan is tried.
     """
     folder = authbinds(users / "authbind")
     (folder / f"byuid/{UID}").symlink_to(secret)
@@ -75,7 +75,7 @@ def test_what_only_root_may_read_is_copied_nowhere(users, secret, apply):
 
 
 def test_a_comment_that_everybody_may_read_is_kept(secret):
-    """Where only root can write, and all can read, comments are taken over as they are."""
+    """Comments of a file that only root can write and all can read are kept."""
     folder = authbinds(support.SCRATCH / "roots")
     (folder / f"byuid/{UID}").write_text("# mine\n10.0.0.1,80 # too\n")
     assert "not root's alone" not in ctl.done("import", "authbind", folder, "--apply")
@@ -84,7 +84,7 @@ def test_a_comment_that_everybody_may_read_is_kept(secret):
 
 
 def test_a_file_that_becomes_a_link_is_not_followed(monkeypatch, secret):
-    """Who can write byuser puts a link in place of a file while root copies it for a trial."""
+    """A link that replaces a file of byuser, while root copies it for a trial, is not followed."""
     (CONFIG / "byuser").chmod(0o777)
     path = rules(f"byuser/{UID}", "any,80", uid=UID)
 
@@ -114,7 +114,7 @@ def test_a_file_that_becomes_a_link_is_not_followed(monkeypatch, secret):
 
 
 def test_a_link_in_place_of_a_flag_file_is_not_followed(secret):
-    """A link that takes the place of a flag file between two looks: its target stays as it is."""
+    """If a link replaces a flag file between two looks, the target of the link is not changed."""
     link = CONFIG / "byport/80"
     link.symlink_to(secret)
     before = secret.stat()
@@ -133,12 +133,12 @@ BREAKING = {
 
 @pytest.mark.parametrize("content", BREAKING.values(), ids=BREAKING)
 def test_toml_that_breaks_readers(content):
-    """Lists in lists, and numbers that Python does not write out: invalid, and said so."""
+    """Deeply nested lists and numbers too long for Python get a clear error."""
     ctl.failed(3, "apply", "-", input=content, words=["pybindctl: -: "])
 
 
 def test_files_without_an_end(users):
-    """What is larger than the memory is refused, not read; a FIFO keeps nobody waiting."""
+    """A file larger than the memory is refused, not read; pybindctl does not wait for a FIFO."""
     ctl.failed(3, "apply", "/dev/zero", words=["larger than 256 MiB"])
     ctl.failed(3, "import", "daemonusr", "/dev/zero", words=["larger than 256 MiB"])
     folder = authbinds(users / "authbind")
@@ -153,7 +153,7 @@ def test_files_without_an_end(users):
 
 
 def test_the_name_of_a_file_speaks_to_no_terminal(users):
-    """A file named on the command line (a shell's *): neither its name nor a repair is obeyed."""
+    """The name of a file from the command line, by a shell's *, sends nothing to the terminal."""
     name = users / "\x1b]0;owned\x07\n\x9b31m"
     name.write_text("any,80\nany,8o\n")
     process = subprocess.run([ctl.PYBINDCTL, "lint", name], capture_output=True, check=False)
@@ -166,7 +166,7 @@ def test_the_name_of_a_file_speaks_to_no_terminal(users):
 
 
 def test_only_our_colours_reach_the_terminal(capsys, monkeypatch):
-    """Whatever is printed by whichever function: of control characters only paint()'s are left."""
+    """Every printing function removes all control characters but those of paint()."""
     monkeypatch.setattr(output, "coloured", lambda _=None: True)
     hostile = "\x1b]52;c;cm0=\x07\x9b2J\x1b[8m\r\u202e\udcff"
     shown = output.paint("held", output.WARNING)
@@ -181,7 +181,7 @@ def test_only_our_colours_reach_the_terminal(capsys, monkeypatch):
 
 
 def test_a_kept_descriptor_writes_no_rule():
-    """The repair of a rule file that a user could write: who has it open writes it no more."""
+    """After the repair of a writable rule file, a descriptor kept on it changes no rule."""
     path = rules(f"byuser/{UID}", "any,80", uid=UID)
     with open(path, "a") as kept:
         trouble = ctl.as_json("lint", status=3)["findings"][0]
@@ -193,7 +193,7 @@ def test_a_kept_descriptor_writes_no_rule():
 
 
 def test_a_link_through_a_users_folder_is_not_roots(users):
-    """What a link leads to is root's, but a user can put something else there."""
+    """A link to a file of root's is not root's if it leads through a user's folder."""
     (users / "roots").mkdir(mode=0o755)
     (users / "roots/rules").write_text("any,80\n")
     assert trust.changeable(str(users / "roots/rules")) == str(users)
@@ -208,7 +208,7 @@ def test_a_link_through_a_users_folder_is_not_roots(users):
 
 
 def test_what_is_roots_alone():
-    """Links, dots and sticky folders are walked as the kernel does."""
+    """Links, dots and sticky folders are followed as by the kernel."""
     folder = support.SCRATCH / "walk"
     (folder / "in").mkdir(parents=True)
     (folder / "in/file").touch()
@@ -223,7 +223,7 @@ def test_what_is_roots_alone():
     assert trust.changeable(f"{folder}/sticky/../in/.") is None
     os.chown(folder / "sticky/file", UID, UID)
     assert trust.changeable(f"{folder}/sticky/file") == f"{folder}/sticky/file"
-    (folder / "in/file").chmod(0o1666)  # the bit says nothing of a file
+    (folder / "in/file").chmod(0o1666)  # on a file the sticky bit has no effect
     assert trust.changeable(f"{folder}/link") == f"{folder}/in/file"
     (folder / "in").chmod(0o775)
     assert trust.changeable(f"{folder}/link") == f"{folder}/in"
@@ -233,7 +233,7 @@ def test_what_is_roots_alone():
 
 
 def test_a_printed_name_is_one_word():
-    """A group's name with a blank stands quoted in what is to be typed."""
+    """A proposed command quotes a group's name with a blank."""
     groups = CONFIG.parent / "group"
     before = groups.read_text()
     groups.write_text(before + "odd $(id); name:x:4321:\n")
@@ -247,7 +247,7 @@ def test_a_printed_name_is_one_word():
 
 
 def test_a_comment_is_one_line_of_a_difference():
-    """A comment with what Unicode calls a line end shows no rule that is not there."""
+    """A comment with a Unicode line end does not look like a rule in a difference."""
     rules(f"byuser/{UID}", "any,22 # a\x85any,80\u2028any,81")
     (change,) = ctl.as_json("revoke", UID, "22")["changes"]
     assert len(change["before"]) == 1

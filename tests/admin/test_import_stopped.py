@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl import that is killed, fails, or cannot be proved: all or nothing, and said."""
+"""pybindctl import that is killed, fails or cannot be verified: all or nothing, and it says so."""
 
 import itertools
 import pathlib

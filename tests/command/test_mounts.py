@@ -47,7 +47,7 @@ def options(path):
     return set(out.stdout.strip().split(","))
 
 
-# What a user may name a folder, and mount something there: not a blank of the kernel's escapes.
+# Names of folders that a user may mount on, with blanks that the kernel does not escape.
 HOSTILE = [
     b"a\r",
     b"a\r\xff",
@@ -62,7 +62,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_a_user_mounts_hides_nothing(name):
-    """Whatever users name what they mount (fusermount3(1)), each mount is where it is."""
+    """A mount point is found whatever name users give it (fusermount3(1))."""
     at = os.fsencode(support.scratch_dir()) + b"/" + name
     os.makedirs(at)
     before = mountinfo.read()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Another root process takes the programs away from the control group: case 72.
+"""Another root process detaches pybindd's programs from the control group: case 72.
 
-While pybindd is stopped, so that the test knows when it looks.
+This happens while pybindd is stopped, so that the test knows when pybindd looks.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ BIND4, BIND6, POST_BIND4, POST_BIND6 = 8, 9, 12, 13  # enum bpf_attach_type
 
 @contextlib.contextmanager
 def links(cgroup):
-    """Give {attach type: descriptor} of the links at one control group."""
+    """Yield {attach type: descriptor} of the links at one control group."""
     library = ctypes.CDLL("libbpf.so.1", use_errno=True)
     found, at = {}, ctypes.c_uint32(0)
     while library.bpf_link_get_next_id(at.value, ctypes.byref(at)) == 0:
@@ -81,7 +81,7 @@ ALL = (BIND4, BIND6, POST_BIND4, POST_BIND6)
     ids=["bind4", "post_bind4", "all"],
 )
 def test_case_72_detached(daemon, user, kinds, names):
-    """What is detached is seen, said, and attached again: all four, each once."""
+    """pybindd notices detached programs, logs them, and attaches each of the four once."""
     flag("byport/80")
     daemon.sync()
     text = f"another process had taken {names} away; attached again"
@@ -101,7 +101,7 @@ def test_case_72_detached(daemon, user, kinds, names):
 
 
 def test_case_72_another_program_in_the_link(daemon, user):
-    """A link that was given another program is not taken for ours."""
+    """A link that got another program does not count as ours."""
     flag("byport/80")
     daemon.sync()
     libbpf = Libbpf()
@@ -114,7 +114,7 @@ def test_case_72_another_program_in_the_link(daemon, user):
 
 
 def other_program(libbpf):
-    """Return the descriptor of a program of somebody else's for bind4, which allows all."""
+    """Return the descriptor of another tool's program for bind4, which allows all."""
     binary = support.scratch_dir() / "other.bpf.o"
     include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
     source = support.REPOSITORY / "tests/kernel/src/other.bpf.c"
@@ -128,7 +128,7 @@ def other_program(libbpf):
 
 
 def test_case_72_kept_out(daemon, user):
-    """Somebody who allows none beside them is there: said, in the status too, and tried again."""
+    """If a program allows no other beside it, log and status say so, and pybindd tries again."""
     flag("byport/80")
     daemon.sync()
     library, program = ctypes.CDLL("libbpf.so.1"), other_program(Libbpf())
@@ -152,7 +152,7 @@ def test_case_72_kept_out(daemon, user):
 
 
 def test_case_72_the_control_group_is_removed():
-    """The kernel takes the programs away with the group: pybindd does not say that it judges."""
+    """After the control group is removed, pybindd does not claim that it judges."""
     with cgroups.group() as above:
         below = above / "below"
         below.mkdir()
@@ -171,7 +171,7 @@ def test_case_72_the_control_group_is_removed():
 
 
 def test_case_72_detached_though_held(daemon, user):
-    """A clean stop takes the programs away, also where another process holds their links."""
+    """A clean stop detaches the programs even if another process holds their links."""
     with links(daemon.cgroup) as held:
         assert len(held) == len(ALL)
         assert daemon.stop() == 0

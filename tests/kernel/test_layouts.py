@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs load where the kernel's structs lie otherwise; what the verifier refuses is said."""
+"""The programs load with other layouts of the kernel's structs; refusals of the verifier are shown."""
 
 import ctypes
 import os
@@ -16,8 +16,8 @@ from pybind.kernel import bpf, obstacles
 NOW = (support.REPOSITORY / "helpers/kernel/kernel.h").read_text()
 LAYOUTS = {
     "as here": NOW,
-    # Linux 6.1 on x86-64: a counter of 32 bits before the ids, and the set of capabilities in
-    # two words that follow them at once.
+    # Linux 6.1 on x86-64: a counter of 32 bits before the ids, and directly after the ids two
+    # words with the set of capabilities.
     "capabilities in two words": NOW.replace("__u64 val;", "__u32 cap[2];").replace(
         "struct cred {\n", "struct cred {\n    int usage;\n"
     ),
@@ -25,7 +25,7 @@ LAYOUTS = {
 USES = ("task_struct", "cred", "user_namespace", "group_info", "sock", "net", "bpf_sock_addr_kern")
 
 
-# More instructions than the log of a first 16 KiB shows, and then an address without a bound.
+# More instructions than a log of 16 KiB shows, followed by an unbounded address.
 REFUSED = """
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -63,7 +63,7 @@ def compiled(text):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_loads_with_the_layout(name):
-    """The verifier of this kernel takes them with the offsets of another."""
+    """The verifier of this kernel accepts the programs with the offsets of another kernel."""
     cgroups.able()
     variables = "".join(f"struct {each} {each};\n" for each in USES)
     btf = compiled(f"#include <linux/types.h>\n#include <stdbool.h>\n{LAYOUTS[name]}{variables}")
@@ -80,7 +80,7 @@ def test_loads_with_the_layout(name):
 
 
 def test_reason_of_the_verifier():
-    """What this kernel does not take is said in its verifier's own last words."""
+    """A refused load is reported with the last words of the verifier."""
     cgroups.able()
     library = bpf.Libbpf()
     with pytest.raises(bpf.BpfError) as raised:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real programs, started by nobody without pybind in front, while pybindd has port 80 granted.
+"""Real programs that the user nobody starts without pybind, while pybindd runs.
 
-Each serves on port 80. On port 81, which is not granted, each gets EACCES: the program
-says so, and so does pybindd's log.
+Each program serves on port 80, which is granted. On port 81, which is not, each gets
+EACCES: the program says so, and so does pybindd's log.
 """
 
 import json
@@ -20,8 +20,8 @@ from support import UID, flag, rules
 
 GRANTED, REFUSED = 80, 81
 EACCES = re.compile(r"permission denied|EACCES", re.IGNORECASE)
-RESERVED = (600, 1023)  # where bindresvport(3) looks
-# What pm2 and its like are here: a process that starts what it is told, as itself.
+RESERVED = (600, 1023)  # the ports that bindresvport(3) tries
+# Stands in for pm2 and the like: a process that starts a program on request, as the same user.
 MANAGER = """
 import json, os, socket, subprocess, sys
 listener = socket.socket(socket.AF_UNIX)
@@ -46,7 +46,7 @@ def place(daemon):
 
 
 def grant(daemon):
-    """Grant UID port 80, and see it in force."""
+    """Grant port 80 to UID, and wait until the grant is in force."""
     rules(f"byuser/{UID}", f"any,{GRANTED}")
     daemon.sync()
 
@@ -58,14 +58,14 @@ def in_log(daemon, word, port=REFUSED, ip="tcp"):
 
 
 def assert_refused(daemon, argv, place, **options):
-    """Run a program that wants port 81 to its end: refused, by its own words and the log's."""
+    """Run a program that wants port 81 to its end; check that program and log say `refused`."""
     done = support.run(argv, **place, **options)
     assert EACCES.search(done.stdout + done.stderr), done
     in_log(daemon, "refused")
 
 
 def assert_both(daemon, place, start, body, path="/", **options):
-    """Start a program on each port; start: port -> its words. body: what it answers, or a pattern."""
+    """Start a program on each port. start: port -> its argv. body: its answer, or a pattern."""
     grant(daemon)
     assert_refused(daemon, start(REFUSED), place, **options)
     with support.server(start(GRANTED), ready=support.answers_http, **place, **options) as process:
@@ -173,7 +173,7 @@ def test_io_uring(daemon):
     in_log(daemon, "refused")
 
 
-# Each: the words in front of the server, and the package they are from.
+# (words before the server, the package of their command)
 AROUND = {
     "no_new_privs": (["setpriv", "--no-new-privs"], "util-linux"),
     "strace": (["strace", "-f", "-o", "/dev/null"], "strace"),
@@ -196,7 +196,7 @@ def test_sandboxes(daemon, place, around):
 
 
 def skip_without_namespaces(argv):
-    """Skip where the system lets a user make no namespaces."""
+    """Skip if the system allows a user no namespaces."""
     done = support.run(argv)
     if done.returncode != 0:
         pytest.skip(f"this system allows a user no namespaces: {done.stderr.strip()}")
@@ -204,7 +204,7 @@ def skip_without_namespaces(argv):
 
 @pytest.mark.parametrize("around", ["bwrap", "user namespace"])
 def test_sandbox_and_the_others_of_a_flag_file(daemon, place, around):
-    """A flag file that lets all others in does so outside a user namespace of one's own alone."""
+    """A flag file's grant to all others counts only outside of an own user namespace."""
     words = AROUND[around][0]
     skip_without_namespaces([*words, "true"])
     grant(daemon)
@@ -225,7 +225,7 @@ def test_chroot(daemon, place):
     program.write_bytes(realservers.server("-static").read_bytes())
     program.chmod(0o755)
     words = ["chroot", f"--userspec={UID}:{support.GID}", "--groups=", root, "/server", "bind"]
-    # Root makes it; chroot(1) becomes UID before it executes the program.
+    # Root makes the chroot; chroot(1) becomes UID before it executes the program.
     assert_both(daemon, place, lambda port: [*words, port], "bind 6 80", uid=0, gid=0)
 
 
@@ -241,9 +241,9 @@ def test_script_that_replaces_ld_preload(daemon, place):
 
 
 def started_earlier(daemon, tell):
-    """Grant port 80, and have somebody who runs already start a server on each port.
+    """Grant port 80, and let a process that already runs start a server on each port.
 
-    tell: starts argv there, with its output in a file.
+    tell: a function that makes this process start argv, with its output in a file.
     """
     folder = support.scratch_dir()
     grant(daemon)

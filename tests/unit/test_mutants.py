@@ -20,7 +20,7 @@ def test_each_fault_can_be_put_in(monkeypatch):
 
 
 def test_each_fault_names_a_test(monkeypatch):
-    """What notices a fault is a comparison, the fuzz targets, or a test that there is."""
+    """Each fault names the comparison, the fuzz targets or an existing test."""
     monkeypatch.syspath_prepend(str(REPOSITORY / "tests/proof/mutation"))
     lists, mutant = importlib.import_module("mutants"), importlib.import_module("mutant")
     killers = {m.killer for m in lists.MUTANTS} - {mutant.COMPAT, mutant.KERNEL, mutant.FUZZ}

@@ -3,9 +3,10 @@
 
     tools/sandbox /usr/bin/python3 tests/proof/mutation/mutate_python.py [NUMBER | FIRST/STEP]...
 
-FIRST/STEP: every STEPth from FIRST on. The fault is put into the installed package, and into a
-copy of the repository from which the tests are run: some call pybindctl, some import it. Prints
-one line for each survivor and one of JSON; exits 1 when a mutant lives or does not apply.
+FIRST/STEP: every STEPth mutant from FIRST on. The fault is put into the installed package and
+into a copy of the repository, from which the tests run: some tests call pybindctl, others
+import it. Prints a line for each survivor and a line of JSON. Exits 1 if a mutant survives or
+does not apply.
 """
 
 import json
@@ -21,7 +22,7 @@ INSTALLED = pathlib.Path(support.PREFIX) / "share/pybind/pybind"
 
 
 def write(mutant, folder, text):
-    """Write a module where it is installed, and into the copy."""
+    """Write a module into the installed package and into the copy."""
     for place in (INSTALLED, folder / "pybind"):
         (place / mutant.file).write_text(text)
 
@@ -41,7 +42,7 @@ def fails(nodes, folder):
 
 
 def is_noticed(mutant, folder):
-    """Tell whether the killer fails with the fault; AssertionError where it does not apply."""
+    """Tell whether the killer fails with the fault; raise AssertionError if it does not apply."""
     text = (REPOSITORY / "pybind" / mutant.file).read_text()
     assert text.count(mutant.old) == 1, f"{mutant.file}: {mutant.old!r} {text.count(mutant.old)}x"
     write(mutant, folder, text.replace(mutant.old, mutant.new))

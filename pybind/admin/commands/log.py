@@ -40,7 +40,7 @@ _LINE = re.compile(
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines, until Ctrl-C.")
 @output.json_option
 def log_command(user: str | None, lines: int, follow: bool, as_json: bool) -> int:
-    """Show the grants and refusals of the kernel that pybindd has logged.
+    """Show the log of pybindd: what the kernel granted and refused.
 
     Needs root. Each line has the time, the verdict, the user, the port and the address,
     the permission file that decided, and the program. No user can forge a line. A user

@@ -54,6 +54,13 @@ def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = 
     except MemoryError:
         _say("no memory is left to start with; allow more: ulimit -v", name=name)
         status = STATUS_REFUSED
+    except ImportError as error:
+        _say(
+            f"cannot load the Python module {error.name}: {error}",
+            "it is made for another Python, or no memory is left to load it: ulimit -v",
+            name=name,
+        )
+        status = STATUS_REFUSED
     except OSError as error:
         _say(f"{error.filename or 'system call'}: {error.strerror}", name=name)
         status = STATUS_REFUSED

@@ -90,10 +90,10 @@ def classify(path: bytes) -> Target:
     """
     current, head = path, _read_head(path)
     for _ in range(_INTERPRETERS_MAX):
-        words = head[2:].split(b"\n")[0].split(maxsplit=1) if head.startswith(b"#!") else []
-        if not words:
+        interpreter = _named_by(head)
+        if not interpreter:
             break
-        current = _interpreter(current, words[0])
+        current = _interpreter(current, interpreter)
         head = _read_head(current)
     kind = "script run by " + fsdecode(current) if current != path else "program"
     # Set-id bits and capabilities count on the interpreter, not on the script (execve(2)).
@@ -132,6 +132,12 @@ def _read_head(path: bytes) -> bytes:
             return file.read(_HEAD_LEN)
     except OSError:
         return b""
+
+
+def _named_by(head: bytes) -> bytes:
+    """Return the interpreter of a script, or nothing; only blanks and tabs end it (execve(2))."""
+    line = head[2:].split(b"\n")[0] if head.startswith(b"#!") else b""
+    return line.strip(b" \t").replace(b"\t", b" ").split(b" ")[0]
 
 
 def _interpreter(script: bytes, interpreter: bytes) -> bytes:

@@ -100,7 +100,7 @@ class Binds:
         try:
             pending = self._examine(note)
         except Exception as error:  # noqa: BLE001 # one call must not end the whole tree
-            self._lines.say(words.left_to_kernel(note.tid, f"{type(error).__name__}: {error}"))
+            self._say_odd(f"a bind of process {note.tid} is left to the kernel", error)
         if pending is None:
             self._respond(note.id, None)
         else:
@@ -124,7 +124,7 @@ class Binds:
             if self._sandboxes.may_hold(note.tid):
                 self._lines.say(words.in_landlock(note.tid))
                 return None
-            socket_fd = _socket_of(note.tid, wanted.fd)
+            socket_fd = kernel.take_fd(note.tid, wanted.fd)
         except OSError as error:
             if error.errno not in (errno.EBADF, *_GONE):
                 self._lines.say(words.cannot_take(wanted.family, wanted.port, error))
@@ -168,19 +168,28 @@ class Binds:
             pending = self._waiting.pop(0)
             try:
                 pid, reply = helper.start_bind(pending.address, pending.socket_fd)
-            except (OSError, HelperUnusable) as failure:  # such as no free process or descriptor
-                self._tell(pending.address, failure)
+            except Exception as failure:  # noqa: BLE001 # no process, descriptor or memory left
                 os.close(pending.socket_fd)
+                self._tell(pending.address, failure)
                 self._respond(pending.cookie, None)
                 continue
-            try:
-                pidfd = os.pidfd_open(pid)
-            except OSError:  # no free descriptor: wait for this helper without a pidfd
-                os.waitpid(pid, 0)
+            if not self._watch(_Running(pending, pid, reply)):
+                os.waitpid(pid, 0)  # no descriptor is left: wait for this one
                 self._finish(pending, reply)
-                continue
-            self._running[pidfd] = _Running(pending, pid, reply)
+
+    def _watch(self, running: _Running) -> bool:
+        """Have poll(2) tell of a helper's end; False where that cannot be had."""
+        pidfd = -1
+        try:
+            pidfd = os.pidfd_open(running.pid)
             self._poll.register(pidfd, select.POLLIN)
+            self._running[pidfd] = running
+        except (OSError, MemoryError):
+            if pidfd >= 0:
+                self._poll.unregister(pidfd)
+                os.close(pidfd)
+            return False
+        return True
 
     def helper_ended(self, pidfd: int) -> None:
         """Answer the bind of a helper that has ended."""
@@ -192,35 +201,42 @@ class Binds:
         self._start_helpers()
 
     def _finish(self, pending: _Pending, reply_socket: socket.socket) -> None:
-        outcome: Reply | OSError | HelperUnusable
-        error: int | None
+        outcome: Reply | Exception
+        error: int | None = None
         with contextlib.closing(reply_socket):
             try:
                 outcome = reply = helper.finish(reply_socket)
-                error = reply.error
-                if error and reply.reason != _wire.REASON_KERNEL:
-                    error = None  # refused by the rules: the kernel will fail with EACCES
-            except (HelperUnusable, OSError) as failure:
+                if not reply.error or reply.reason == _wire.REASON_KERNEL:
+                    error = reply.error  # else the rules refuse: the kernel will say EACCES
+            except Exception as failure:  # noqa: BLE001 # it must be answered all the same
                 # The helper died without a reply: only the socket tells whether it is bound.
                 outcome = failure
-                error = 0 if is_bound(pending.socket_fd, pending.address) else None
+                with contextlib.suppress(MemoryError):
+                    error = 0 if is_bound(pending.socket_fd, pending.address) else None
         # Our duplicate must be closed before the answer: it would keep the port bound after
         # the program's own close(2).
         os.close(pending.socket_fd)
         self._tell(pending.address, outcome)
         self._respond(pending.cookie, error)
 
-    def _tell(self, address: Address, outcome: Reply | OSError | HelperUnusable) -> None:
+    def _tell(self, address: Address, outcome: Reply | Exception) -> None:
         """With -v, print the result of a bind. An error here must not end the whole tree."""
         if not self._lines.wanted:
             return
         try:
             if isinstance(outcome, Reply):
                 self._lines.say(*words.of_reply(address, outcome))
-            else:
+            elif isinstance(outcome, (OSError, HelperUnusable)):
                 self._lines.say(*words.without_helper(address, outcome))
+            else:
+                raise outcome
         except Exception as error:  # noqa: BLE001 # such as a file that was removed meanwhile
-            self._lines.say(f"cannot tell what became of a bind: {type(error).__name__}: {error}")
+            self._say_odd(f"cannot tell what became of a bind of port {address.port}", error)
+
+    def _say_odd(self, what: str, error: Exception) -> None:
+        """Say what no words were made for; where no memory is left, nothing."""
+        with contextlib.suppress(MemoryError):
+            self._lines.say(f"{what}: {type(error).__name__}: {error}")
 
     def _respond(self, cookie: int, error: int | None) -> None:
         """Answer with an errno (0: bound); None lets the kernel decide."""
@@ -243,12 +259,3 @@ def _room() -> tuple[int, int]:
     room = max(hard - _OTHER_FDS, 5)
     helpers_max = min(_HELPERS_MAX, room // 5)
     return helpers_max, min(_WAITING_MAX, room - 4 * helpers_max)
-
-
-def _socket_of(tid: int, fd: int) -> int:
-    """Return a duplicate (owned by the caller) of a thread's descriptor. Raises OSError."""
-    pidfd = kernel.open_thread(tid)
-    try:
-        return kernel.get_fd(pidfd, fd)
-    finally:
-        os.close(pidfd)

@@ -16,12 +16,18 @@ from typing import NoReturn
 from .messages import EXITED, STARTED, STOPPED, Orders, is_stopped
 
 _KILLED = signal.SIGKILL.value  # the wait status of a program that SIGKILL ended
+_UNKNOWN = -1  # not 0: that is the sender's pid in a signal from outside of a container
+_BY_SIGNAL = 128  # plus the signal: the exit status that a shell gives a killed program
 
 
 def run(orders: Orders, supervisor_pid: int) -> NoReturn:
-    """Stand for the program until its end. Every signal is blocked here."""
+    """Stand for the program until its end. Every signal is blocked here.
+
+    The supervisor has sent STARTED already.
+    """
     every = signal.valid_signals()
-    program_pid = 0
+    # Before the first signal: the program may have sent one to its whole group at once.
+    program_pid = _listen(orders, _UNKNOWN)
     while True:
         info = signal.sigwaitinfo(every)
         if info.si_signo != signal.SIGCHLD:
@@ -31,14 +37,14 @@ def run(orders: Orders, supervisor_pid: int) -> NoReturn:
                 orders.forward(info.si_signo)
             continue
         # In this order: after the supervisor's end, all its messages are there to be read.
-        gone = _is_gone(supervisor_pid)
+        gone = _reap(supervisor_pid)
         program_pid = _listen(orders, program_pid)
         if gone:
             _end(_KILLED)
 
 
 def _listen(orders: Orders, program_pid: int) -> int:
-    """Obey all messages of the supervisor; returns the program's pid, 0 while unknown."""
+    """Obey all messages of the supervisor; returns the program's pid."""
     while messages := orders.receive():
         for kind, value in messages:
             if kind == EXITED:
@@ -58,9 +64,17 @@ def _listen(orders: Orders, program_pid: int) -> int:
     return program_pid
 
 
-def _is_gone(supervisor_pid: int) -> bool:
-    ended = os.waitid(os.P_PID, supervisor_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return ended is not None
+def _reap(supervisor_pid: int) -> bool:
+    """Reap children that are not pybind's; tell whether the supervisor has ended.
+
+    The caller had such children before it executed pybind. The first process of a
+    container gets all orphans there.
+    """
+    while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if ended.si_pid == supervisor_pid:
+            return True
+        os.waitpid(ended.si_pid, 0)
+    return False
 
 
 def _stop(number: int) -> None:
@@ -76,12 +90,15 @@ def _stop(number: int) -> None:
 
 def _end(status: int) -> NoReturn:
     """End with the program's wait status: its exit code, or its signal."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        # No core of the front: the program has left its own.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if not os.WIFSIGNALED(status):
+        os._exit(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    # No core of the front: the program has left its own.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if number in signal.valid_signals():  # else one of the C library's own, never blocked
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
-        os.kill(os.getpid(), number)
-    os._exit(os.WEXITSTATUS(status))
+    os.kill(os.getpid(), number)
+    # Still here: the first process of a container dies of no signal from inside.
+    os._exit(_BY_SIGNAL + number)

@@ -30,6 +30,11 @@ _NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, pid, flags; seccomp_data
 _RESPONSE = struct.Struct("=QqiI")  # id, val, error, flags
 _PIDFD_THREAD = os.O_EXCL  # Linux 6.9
 
+_WORD_64 = 8
+# What uname(2) says under a 32-bit personality (setarch(8)), where the process is of 64 bits.
+_PERSONALITIES = {"i386": "x86_64", "i486": "x86_64", "i586": "x86_64", "i686": "x86_64"}
+_PERSONALITIES["armv8l"] = "aarch64"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,28 +71,53 @@ def install_filter(program: bytes) -> int:
         _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
     fprog = SockFprog(len(program) // 8, program)
-    number = _SECCOMP_NUMBERS[platform.machine()]
+    number = _SECCOMP_NUMBERS[machine()]
     flags = _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE_RECV
     return _check(_libc.syscall(number, _SET_MODE_FILTER, flags, ctypes.byref(fprog)), "seccomp")
 
 
+def machine() -> str:
+    """Return the machine of this process's system calls, as `uname -m` names it.
+
+    A Python of 32 bits on a kernel of 64 has other numbers than the kernel's name tells.
+    """
+    name = platform.machine()
+    if ctypes.sizeof(ctypes.c_void_p) != _WORD_64:
+        return f"{name}, 32-bit Python"
+    return _PERSONALITIES.get(name, name)
+
+
 def supported_machine() -> bool:
-    """Tell whether this module knows the system call numbers of this machine."""
-    return platform.machine() in _SECCOMP_NUMBERS
+    """Tell whether the system call numbers of this process are known here."""
+    return machine() in _SECCOMP_NUMBERS
 
 
 def receive(listener_fd: int) -> Notification:
-    """Receive one notification. ENOENT: its thread was killed meanwhile."""
+    """Receive one notification. ENOENT: its thread was killed meanwhile; EINTR: ask poll(2) again."""
     buffer = bytearray(_NOTIFICATION.size)
     fcntl.ioctl(listener_fd, _IOCTL_RECV, buffer, True)
     cookie, tid, _, nr, arch, _, *args = _NOTIFICATION.unpack(buffer)
     return Notification(cookie, tid, nr, arch, tuple(args))
 
 
+def _persist(listener_fd: int, request: int, data: bytes) -> None:
+    """Make an ioctl(2) that does not block for long, as often as a signal interrupts it.
+
+    The kernel takes the filter's lock interruptibly (mutex_lock_interruptible), and the
+    standard library repeats no ioctl.
+    """
+    while True:
+        try:
+            fcntl.ioctl(listener_fd, request, data)
+        except InterruptedError:
+            continue
+        return
+
+
 def is_waiting(listener_fd: int, cookie: int) -> bool:
     """Tell whether the thread still waits; if not, its id may now be another thread's."""
     try:
-        fcntl.ioctl(listener_fd, _IOCTL_ID_VALID, struct.pack("=Q", cookie))
+        _persist(listener_fd, _IOCTL_ID_VALID, struct.pack("=Q", cookie))
     except OSError:
         return False
     return True
@@ -95,12 +125,12 @@ def is_waiting(listener_fd: int, cookie: int) -> bool:
 
 def answer(listener_fd: int, cookie: int, error: int) -> None:
     """End the system call with 0, or with an errno. ENOENT: nobody waits any more."""
-    fcntl.ioctl(listener_fd, _IOCTL_SEND, _RESPONSE.pack(cookie, 0, -error, 0))
+    _persist(listener_fd, _IOCTL_SEND, _RESPONSE.pack(cookie, 0, -error, 0))
 
 
 def let_continue(listener_fd: int, cookie: int) -> None:
     """Let the kernel do the system call itself, with the program's own rights."""
-    fcntl.ioctl(listener_fd, _IOCTL_SEND, _RESPONSE.pack(cookie, 0, 0, _RESPONSE_CONTINUE))
+    _persist(listener_fd, _IOCTL_SEND, _RESPONSE.pack(cookie, 0, 0, _RESPONSE_CONTINUE))
 
 
 def set_title(title: bytes) -> None:
@@ -116,16 +146,42 @@ def set_title(title: bytes) -> None:
         ctypes.memmove(start, title[:room].ljust(room, b"\0"), room)
 
 
-def open_thread(tid: int) -> int:
-    """Return a pidfd (owned by the caller) of any thread.
+def take_fd(tid: int, fd: int) -> int:
+    """Return a duplicate (owned, close-on-exec) of a thread's descriptor. EBADF: it has none.
 
-    Before Linux 6.9 only processes have pidfds. Then the pidfd is the process's, whose
-    descriptors the thread has too unless it has unshared them (unshare(2)).
+    Before Linux 6.9 a pidfd names whole processes. The thread has its process's descriptors
+    unless it unshared them, or has outlived its group's leader: then ENOTSUP.
     """
     try:
-        return os.pidfd_open(tid, _PIDFD_THREAD)
+        pidfd = os.pidfd_open(tid, _PIDFD_THREAD)
     except OSError:
-        return os.pidfd_open(process_of(tid))
+        return _take_fd_of_process(tid, fd)
+    try:
+        return get_fd(pidfd, fd)
+    finally:
+        os.close(pidfd)
+
+
+def _take_fd_of_process(tid: int, fd: int) -> int:
+    theirs = os.stat(f"/proc/{tid}/fd/{fd}")  # ENOENT: it has none
+    pidfd = os.pidfd_open(process_of(tid))
+    try:
+        found = get_fd(pidfd, fd)
+    except OSError as error:
+        if error.errno in (errno.EBADF, errno.ESRCH):
+            raise _no_pidfd_of_a_thread() from None
+        raise
+    finally:
+        os.close(pidfd)
+    own = os.fstat(found)
+    if (own.st_dev, own.st_ino) != (theirs.st_dev, theirs.st_ino):
+        os.close(found)
+        raise _no_pidfd_of_a_thread()
+    return found
+
+
+def _no_pidfd_of_a_thread() -> OSError:
+    return OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), "pidfd_getfd")
 
 
 def process_of(tid: int) -> int:

@@ -16,6 +16,7 @@ from . import kernel
 
 _SHELL = "/bin/sh"
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
+_OF_LIMITS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 _YAMA_ADMIN_ONLY = 2  # Documentation/admin-guide/LSM/Yama.rst
 
 
@@ -37,7 +38,7 @@ def check(request: Request, program: Target) -> None:
     if program.unsupervisable:
         raise Refused(f"cannot supervise {name!r}, {program.kind}: {program.unsupervisable}")
     if not kernel.supported_machine():
-        raise Refused(f"the supervised mode does not know this machine ({os.uname().machine})")
+        raise Refused(f"the supervised mode does not know this machine ({kernel.machine()})")
     _check_yama()
     _check_proc()
     probe()
@@ -64,8 +65,8 @@ def _check_proc() -> None:
 def probe() -> None:
     """Try on a child what the supervisor has to do: take a descriptor, read memory.
 
-    Raises Refused, with a repair, where the kernel or a filter forbids either. Without
-    /bin/sh nothing is tried.
+    Raises Refused, with a repair, where the kernel or a filter forbids either, or no
+    process can be started. Without /bin/sh nothing is tried.
     """
     ends = os.pipe()
     try:
@@ -75,6 +76,9 @@ def probe() -> None:
     except FileNotFoundError:
         os.close(ends[1])
         return
+    except OSError as error:
+        os.close(ends[1])
+        raise Refused(*cannot_start(error)) from None
     finally:
         os.close(ends[0])
     try:
@@ -118,6 +122,18 @@ def _check_yama() -> None:
             "mode cannot take the program's socket",
             "repair: sudo sysctl kernel.yama.ptrace_scope=1 (where it is 3: at the next boot)",
         )
+
+
+def cannot_start(error: Exception) -> tuple[str, ...]:
+    """Return lines about what keeps the processes of this mode from being made."""
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'system call'}: {error.strerror}"
+    else:  # RuntimeError: no thread can be had; MemoryError, which says nothing
+        text = str(error) or "no memory is left"
+    first = f"cannot start the supervisor: {text}"
+    if isinstance(error, OSError) and error.errno not in _OF_LIMITS:
+        return (first,)
+    return first, "its limits are those that the program has: ulimit -u, -n, -v and -d"
 
 
 def too_old() -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from ..errors import STATUS_REFUSED, PybindError, Refused
 from ..model import Plan
 from . import filter as bpf
 from . import front, kernel, preflight
-from .messages import Orders, Report
+from .messages import STARTED, Orders, Report
 from .supervisor import Supervisor
 
 _READY = b"R"
@@ -52,6 +52,9 @@ class _World:
                 signal.setitimer(which, delay, interval)
         if self.sigchld == signal.SIG_IGN:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        # A pending one is the program's end, not an exception here.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
@@ -63,11 +66,14 @@ def run(plan: Plan, notes: str, limits: bytes | None, verbose: bool) -> NoReturn
     """
     program = bpf.build()
     world = _World(notes)
-    ours, theirs = socket.socketpair()
-    failure, failed = os.pipe2(os.O_CLOEXEC)
-    front_pidfd = os.pidfd_open(os.getpid())
-    verbose_fd = os.dup(2) if verbose else -1
-    supervisor_pid = os.fork()
+    try:
+        ours, theirs = socket.socketpair()
+        failure, failed = os.pipe2(os.O_CLOEXEC)
+        front_pidfd = os.pidfd_open(os.getpid())
+        verbose_fd = os.dup(2) if verbose else -1
+        supervisor_pid = os.fork()
+    except OSError as error:
+        raise Refused(*preflight.cannot_start(error)) from None
     if supervisor_pid == 0:
         ours.close()
         os.close(failure)
@@ -128,6 +134,7 @@ def _supervise(
             _let_go({report.fileno(), report.pidfd, listener, verbose_fd, ours.fileno(), failed})
             supervisor = Supervisor(listener, pid, report, limits, verbose_fd)
             _name("supervisor", plan)
+            report.send(STARTED, pid)  # the front must know before the program does anything
             ours.send(_READY)
     finally:
         ours.close()
@@ -143,16 +150,8 @@ def _told(failed: int) -> Iterator[None]:
     except PybindError as error:
         _tell(failed, error.status, *error.lines)
         os._exit(STATUS_REFUSED)
-    except OSError as error:
-        _tell(failed, STATUS_REFUSED, f"{error.filename or 'system call'}: {error.strerror}")
-        os._exit(STATUS_REFUSED)
-    except (RuntimeError, MemoryError) as error:  # RuntimeError: no thread can be started
-        _tell(
-            failed,
-            STATUS_REFUSED,
-            f"cannot start the supervisor: {error or 'no memory is left'}",
-            "its limits are those that the program has: ulimit -u, ulimit -v",
-        )
+    except (OSError, RuntimeError, MemoryError) as error:
+        _tell(failed, STATUS_REFUSED, *preflight.cannot_start(error))
         os._exit(STATUS_REFUSED)
 
 
@@ -181,10 +180,31 @@ def _become_program(
         if channel.recv(1) != _READY:
             os._exit(STATUS_REFUSED)
         channel.close()
+        for number in _pending(world.front_pid) - signal.sigpending():
+            os.kill(os.getpid(), number)
         environ = rewrite_pids(plan.environ, world.front_pid)
         world.restore()
         launch.execute(plan._replace(environ=environ), world.notes)
     os._exit(STATUS_REFUSED)
+
+
+def _pending(front_pid: int) -> set[int]:
+    """Return the signals that wait for the front (proc_pid_status(5)).
+
+    What this process lacks of them was sent to the group, by a key of the terminal, before it
+    was there, and the front takes that for the program's own. One that a process has sent
+    comes once more from the front, which does no harm: before execve(2) a signal ends this
+    process, or is ignored, or blocked.
+    """
+    with contextlib.suppress(OSError), open(f"/proc/{front_pid}/status", "rb") as file:
+        words = [line.split() for line in file]
+        masks = [int(word[1], 16) for word in words if word[0] in (b"SigPnd:", b"ShdPnd:")]
+        return {
+            number
+            for number in signal.valid_signals()
+            if number != signal.SIGCHLD and any(mask >> number - 1 & 1 for mask in masks)
+        }
+    return set()
 
 
 def _tell(failed: int, status: int, *lines: str) -> None:

@@ -15,11 +15,12 @@ import select
 import signal
 
 from .binds import Binds
-from .messages import EXITED, RESUMED, STARTED, STOPPED, Report, is_stopped
+from .messages import EXITED, RESUMED, STOPPED, Report, is_stopped
 from .verbose import Lines
 
 _COLLECT_EVERY = 4096
 _STOPS_MAX = 64
+_HEADROOM = 1 << 21  # bytes; what all binds at once take stays far below
 
 
 class Supervisor:
@@ -32,7 +33,8 @@ class Supervisor:
     verbose_fd: for the lines of -v (owned), or -1.
 
     The constructor runs before the program starts, and does everything that can fail.
-    Raises OSError, and RuntimeError if no thread can be started.
+    Raises OSError, RuntimeError if no thread can be started, and MemoryError if a limit
+    leaves too little memory (setrlimit(2): RLIMIT_AS, RLIMIT_DATA).
     """
 
     def __init__(
@@ -56,31 +58,35 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for fd in (self._listener_fd, self._wake_fd, front.fileno()):
             self._poll.register(fd, select.POLLIN)
+        bytearray(_HEADROOM)
 
     def run(self) -> None:
         """Serve until the last process of the tree is gone."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        self._tell(STARTED, self._program_pid)
         gc.collect()
         gc.freeze()
         gc.disable()  # a pause before RECV widens the window of case 59 in docs/hostile.md
         rounds = 0
         while self._reap():
-            for fd, events in self._poll.poll():
-                if fd == self._listener_fd:
-                    self._on_listener(events)
-                elif fd == self._wake_fd:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self._wake_fd, 4096)
-                elif self._binds.has_helper(fd):
-                    self._binds.helper_ended(fd)
-                elif self._front is not None and fd == self._front.fileno():
-                    self._on_front()
-            self._listen(not self._binds.full)
+            self._round()
             rounds += 1
             if rounds % _COLLECT_EVERY == 0:
                 gc.collect()
         self._lines.finish()
+
+    def _round(self) -> None:
+        """Wait, and do what there is to be done."""
+        for fd, events in self._poll.poll():
+            if fd == self._listener_fd:
+                self._on_listener(events)
+            elif fd == self._wake_fd:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_fd, 4096)
+            elif self._binds.has_helper(fd):
+                self._binds.helper_ended(fd)
+            elif self._front is not None and fd == self._front.fileno():
+                self._on_front()
+        self._listen(not self._binds.full)
 
     def _listen(self, wanted: bool) -> None:
         """Make poll(2) report notifications, or not while no more can be taken."""

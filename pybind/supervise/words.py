@@ -63,7 +63,8 @@ def cannot_take(family: int, port: int, error: OSError) -> str:
         str(port),
         family,
         f"the supervisor cannot take the program's socket, {_errno(error.errno)}: a program that "
-        "makes itself undumpable forbids it, or a seccomp filter that was set later",
+        "makes itself undumpable forbids it, or a seccomp filter that was set later; before Linux "
+        "6.9 it cannot be had of a thread with descriptors of its own",
     )
 
 

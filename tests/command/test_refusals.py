@@ -92,6 +92,14 @@ def test_missing_and_not_executable(grant80, program):
     assert not started()
 
 
+def test_script_with_dos_line_ends(grant80):
+    """The name of the interpreter ends in a carriage return, and is shown so."""
+    path = support.scratch_dir() / "script"
+    path.write_text("#!/bin/sh\r\necho no\r\n")
+    path.chmod(0o755)
+    refused(pybind("--port", "80", path), "interpreter", r"/bin/sh\r", status=126)
+
+
 def test_no_grant(program):
     """No grant: the message says which port, for whom, and the command that grants it."""
     path, started = program

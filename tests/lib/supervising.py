@@ -17,6 +17,8 @@ from launching import need
 
 SRC = support.REPOSITORY / "tests/supervise/src"
 GO = "/usr/bin/go"
+DROP = ["/usr/bin/setpriv", "--reuid", str(support.UID), "--regid", str(support.GID),
+        "--clear-groups", "--inh-caps=-all", "/usr/bin/env"]  # fmt: skip
 BUILD_TIMEOUT_S = 300  # Go compiles its library of network functions anew
 
 
@@ -99,6 +101,20 @@ def parent(pid):
 def is_stopped(pid):
     """Tell whether job control has stopped the process."""
     return status_of(pid).get("State", "").startswith("T")
+
+
+def only_child(pid):
+    """Wait for a process's only child; returns its PID."""
+    support.wait_for(lambda: children(pid), f"a child of {pid}")
+    (child,) = children(pid)
+    return child
+
+
+def in_container(*argv, **options):
+    """Start argv as UID and as the first process of a pid namespace; its parent is returned."""
+    options.setdefault("cwd", "/")
+    unshare = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return subprocess.Popen([*unshare, *DROP, *map(str, argv)], **options)
 
 
 def wait_gone(*pids):

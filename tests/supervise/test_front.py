@@ -43,6 +43,14 @@ def test_exit_status(script, shell):
     assert raw_status(under_pybind(*command, mode=mode)) == raw_status(command)
 
 
+@pytest.mark.parametrize("number", [32, 33])
+def test_ended_by_a_signal_of_the_c_library(number):
+    """A signal that glibc keeps for itself is the program's end, and the front's, all the same."""
+    command = ["/usr/bin/python3", "-c", f"import os; os.kill(os.getpid(), {number})"]
+    supervised = raw_status(under_pybind(*command, mode="supervise"))
+    assert supervised == raw_status(command) == (-number, b"")
+
+
 @pytest.mark.parametrize(("path", "status"), [("/nonexistent", 127), ("/etc/passwd", 126)])
 def test_program_that_cannot_be_started(path, status):
     """The statuses 126 and 127 are those of the other modes."""

@@ -142,6 +142,18 @@ def test_sigstop_and_sigchld_of_the_front():
 
 
 @pytest.mark.hostile(59)
+def test_tracer_by_a_filter_sees_no_bind(grant80, agent):
+    """What another filter hands to a tracer (SECCOMP_RET_TRACE) is the supervisor's first."""
+    log = support.scratch_dir() / "log"
+    strace = [supervising.need("strace", "strace"), "-f", "-e", "trace=bind", "-o", log]
+    for words in ([], ["--seccomp-bpf"]):
+        argv = supervising.under_pybind(*strace, *words, agent, mode="supervise")
+        with supervising.started(argv) as (_, talk):
+            assert talk.ask("bind tcp 127.90.0.1 80") == 0
+        seen = "bind(" in log.read_text()
+        assert seen == (not words)
+
+
 def test_eintr_without_sa_restart(grant80):
     """bind may fail with EINTR if a handler without SA_RESTART runs before the supervisor looks."""
     with supervised(compile_c(EINTR)) as front:

@@ -98,6 +98,33 @@ def test_unknown_machine(monkeypatch):
     assert os.uname().machine in reasons(preflight.check, REQUEST, STATIC)
 
 
+def test_python_of_32_bits(monkeypatch):
+    """On a kernel of 64 bits it has other system call numbers than `uname -m` tells."""
+    monkeypatch.setattr(kernel.ctypes, "sizeof", lambda _: 4)
+    assert not kernel.supported_machine()
+    assert "32-bit Python" in reasons(preflight.check, REQUEST, STATIC)
+
+
+def test_personality_of_32_bits(grant80, marked):
+    """setarch(8) changes what uname(2) says, and not the system calls of a 64-bit Python."""
+    if platform.machine() != "x86_64":
+        pytest.skip(f"setarch i686 is for x86_64, this is {platform.machine()}")
+    path, was_started = marked
+    argv = supervising.under_pybind(path, mode="supervise")
+    done = support.run(["/usr/bin/setarch", "i686", *argv])
+    assert (done.returncode, done.stderr, was_started()) == (0, "", True)
+
+
+def test_filter_that_libseccomp_cannot_make(monkeypatch):
+    """An error of the library's is a refusal, with its words."""
+
+    def fail(_):
+        raise RuntimeError("Library error (errno = -125)")
+
+    monkeypatch.setattr(bpf, "_build", fail)
+    assert "errno = -125" in reasons(bpf.build)
+
+
 def test_depth():
     """--depth is refused for a program that only this mode can serve."""
     assert "--depth" in reasons(preflight.check, REQUEST._replace(depth=2), STATIC)

@@ -50,6 +50,24 @@ def test_words_that_fail(monkeypatch, wanted, fault):
     assert len(said.lines) == (1 if wanted else 0)
 
 
+@pytest.mark.parametrize("fault", [OSError(11, "none left"), MemoryError(), ImportError("x")])
+def test_helper_that_cannot_be_started(monkeypatch, fault):
+    """Whatever keeps the helper from starting, the bind is the kernel's, and others are served."""
+
+    def fail(*_):
+        raise fault
+
+    answers = []
+    monkeypatch.setattr(binds, "_room", lambda: (1, 1))
+    served = binds.Binds(-1, None, Said(wanted=True), select.poll())
+    monkeypatch.setattr(helper, "start_bind", fail)
+    monkeypatch.setattr(served, "_respond", lambda *answer: answers.append(answer))
+    served._waiting += [binds._Pending(n, ADDRESS, os.open("/", os.O_PATH)) for n in (7, 8)]
+    served._start_helpers()
+    assert answers == [(7, None), (8, None)]
+    assert served._lines.lines
+
+
 def test_nothing_from_the_front_is_not_its_end():
     """receive_signals() tells a channel without a message from a closed channel."""
     ours, theirs = socket.socketpair()

@@ -117,8 +117,8 @@ enum pb_fault {
     X(BUSY, 5, "granted, and the port is in use; to see by whom: sudo ss -Hltunp sport = :") \
     X(NO_NEW_PRIVS, 6, "this process has set no_new_privs, so a helper gains nothing; " \
                        "to serve it all the same: pybind --mode supervise") \
-    X(SECCOMP, 7, "a seccomp filter keeps this process from starting the helper; " \
-                  "to serve it all the same: pybind --mode supervise") \
+    X(SECCOMP, 7, "a seccomp filter that root has set keeps this process from starting the helper; " \
+                  "start the program where that filter is not") \
     X(USER_NAMESPACE, 8, "this process is in a user namespace, where no grant counts; " \
                          "to serve it, started outside: pybind --mode supervise") \
     X(NO_HELPER, 9, "the helper is not in the root directory of this process; " \

@@ -108,7 +108,7 @@ WORD_TEXTS = {
     4: "no permission file grants it; to grant it: sudo pybindctl grant ",
     5: "granted, and the port is in use; to see by whom: sudo ss -Hltunp sport = :",
     6: "this process has set no_new_privs, so a helper gains nothing; to serve it all the same: pybind --mode supervise",
-    7: "a seccomp filter keeps this process from starting the helper; to serve it all the same: pybind --mode supervise",
+    7: "a seccomp filter that root has set keeps this process from starting the helper; start the program where that filter is not",
     8: "this process is in a user namespace, where no grant counts; to serve it, started outside: pybind --mode supervise",
     9: "the helper is not in the root directory of this process; where the program changed that, this serves it: pybind --mode supervise",
 }

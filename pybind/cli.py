@@ -251,7 +251,7 @@ def _choose_way(request: Request, program: Target, *, needed: bool) -> str | Non
     _note(
         request,
         f"{name!r} is not served itself ({program.obstacle}), what it executes is",
-        "to serve its own binds too: --mode supervise (or auto)",
+        "to serve its own binds too: --mode supervise",
     )
     return PRELOAD
 

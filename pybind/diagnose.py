@@ -26,8 +26,8 @@ def lost_capability() -> tuple[str, ...]:
             "no_new_privs is set for this process, so no program it starts can gain a capability "
             "(systemd: NoNewPrivileges= and most sandboxing options; docker: no-new-privileges)",
             "start pybind outside, around what sets it: pybind --mode supervise ... -- COMMAND",
-            "or, for a program that takes open sockets: pybind --listen ... -- COMMAND; in a unit: "
-            "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+            "or, for a program that takes open sockets: pybind --listen ... -- COMMAND",
+            "or, in a unit: AmbientCapabilities=CAP_NET_BIND_SERVICE",
         )
     if status.get("TracerPid", "0") != "0":
         return (
@@ -123,7 +123,8 @@ def cannot_start(error: int) -> tuple[str, ...]:
     return (
         f"{text}; a sandbox or a security module forbids it (systemd: NoExecPaths=; SELinux, "
         "AppArmor)",
-        "to see what: journalctl -k -g DENIED (AppArmor), sudo ausearch -m avc -ts recent (SELinux)",
+        "AppArmor: sudo journalctl -k -g DENIED",
+        "SELinux: sudo ausearch -m avc -ts recent",
     )
 
 

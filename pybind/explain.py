@@ -124,10 +124,10 @@ def _ungranted(verdicts: list[Verdict], uid: int, *, by_hand: bool) -> list[str]
     lines = [head, "ask an administrator for: sudo " + command_to_grant(addresses, uid=uid)]
     installed = os.access(PYBINDCTL, os.X_OK)
     if by_hand or not installed:
-        told = "or, without pybindctl: sudo " if installed else "by hand: sudo "
+        told = "or, without pybindctl" if installed else "by hand"
         if not installed:
             lines.pop()
-        lines += [told + command_by_hand(address, uid=uid) for address in addresses]
+        lines += [f"{told}: sudo {command_by_hand(address, uid=uid)}" for address in addresses]
     return lines
 
 

@@ -15,6 +15,8 @@ from .paths import LIBRARY, STARTERS
 _DEFAULT_PATH = b"/bin:/usr/bin"  # confstr(_CS_PATH), which execvp(3) uses
 _ADMIN_PATH = (b"/usr/local/bin", b"/usr/local/sbin", b"/usr/sbin", b"/sbin")
 _INTERPRETERS_MAX = 5  # the kernel's own limit for scripts of scripts
+_RAISED = "it starts with other rights than its caller's"
+_NOT_RAISED = "a supervisor would keep it from other rights than its caller's (no_new_privs)"
 _HEAD_LEN = 256  # BINPRM_BUF_SIZE: the kernel reads no more of the first line
 _PT_LOAD, _PT_INTERP, _PT_NOTE = 1, 3, 4
 _GO_NOTE = (b"Go\0\0", 4)  # owner and type of Go's build id note
@@ -102,7 +104,7 @@ def classify(path: bytes) -> Target:
         why, able = raised
         if able:
             return Target(path, f"{kind} {why}", binds_alone=True)
-        return Target(path, f"{kind} {why}", f"it is one {why}", f"it is one {why}")
+        return Target(path, f"{kind} {why}", _RAISED, _NOT_RAISED)
     if not head and not posix.access(current, posix.R_OK):
         hidden = "it cannot be read, so the kernel lets no other process look into it (mode 0711)"
         return Target(path, f"{kind} that cannot be read", None, hidden)

@@ -62,7 +62,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="pybindd",
         description="Lets the kernel judge binds by the permission files in /etc/pybind.",
-        epilog="pybindd(8) has the rest. As a service: systemctl enable --now pybindd",
+        epilog="pybindd(8) has the rest. As a service: sudo systemctl enable --now pybindd",
     )
     parser.add_argument("--cgroup", metavar="DIR", help="serve this control group, not all")
     parser.add_argument("--trial", action="store_true", help="only try whether it can run here")

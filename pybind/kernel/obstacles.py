@@ -36,7 +36,8 @@ def find_cgroup() -> str:
             return mount.path
     raise CannotRun(
         "no control group hierarchy of version 2 is mounted: pybindd attaches to its root",
-        "mount -t cgroup2 none /sys/fs/cgroup  (systemd does, with systemd.unified_cgroup_hierarchy=1)",
+        "to mount it: sudo mount -t cgroup2 none /sys/fs/cgroup",
+        "systemd does, where the kernel is started with systemd.unified_cgroup_hierarchy=1",
     )
 
 
@@ -82,14 +83,14 @@ def check_ids() -> None:
 
 def no_library(error: OSError) -> CannotRun:
     """Return why libbpf cannot be loaded."""
-    return CannotRun(f"{LIBRARY} cannot be loaded: {error}", "apt-get install libbpf1")
+    return CannotRun(f"{LIBRARY} cannot be loaded: {error}", "repair: sudo apt-get install libbpf1")
 
 
 def no_object() -> CannotRun:
     """Return that the object file with the programs is missing."""
     return CannotRun(
         f"{BPF_OBJECT} is missing: pybind was built without clang or the headers of libbpf",
-        f"apt-get install clang libbpf-dev, then: {REINSTALL}",
+        f"repair: sudo apt-get install clang libbpf-dev && sudo {REINSTALL}",
     )
 
 
@@ -100,7 +101,7 @@ def not_loaded(error: BpfError, messages: list[str]) -> CannotRun:
     if missing:
         return CannotRun(
             f"the kernel does not let this process load programs: it lacks {', '.join(missing)}",
-            "start pybindd as root: systemctl start pybindd",
+            "start pybindd as root: sudo systemctl start pybindd",
         )
     if not os.path.exists(BTF):
         return CannotRun(
@@ -137,7 +138,7 @@ def not_attached(error: BpfError, cgroup: str) -> CannotRun:
         return CannotRun(
             f"{cgroup}: the kernel does not let programs be attached there (EPERM): another program "
             "is attached that allows no other beside it",
-            f"bpftool cgroup tree {cgroup}  shows it (without the flag multi)",
+            f"to see it (without the flag multi): sudo bpftool cgroup tree {cgroup}",
         )
     return CannotRun(f"{cgroup}: {error.strerror}")
 

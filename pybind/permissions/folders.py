@@ -9,6 +9,7 @@ rights, so each caller must be able to search the folders.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from typing import NamedTuple
 
@@ -128,7 +129,11 @@ def to_open(path: str, access: Access) -> str:
     if path.startswith(CONFIG_DIR):
         return SETUP
     if access.extended:
-        return sudo(("setfacl", "-b", path), ("chmod", "a+x", path))
+        # chmod(2) leaves the entries, and would give the group what only they were given.
+        if shutil.which("setfacl"):
+            return sudo(("setfacl", "-b", path), ("chmod", "a+x", path))
+        remove = f"import os; os.removexattr({path!r}, 'system.posix_acl_access')"
+        return sudo(("python3", "-c", remove), ("chmod", "a+x,g-w", path))
     return sudo(("chmod", "a+x", path))
 
 

@@ -58,7 +58,8 @@ def _check_proc() -> None:
     if os.readlink("/proc/self") != str(os.getpid()):
         raise Refused(
             "/proc is that of another pid namespace, and the supervised mode needs the one of here",
-            "mount it in the namespace: mount -t proc proc /proc, or unshare --mount-proc",
+            "mount it in the namespace: mount -t proc proc /proc",
+            "or, where the namespace is made: unshare --mount-proc ...",
         )
 
 
@@ -117,10 +118,13 @@ def _check_yama() -> None:
     except (OSError, ValueError):
         return
     if scope >= _YAMA_ADMIN_ONLY:
+        repair = "repair: sudo sysctl kernel.yama.ptrace_scope=1"
+        if scope > _YAMA_ADMIN_ONLY:  # the kernel changes it no more
+            repair = "set kernel.yama.ptrace_scope=1 in /etc/sysctl.d, and start the host anew"
         raise Refused(
             f"{YAMA} is {scope}: no process of a user may look into another, so the supervised "
             "mode cannot take the program's socket",
-            "repair: sudo sysctl kernel.yama.ptrace_scope=1 (where it is 3: at the next boot)",
+            repair,
         )
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 
+import printed
 import support
 from ctl import PYBINDCTL
 
@@ -64,9 +65,9 @@ def explained(spec, *words, file=None, line=None):
     return first["commands"]
 
 
-def repair(command):
+def repair(command, name):
     """Type a command at a terminal, and answer grant's question with yes."""
-    command = command.replace("pybindctl grant ", "pybindctl grant --yes ")
+    command = printed.said(command, name).replace("pybindctl grant ", "pybindctl grant --yes ")
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"], input=b"y\n", env=SANE,
         capture_output=True, timeout=support.PATIENCE_S,

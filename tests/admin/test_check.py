@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 
+import printed
 import pytest
 import support
 from checking import NOBODY, SANE, as_himself, as_root, explained, granted, question, repair
@@ -13,6 +14,9 @@ from support import CONFIG, GID, OTHER_UID, UID, flag, rules
 
 from pybind.model import Address
 
+GRANT = "decision.repairs: sudo pybindctl grant ... ..."
+OF_RULES = "decision._to_take_away: sudo pybindctl revoke ... ..."
+OF_FLAGS = "decision._to_take_away: sudo ..."
 PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
 
 
@@ -24,7 +28,7 @@ def test_no_grant(spec):
     """Every file that was looked at is shown; the command grants exactly what was asked."""
     (command,) = explained(spec, "nothing in /etc/pybind grants it", "looked at and not there")
     assert command.startswith("sudo pybindctl grant nobody ")
-    repair(command)
+    repair(command, GRANT)
     assert granted(spec)
     assert not granted("22")
 
@@ -82,6 +86,9 @@ def test_one_address_and_port(command, spec):
     assert "one address and one port" in done.stderr
     instead = re.search(r"such as: pybindctl (\S+ \S+)", done.stderr)[1].split()
     assert as_root(*instead, *NOBODY).returncode == 1
+    assert "nothing is granted" in printed.typed(
+        done.stderr, "decision.parse_asked: pybindctl list", env=SANE
+    )
 
 
 def test_missing_half():
@@ -89,7 +96,7 @@ def test_missing_half():
     rules(f"byuser/{UID}", "::/0,80")
     for command in explained("[::]:80", "other half 0.0.0.0"):
         rules(f"byuser/{UID}", "::/0,80")
-        repair(command)
+        repair(command, GRANT)
         assert granted("[::]:80")
     rules(f"byuser/{UID}", "0.0.0.0/0,80")
     answer = question("explain", "80")
@@ -101,7 +108,7 @@ def test_granted_to_another():
     """A flag file for others is shown with owner and mode, and the command that adds the user."""
     path = flag("byport/80", uid=OTHER_UID, gid=0, mode=0o500)
     commands = explained("80", "not executable", f"owner {OTHER_UID}", "mode 0500", file=path)
-    repair(commands[0])
+    repair(commands[0], GRANT)
     assert granted("80")
 
 
@@ -110,7 +117,7 @@ def test_flag_of_another_kind():
     path = CONFIG / "byport" / "80"
     path.symlink_to("/bin/true")
     rules(f"byuser/{UID}", "any,80")
-    repair(explained("80", "not a regular file", file=path)[0])
+    repair(explained("80", "not a regular file", file=path)[0], "reading.flag_kind: {put_aside}")
     assert granted("80")
 
 
@@ -120,7 +127,8 @@ def test_flag_on_noexec():
     subprocess.run(command, check=True)
     try:
         path = flag("byport/80", mode=0o755)
-        repair(explained("80", "noexec", str(CONFIG / "byport"), file=path)[0])
+        (command,) = explained("80", "noexec", str(CONFIG / "byport"), file=path)
+        repair(command, "folders.on_noexec: sudo {remount}")
         assert granted("80")
     finally:
         subprocess.run(["umount", CONFIG / "byport"], check=True)
@@ -130,37 +138,41 @@ def test_flag_on_noexec():
 def test_broken_rule_file(line, words):
     """A broken line is named with file, number and fault."""
     path = rules(f"byuser/{UID}", "any,80", line)
-    repair(explained("80", words, file=path, line=2)[0])
+    repair(explained("80", words, file=path, line=2)[0], "reading.faults: {rule_line}")
     assert granted("80")
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [({"uid": UID}, f"owner {UID}"), ({"mode": 0o666}, "mode 0666"), ({"mode": 0o600}, "readable")],
-)
-def test_unsafe_rule_file(options, words):
-    """A rule file is named that the user owns or cannot read, or that others can write."""
-    path = rules(f"byuser/{UID}", "any,80", **options)
-    repair(explained("80", words, file=path)[0])
-    assert granted("80")
-
-
-@pytest.mark.parametrize(
-    "make",
+    ("options", "words", "name"),
     [
-        lambda: rules(f"byuser/{UID}", "# mine", "any,80"),
-        lambda: rules(f"bygroup/{GID}", "any,80-90"),
-        lambda: flag("byport/80"),
-        lambda: flag("byport/80", mode=0o755),
-        lambda: flag("byport/80", uid=UID, mode=0o700),
+        ({"uid": UID}, f"owner {UID}", "reading._unsafe: {rules_file}"),
+        ({"mode": 0o666}, "mode 0666", "reading._unsafe: {rules_file}"),
+        ({"mode": 0o600}, "readable", "reading.not_readable: sudo chmod 0644 ..."),
     ],
 )
-def test_taking_away(make):
+def test_unsafe_rule_file(options, words, name):
+    """A rule file is named that the user owns or cannot read, or that others can write."""
+    path = rules(f"byuser/{UID}", "any,80", **options)
+    repair(explained("80", words, file=path)[0], name)
+    assert granted("80")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: rules(f"byuser/{UID}", "# mine", "any,80"), OF_RULES),
+        (lambda: rules(f"bygroup/{GID}", "any,80-90"), OF_RULES),
+        (lambda: flag("byport/80"), OF_FLAGS),
+        (lambda: flag("byport/80", mode=0o755), OF_FLAGS),
+        (lambda: flag("byport/80", uid=UID, mode=0o700), OF_FLAGS),
+    ],
+)
+def test_taking_away(make, name):
     """For a granted port the proposed command takes the port from this user."""
     path = make()
     answer = question("explain", "80")
     assert answer["addresses"][0]["file"] == str(path)
-    repair(answer["addresses"][0]["commands"][0])
+    repair(answer["addresses"][0]["commands"][0], name)
     assert not granted("80")
 
 

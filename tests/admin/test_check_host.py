@@ -22,7 +22,7 @@ def test_unsafe_directory(folder):
     text = as_root("explain", "80", *NOBODY).stdout
     assert "no permission file was looked at" in text
     assert f"{CONFIG / folder} is owner 0, group 0, mode 0777" in text
-    repair(answer["addresses"][0]["commands"][0])
+    repair(answer["addresses"][0]["commands"][0], "folders._unfit: sudo pybindctl setup")
     assert granted("80")
 
 
@@ -30,7 +30,7 @@ def test_missing_directory():
     """The proposed command makes a missing /etc/pybind."""
     shutil.rmtree(CONFIG)
     answer = question("explain", "80")
-    repair(answer["addresses"][0]["commands"][0])
+    repair(answer["addresses"][0]["commands"][0], "folders.broken: sudo pybindctl setup")
     assert "nothing in /etc/pybind grants it" in as_root("explain", "80", *NOBODY).stdout
 
 
@@ -56,7 +56,7 @@ def test_helper_lost_its_capability():
         first = answer["addresses"][0]
         assert "lost its file capability" in "".join(first["explanation"])
         assert first["file"] == str(CONFIG / "byport" / "80")
-        repair(first["commands"][0])
+        repair(first["commands"][0], "decision._commands: sudo ...")
         assert granted("80")
     finally:
         subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
@@ -71,9 +71,8 @@ def test_nosuid_mount():
         subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
         text = as_root("explain", "80", *NOBODY).stdout
         assert "mounted nosuid" in text
-        command = f"mount -o remount,bind,suid {folder}"
-        assert f"repair: sudo {command}" in text
-        repair(command)
+        assert f"repair: sudo mount -o remount,bind,suid {folder}\n" in text
+        repair(text, "diagnose._about_the_file: sudo {remount}")
         assert granted("80")
     finally:
         subprocess.run(["umount", folder], check=True)

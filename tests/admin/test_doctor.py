@@ -9,9 +9,10 @@ import subprocess
 
 import ctl
 import doctoring
+import printed
 import pytest
 import support
-from doctoring import CAPABILITY, examine, in_namespace, typed
+from doctoring import CAPABILITY, damage, examine, in_namespace
 from support import CONFIG, HELPER, LIBRARY, OTHER_UID, UID, pybind
 
 repaired = pytest.fixture(autouse=True)(doctoring.repaired)
@@ -32,7 +33,8 @@ def test_all_is_well():
     assert ctl.done("doctor", "-v").startswith("ok")
     text = ctl.done("doctor").splitlines()
     assert not [line for line in text if line.startswith(("ok", "broken"))]
-    assert text[-1].endswith(" checks passed; all of them: pybindctl doctor -v")
+    shown = printed.typed(text[-1], "doctor._verdict: pybindctl doctor -v")
+    assert f"\n{len(found)} of {len(found)} checks" in shown or "\nall " in shown
 
 
 def test_as_an_ordinary_user():
@@ -50,44 +52,105 @@ def test_nothing_to_set_up():
 
 
 @pytest.mark.parametrize(
-    ("damage", "topic", "words"),
+    ("how", "topic", "words", "name"),
     [
-        (f"setcap -r {HELPER}", "helper's capability", "has lost its file capability"),
-        (f"setcap cap_net_bind_service=ep {HELPER}", "helper's capability", "=ep"),
-        (f"setcap cap_net_raw,cap_net_bind_service=p {HELPER}", "helper's capability", "net_raw"),
-        (f"setcap cap_net_bind_service=ip {HELPER}", "helper's capability", "=ip"),
-        (f"chmod 4755 {HELPER}", "helper's mode", "must never be setuid"),
-        (f"chmod 0750 {HELPER}", "helper's mode", "other users cannot execute it"),
-        (f"rmdir {CONFIG}/bygroup", f"folder {CONFIG}/bygroup", "does not exist"),
-        (f"rm -r {CONFIG}", f"folder {CONFIG}", "does not exist"),
-        (f"chmod 0775 {CONFIG}/byport", f"folder {CONFIG}/byport", "others than root can write it"),
-        (f"chmod 0700 {CONFIG}", f"folder {CONFIG}", "not every user can search it"),
-        (f"chown {OTHER_UID} {CONFIG}/byuser", f"folder {CONFIG}/byuser", "owner 12345"),
+        (
+            f"setcap -r {HELPER}",
+            "helper's capability",
+            "has lost its file capability",
+            "installation._capability: sudo pybindctl setup",
+        ),
+        (
+            f"setcap cap_net_bind_service=ep {HELPER}",
+            "helper's capability",
+            "=ep",
+            "installation._capability: sudo pybindctl setup",
+        ),
+        (
+            f"setcap cap_net_raw,cap_net_bind_service=p {HELPER}",
+            "helper's capability",
+            "net_raw",
+            "installation._capability: sudo pybindctl setup",
+        ),
+        (
+            f"setcap cap_net_bind_service=ip {HELPER}",
+            "helper's capability",
+            "=ip",
+            "installation._capability: sudo pybindctl setup",
+        ),
+        (
+            f"chmod 4755 {HELPER}",
+            "helper's mode",
+            "must never be setuid",
+            "installation._mode: sudo pybindctl setup",
+        ),
+        (
+            f"chmod 0750 {HELPER}",
+            "helper's mode",
+            "other users cannot execute it",
+            "installation._mode: sudo pybindctl setup",
+        ),
+        (
+            f"rmdir {CONFIG}/bygroup",
+            f"folder {CONFIG}/bygroup",
+            "does not exist",
+            "installation._folder: sudo pybindctl setup",
+        ),
+        (
+            f"rm -r {CONFIG}",
+            f"folder {CONFIG}",
+            "does not exist",
+            "folders.broken: sudo pybindctl setup",
+        ),
+        (
+            f"chmod 0775 {CONFIG}/byport",
+            f"folder {CONFIG}/byport",
+            "others than root can write it",
+            "folders._unfit: sudo pybindctl setup",
+        ),
+        (
+            f"chmod 0700 {CONFIG}",
+            f"folder {CONFIG}",
+            "not every user can search it",
+            "folders.to_open: sudo pybindctl setup",
+        ),
+        (
+            f"chown {OTHER_UID} {CONFIG}/byuser",
+            f"folder {CONFIG}/byuser",
+            "owner 12345",
+            "folders._unfit: sudo pybindctl setup",
+        ),
     ],
 )
 @pytest.mark.hostile("R3")
-def test_found_and_set_up(damage, topic, words):
+def test_found_and_set_up(how, topic, words, name):
     """doctor finds the damage and proposes `pybindctl setup`, which repairs all of it."""
-    typed(damage)
-    status = 0 if damage.startswith("rmdir") else 1
+    damage(how)
+    status = 0 if how.startswith("rmdir") else 1
     level, text, repair = examine(status=status)[topic]
     assert level == ("warning" if status == 0 else "broken")
     assert words in text
     assert repair == ["sudo pybindctl setup"]
-    typed(repair[0])
+    printed.typed(repair[0], name)
     assert examine()[topic][0] == "ok"
     assert "nothing to do" in ctl.done("setup")
     support.rules(f"byuser/{UID}", "any,80")
     assert pybind("-q", "--port", "80", "true").returncode == 0
 
 
-@pytest.mark.parametrize("damage", [f"chown {OTHER_UID} {HELPER}", f"chmod 0775 {HELPER}"])
-def test_helper_of_a_stranger(damage):
+@pytest.mark.parametrize(
+    ("how", "topic", "name"),
+    [
+        (f"chown {OTHER_UID} {HELPER}", "helper's owner", "installation._owner: sudo {REINSTALL}"),
+        (f"chmod 0775 {HELPER}", "helper's mode", "installation._mode: sudo {REINSTALL}"),
+    ],
+)
+def test_helper_of_a_stranger(how, topic, name):
     """A helper that another user could have replaced gets no capability without root's yes."""
-    typed(damage)
-    typed(f"setcap -r {HELPER} || true")
+    damage(how)
+    damage(f"setcap -r {HELPER} || true")
     found = examine(status=1)
-    assert "broken" in (found["helper's owner"][0], found["helper's mode"][0])
+    assert found[topic][0] == "broken"
     assert "helper's capability" not in found  # first the owner has to be repaired
     for finding in found.values():
         assert not any("setcap" in command or "--yes" in command for command in finding[2])
@@ -98,22 +161,25 @@ def test_helper_of_a_stranger(damage):
     process = ctl.pybindctl("setup")
     assert process.returncode == 1
     assert "could have replaced the helper" in process.stderr
-    assert "setup --yes" in process.stderr
-    repair = process.stderr.split("repair: ")[1].split("\n")[0]
-    assert repair in refused.stderr
-    typed(repair)
+    anew = printed.said(process.stderr, "doctor._refuse_a_stranger: sudo {REINSTALL}")
+    assert anew == printed.said(refused.stderr, "diagnose._about_the_file: sudo {REINSTALL}")
+    assert anew == printed.said(found[topic][2][0], name)
+    printed.type_as_root(anew)
     examine()
-    typed(damage)
-    assert "owner" in ctl.done("setup", "--yes") or damage.startswith("chmod")
+    damage(how)
+    said = printed.typed(process.stderr, "doctor._refuse_a_stranger: sudo pybindctl setup --yes")
+    assert "owner" in said or how.startswith("chmod")
     examine()
 
 
 def test_group_of_the_helper():
     """A helper with another group is only a warning; setup corrects the group."""
     os.chown(HELPER, 0, OTHER_UID)
-    typed(f"setcap {CAPABILITY} {HELPER}")
-    assert examine()["helper's owner"][0] == "warning"
-    assert f"owner was 0:{OTHER_UID}" in ctl.done("setup")
+    damage(f"setcap {CAPABILITY} {HELPER}")
+    level, _, repair = examine()["helper's owner"]
+    assert level == "warning"
+    said = printed.typed(repair[0], "installation._owner: sudo pybindctl setup")
+    assert f"owner was 0:{OTHER_UID}" in said
     assert examine()["helper's owner"][0] == "ok"
     assert examine()["helper's capability"][0] == "ok"
 
@@ -124,8 +190,22 @@ def test_helper_folder_of_a_stranger():
     level, _, repair = examine(status=1)["folder of the program"]
     assert level == "broken"
     assert ctl.pybindctl("setup").returncode == 1
-    typed(repair[0])
+    printed.typed(repair[0], "installation._writable_parents: sudo {REINSTALL}")
     examine()
+
+
+def test_folder_above_the_helper():
+    """A folder further up is a warning: Debian once gave /usr/local to the group staff."""
+    folder = pathlib.Path(HELPER).parents[1]
+    folder.chmod(0o777)
+    try:
+        level, _, repair = examine()["folder of the program"]
+        assert level == "warning"
+        name = "installation._writable_parents: sudo chown root:root ... && sudo chmod go-w ..."
+        printed.typed(repair[0], name)
+        assert "folder of the program" not in examine()
+    finally:
+        folder.chmod(0o755)
 
 
 def test_missing_helper(tmp_path):
@@ -134,12 +214,34 @@ def test_missing_helper(tmp_path):
     try:
         level, _, repair = examine(status=1)["helper"]
         assert level == "broken"
-        typed(repair[0])
+        printed.typed(repair[0], "installation.helper_file: sudo {REINSTALL}")
         assert examine()["helper's capability"][0] == "ok"
         pathlib.Path(HELPER).unlink()
         process = ctl.pybindctl("setup")
         assert process.returncode == 1
         assert "No such file" in process.stderr
+        printed.typed(process.stderr, "doctor._repair_helper: sudo {REINSTALL}")
+        assert examine()["helper's capability"][0] == "ok"
+    finally:
+        shutil.move(kept, HELPER)
+
+
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        (f"mkfifo {HELPER}", "doctor._repair_open_helper: sudo {REINSTALL}"),
+        (f"cp /bin/true {HELPER}", "doctor._refuse_another_program: sudo {REINSTALL}"),
+    ],
+)
+def test_setup_of_what_is_no_helper(how, name):
+    """Setup gives no capability to something else in the helper's place; the repair puts it there."""
+    kept = shutil.move(HELPER, HELPER + ".kept")
+    try:
+        damage(how)
+        process = ctl.pybindctl("setup")
+        assert process.returncode == 1
+        printed.typed(process.stderr, name)
+        assert examine()["helper's capability"][0] == "ok"
     finally:
         shutil.move(kept, HELPER)
 
@@ -164,7 +266,7 @@ def test_folder_that_is_a_link():
     assert ctl.pybindctl("setup").returncode == 1
     level, _, repair = examine(status=1)[f"folder {CONFIG}/byport"]
     assert level == "broken"
-    typed(repair[0])
+    printed.typed(repair[0], "folders._unfit: {put_aside} && sudo pybindctl setup")
     assert examine()[f"folder {CONFIG}/byport"][0] == "ok"
 
 
@@ -172,17 +274,24 @@ def test_setup_needs_root():
     """setup tells an ordinary user that it needs root."""
     done = support.run([ctl.PYBINDCTL, "setup"])
     assert done.returncode == 4
-    assert "sudo pybindctl setup" in done.stderr
+    said = printed.typed(done.stderr, "cli._with_sudo: sudo pybindctl ...")
+    assert "nothing to do" in said
 
 
-@pytest.mark.parametrize(("mode", "words"), [(0o700, "cannot read"), (0o777, "can write")])
-def test_library(mode, words):
+@pytest.mark.parametrize(
+    ("mode", "words", "name"),
+    [
+        (0o700, "cannot read", "installation.library: sudo chmod 0755 ..."),
+        (0o777, "can write", "installation.library: sudo {REINSTALL}"),
+    ],
+)
+def test_library(mode, words, name):
     """Everybody must read the preload library and only root may write it; the repair works."""
     pathlib.Path(LIBRARY).chmod(mode)
     level, text, repair = examine(status=1)["preload library"]
     assert level == "broken"
     assert words in text
-    typed(repair[-1])
+    printed.typed(repair[-1], name)
     assert examine()["preload library"][0] == "ok"
 
 
@@ -194,10 +303,27 @@ def test_unreadable_package():
         assert level == "broken"
         assert f"uid {UID}" in text
         assert repair == [f"sudo chmod a+rX {SHARE}/pybind"]
-        typed(repair[0])
+        printed.typed(repair[0], "installation._reveal: sudo chmod a+rX ...")
         assert examine()["python"][0] == "ok"
     finally:
         (SHARE / "pybind").chmod(0o755)
+
+
+def test_damaged_package():
+    """A module that cannot be run, and can be read: the package is to be installed anew."""
+    module = SHARE / "pybind/supervise/filter.py"
+    before = module.read_text()
+    try:
+        module.write_text(
+            f"{before}\nimport os\nif os.geteuid() == {UID}:\n    raise SystemError\n"
+        )
+        level, text, repair = examine(status=1)["python"]
+        assert level == "broken"
+        assert "SystemError" in text
+        printed.typed(repair[0], "installation._reveal: sudo {REINSTALL}")
+        assert examine()["python"][0] == "ok"
+    finally:
+        module.write_text(before)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +365,7 @@ def test_mounted_nosuid():
     before, status, after = re.split(r"^(\d+)$", done.stdout, maxsplit=1, flags=re.M)
     assert status == "1", done
     assert "mounted nosuid" in before
-    assert repair in before
+    assert printed.said(before, "installation._mount: sudo {remount}") == f"sudo {repair}"
     assert before.count("broken") == 1  # one cause gives one finding
     assert done.returncode == 0, after
 
@@ -290,6 +416,9 @@ def test_unprivileged_ports(start, level, words):
         found = examine()["privileged ports"]
         assert found[0] == level
         assert words in found[1]
+        if level == "warning":
+            printed.typed(found[2][0], "kernel._first_port: sudo sysctl -w ...=1024")
+            assert examine()["privileged ports"][0] == "ok"
     finally:
         sysctl.write_text("1024")
 

@@ -4,13 +4,41 @@
 import os
 import pathlib
 import shutil
+import subprocess
 
+import ctl
 import doctoring
+import printed
 import pytest
 import support
-from doctoring import examine, typed
+from doctoring import damage, examine
+from support import pybind
 
 repaired = pytest.fixture(autouse=True)(doctoring.repaired)
+
+
+def test_yama_of_this_host():
+    """The command writes what lets the supervised mode look again. A stand-in for the sysctl,
+    which is the whole host's."""
+    fake = support.scratch_dir() / "ptrace_scope"
+    fake.write_text("2\n")
+    sysctl = "/proc/sys/kernel/yama/ptrace_scope"
+    if not os.path.exists(sysctl):
+        pytest.skip("this kernel has no system calls of Yama's")
+    subprocess.run(["mount", "--bind", fake, sysctl], check=True)
+    try:
+        level, _, repair = examine()["yama"]
+        assert level == "warning"
+        said = support.run([support.PYBIND, "--mode", "supervise", "true"]).stderr
+        for output, name in (
+            (repair[0], "kernel._yama: sudo sysctl kernel.yama.ptrace_scope=1"),
+            (said, "preflight._check_yama: sudo sysctl kernel.yama.ptrace_scope=1"),
+        ):
+            fake.write_text("2\n")
+            printed.typed(output, name)
+            assert examine()["yama"][0] == "ok"
+    finally:
+        subprocess.run(["umount", sysctl], check=True)
 
 
 @pytest.fixture
@@ -21,7 +49,7 @@ def capable():
     def make(name, caps="cap_net_bind_service=ep"):
         path = pathlib.Path(support.PREFIX) / "bin" / name
         shutil.copy("/bin/true", path)
-        typed(f"setcap {caps} {path}")
+        damage(f"setcap {caps} {path}")
         made.append(path)
         return path
 
@@ -38,7 +66,11 @@ def test_interpreters(capable, name):
     assert level == "warning"
     assert f"{path} has cap_net_bind_service=ep" in text
     assert repair == [f"sudo setcap -r {path}"]
-    typed(repair[0])
+    said = ctl.done("doctor")
+    grant = printed.said(said, "doctor._capable_programs: sudo pybindctl grant USER 80")
+    printed.type_as_root(grant.replace("USER", "nobody"))
+    assert pybind("-q", "--port", "80", "true").returncode == 0
+    printed.typed(said, "doctor._capable_programs: sudo setcap -r ...")
     assert "interpreter with setcap" not in examine()
 
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 
 import ctl
+import printed
 import pytest
 import support
 from ctl import acl, as_json, done, failed, lines, pybindctl, snapshot
@@ -154,11 +155,11 @@ def test_narrower_than_the_flag(who):
     """A grant that the flag file cannot express is refused; the proposed command works."""
     flag("byport/80", gid=33)
     err = failed(1, "grant", who, "127.0.0.1:80", "--yes", words=["/etc/pybind/byport/80"])
-    command = err.split("pybindctl grant ")[1].replace("'", "").split()
-    done("grant", *command, "--yes")
+    name = "editing._shadowed: sudo pybindctl grant ... ..."
+    printed.typed_saying_yes(err, name)
     assert allowed(80)
     err = failed(1, "revoke", who, "127.0.0.1:80", words=["cannot be revoked alone"])
-    done("revoke", *err.split("pybindctl revoke ")[1].replace("'", "").split())
+    printed.typed(err, "editing._indivisible: sudo ...")
     assert not allowed(80)
 
 
@@ -173,7 +174,7 @@ def test_user_owned_flag():
     """A flag file of the user's is refused, because they could open it; the repair works."""
     path = flag("byport/80", uid=UID, mode=0o500)
     err = failed(1, "revoke", WHO, "80", words=["could make it executable again"])
-    subprocess.run(err.split("repair: ")[1], shell=True, check=True)
+    printed.typed(err, "editing._owned: sudo chown root ...")
     assert path.stat().st_uid == 0
     assert not allowed(80)
 
@@ -246,7 +247,7 @@ def test_revoke_names_who_holds_it():
             done("grant", WHO, "80")
             out = done("revoke", WHO, spec)
             assert f"python3 ({process.pid}) of nobody still holds 80/tcp" in out
-        subprocess.run(out.split("to close the port: ")[1], shell=True, check=True)
+        printed.typed(out, "revoke._still_held: sudo kill ...")
         process.wait(support.PATIENCE_S)
     assert "still holds" not in done("revoke", WHO, "80")
 
@@ -274,8 +275,7 @@ def test_half_of_the_wildcard():
     """A note says that [::]:80 alone is of no use, with the command that helps."""
     process = pybindctl("grant", WHO, "[::]:80/tcp", "--yes")
     assert process.returncode == 1
-    command = process.stderr.split("pybindctl grant ")[1].split("\n")[0]
-    done("grant", *command.split())
+    printed.typed_saying_yes(process.stderr, "granting.say_refused: sudo pybindctl grant ... ...")
     assert allowed(80, "::")
 
 

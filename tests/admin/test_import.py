@@ -9,6 +9,7 @@ import subprocess
 
 import ctl
 import importing
+import printed
 import pytest
 import support
 from importing import AUTHBIND, granted, old_flag
@@ -184,8 +185,9 @@ def test_wildcard_alone(name, content, commands):
     done = ctl.done("import", "authbind", "--apply")
     assert "differs: wildcard-needs-both" in done
     assert done.count("to keep it: sudo pybindctl") == len(commands)
-    for command in commands:
-        ctl.done(*command.split(), "--yes")
+    for line in done.splitlines():
+        if "to keep it" in line:
+            printed.typed_saying_yes(line, "import_._compared: sudo ...")
     again = ctl.done("import", "authbind")
     assert "differs" not in again
     assert "to keep it" not in again
@@ -225,8 +227,9 @@ def test_copied_tree(tmp_path):
     plan = ctl.done("import", "authbind", CONFIG)
     assert "here it is root's, with an entry for that user" in plan
     assert "would be changed /etc/pybind/byport/80" in plan
-    command = command.replace(pwd.getpwuid(0).pw_dir + "/", f"{tmp_path}/")
-    subprocess.run(["sh", "-c", command], check=True, capture_output=True)
+    name = "flag_files.of_folders: sudo pybindctl import authbind --apply ..."
+    command = printed.said(command, name).replace(pwd.getpwuid(0).pw_dir + "/", f"{tmp_path}/")
+    printed.type_as_root(command)
     assert (CONFIG / "byport/80").stat().st_uid == 0
     assert granted("80")
     assert not granted("80", OTHER_UID)
@@ -234,6 +237,17 @@ def test_copied_tree(tmp_path):
     left = {each["code"] for each in ctl.as_json("lint")["findings"]}
     assert left <= {"no-user"}  # the account of this test's second user
     assert [path.name for path in (tmp_path / "byuid").iterdir()] == [str(OTHER_UID)]
+
+
+def test_after_a_copied_tree(tmp_path):
+    """What the copy had beside our folders is put away by the command that import ends with."""
+    (AUTHBIND / f"byuid/{UID}").write_text("127.0.0.1,25\n")
+    subprocess.run(["cp", "-a", f"{AUTHBIND}/.", CONFIG], check=True)
+    done = ctl.done("import", "authbind", "--apply", CONFIG)
+    command = printed.said(done, "import_._next_steps: {put_away}")
+    printed.type_as_root(command.replace(pwd.getpwuid(0).pw_dir + "/", f"{tmp_path}/"))
+    assert [path.name for path in (tmp_path / "byuid").iterdir()] == [str(UID)]
+    assert ctl.done("lint").startswith("nothing to repair")
 
 
 def test_wrong_folder():
@@ -266,7 +280,7 @@ def test_words_of_a_plan():
     assert plan.splitlines()[-1] == carry_out
     done = support.type_repair(carry_out)
     assert "next: in start scripts write pybind for authbind" in done
-    command = next(line[14:] for line in done.splitlines() if line.startswith("to find them: "))
+    command = printed.said(done, "import_._next_steps: grep -rls authbind ...")
     assert subprocess.run(["sh", "-c", command], capture_output=True, check=False).stderr == b""
     assert granted("80")
     assert granted("81")

@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 
 import ctl
+import printed
 import pytest
 import support
 
@@ -98,7 +99,10 @@ def test_one_user(journal):
     """--user shows only that account; the status is 1 if there is no line for it."""
     journal(line(), line(uid=4242))
     assert len(ctl.done("log", "--user", "4242").splitlines()) == 1
-    assert "pybindd has logged nothing" in ctl.failed(1, "log", "--user", "4243")
+    said = ctl.failed(1, "log", "--user", "4243")
+    assert "pybindd has logged nothing" in said
+    asked = printed.typed(said, "log.log_command: sudo pybindctl doctor")
+    assert " checks passed" in asked
 
 
 def test_a_name_that_a_program_chose(journal):
@@ -113,7 +117,26 @@ def test_needs_root(journal):
     journal(line())
     done = support.run([ctl.PYBINDCTL, "log"])
     assert done.returncode == 4
-    assert done.stderr.endswith("as an administrator: sudo pybindctl log\n")
+    said = printed.typed(done.stderr, "cli._with_sudo: sudo pybindctl ...")
+    assert "byport/80" in said
+
+
+def test_no_journal(monkeypatch):
+    """Without journalctl(1) the file of syslog is named, with what shows it."""
+    log = pathlib.Path("/var/log/auth.log")
+    before = log.read_bytes() if log.exists() else None
+    hide = "mount --bind /dev/null /usr/bin/journalctl"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{hide} && exec "$0" log', ctl.PYBINDCTL],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done
+    try:
+        log.write_text("Nov 27 00:00:00 host pybindd[7]: granted\n")
+        shown = printed.typed(done.stderr, "log._journal: sudo grep pybindd /var/log/auth.log")
+        assert shown.endswith("granted\n")
+    finally:
+        log.unlink() if before is None else log.write_bytes(before)
 
 
 def test_usage(journal):

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 
 import ctl
+import printed
 import pytest
 import support
 from support import CONFIG, HELPER, OTHER_UID, UID, flag, pybind, rules
@@ -36,6 +37,24 @@ WAYS = {
     "helper of somebody else": (f"chown {OTHER_UID} {HELPER}", HELPER),
     "helper missing": (f"mv {HELPER} {HELPER}.kept", HELPER),
     "another helper": (f"cp -p {HELPER} {HELPER}.kept && cp /bin/true {HELPER}", HELPER),
+}
+REINSTALL = "diagnose.cannot_start: sudo {REINSTALL}"
+# name -> the name of the command that repairs it.
+REPAIRS = {
+    "unreadable rules": "reading.not_readable: sudo chmod 0644 ...",
+    "rules of somebody else": "reading._unsafe: {rules_file}",
+    "folder that others write": "folders._unfit: sudo pybindctl setup",
+    "directory that all write": "folders._unfit: sudo pybindctl setup",
+    "directory nobody searches": "folders.to_open: sudo pybindctl setup",
+    "link": "folders._unfit: sudo cp -a .../. ... && sudo mv ... ... && sudo mv ... ...",
+    "folder nobody searches": "folders.to_open: sudo pybindctl setup",
+    "folder of somebody else": "folders._unfit: sudo pybindctl setup",
+    "etc nobody searches": "folders.to_open: sudo chmod a+x ...",
+    "noexec": "folders.on_noexec: sudo {remount}",
+    "no capability": "installation._capability: sudo pybindctl setup",
+    "helper of somebody else": "installation._owner: sudo {REINSTALL}",
+    "helper missing": REINSTALL,
+    "another helper": "verification._asked: sudo {REINSTALL}",
 }
 COMMANDS = [
     ("apply", "-"), ("apply", "-", "--check"), ("status",), ("list",), ("export",),
@@ -100,7 +119,7 @@ def test_every_command_says_so(granted, way):
     told = repairs(ctl.pybindctl("list").stderr)
     assert told
     for command in told:
-        typed(command)
+        printed.typed(command, REPAIRS[way], cwd=support.REPOSITORY)
     assert can_bind()
     for command in COMMANDS:
         process = ctl.pybindctl(*command, input=APPLY if "-" in command else "")

@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 import ctl
+import printed
 import pytest
 import support
 from ctl import done, failed, lines
@@ -85,7 +86,10 @@ def test_nothing_is_written_below_an_unsafe_folder(folder):
         for command in COMMANDS:
             text = f'[[grant]]\nuser = {UID}\nports = ["443"]\n'
             err = failed(1, *command, input=text, words=[str(path), "nothing was changed"])
-        subprocess.run(err.split("repair: ")[1].split("\n")[0], shell=True, check=True)
+        name = "folders._unfit: sudo pybindctl setup"
+        if folder == "/etc":
+            name = "folders._unfit: sudo chown root:root ... && sudo chmod go-w ..."
+        printed.typed(err, name)
         assert not path.stat().st_mode & 0o022
         done("grant", WHO, "443")
     finally:
@@ -183,7 +187,7 @@ def test_immutable():
         pytest.skip("this file system has no immutable files")
     try:
         err = failed(1, "grant", WHO, "80", words=["Operation not permitted"])
-        subprocess.run(err.split("repair: ")[1].split("\n")[0], shell=True, check=True)
+        printed.typed(err, "writing._immutable: sudo chattr -i -a ...")
         done("grant", WHO, "80")
     finally:
         subprocess.run(["chattr", "-i", path], check=False, stderr=subprocess.DEVNULL)

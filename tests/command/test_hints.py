@@ -4,6 +4,7 @@
 import os
 import subprocess
 
+import printed
 import pytest
 import support
 from support import PYBIND, pybind
@@ -35,8 +36,8 @@ def test_a_port_in_the_place_of_the_program(grant80):
     for port in ("80", "127.0.0.1:80", "80/tcp"):
         said = told(pybind(port, "true"), 127 if "/" not in port else 127)
         if "/" not in port:
-            assert said[-1] == f"did you mean: pybind --port {port} -- PROGRAM"
-    assert pybind("--port", "80", "--", "true").returncode == 0
+            meant = printed.said(said[-1], "hints.for_program: pybind --port ... -- PROGRAM")
+            assert pybind(*meant.replace("PROGRAM", "true").split()[1:]).returncode == 0
 
 
 def test_options_of_a_script(grant80):
@@ -76,6 +77,16 @@ def test_number_out_of_range(option, value):
     """A count that is not a number gets a clear error, however long the text is."""
     said = told(pybind(option, value, "-p", "80", "--listen", "true"))
     assert "is not a number from 1 to 2147483647" in said[0]
+
+
+def test_the_help_that_an_error_names(grant80):
+    """A usage error ends with the command that shows the options, and it shows them."""
+    for arguments, name in (
+        (["--no-such"], "commandline.parse: pybind --help"),
+        (["--port", "80"], "options.request_of: pybind --help"),
+    ):
+        asked = printed.said("\n".join(told(pybind(*arguments))), name)
+        assert "--listen" in pybind(*asked.split()[1:]).stdout
 
 
 def test_help():
@@ -130,9 +141,9 @@ def test_root_is_told_of_user(grant80):
     done = as_root(PYBIND, *argv)
     assert done.stdout == "0\n"
     assert "note: /usr/bin/id is started as root" in done.stderr
-    assert "pybind --user USER" in done.stderr
+    line = printed.said(done.stderr, "cli._note_root: pybind --user USER ...")
     assert as_root(PYBIND, "-q", *argv).stderr == ""
-    as_user = as_root(PYBIND, "--user", "nobody", *argv)
+    as_user = as_root(PYBIND, *line.replace("USER", "nobody").split()[1:-1], *argv)
     assert (as_user.stdout, as_user.stderr) == ("65534\n", "")
     assert as_root(PYBIND, "-p", "8080", "--", "/usr/bin/id", "-u").stderr == ""
 
@@ -153,25 +164,30 @@ def test_static_launcher_of_a_dynamic_server(grant80):
     assert pybind("-q", *argv).stderr == ""
 
 
-def outside_of(wrapper, words):
+def outside_of(wrapper, words, supervised, listening):
     """Follow the repair: put `pybind --mode supervise` outside of what stood around pybind."""
     code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
     program = ["/usr/bin/python3", "-c", code]
     done = support.run([*wrapper, PYBIND, "-p", "80", "--", *program])
     said = "\n".join(told(done))
     assert words in said
-    assert "pybind --mode supervise ... -- COMMAND" in said
-    assert "pybind --listen ... -- COMMAND" in said
-    done = pybind("--mode", "supervise", "-p", "80", "--", *wrapper, *program)
+    way = printed.said(said, supervised).split()[1:3]
+    done = pybind(*way, "-p", "80", "--", *wrapper, *program)
     assert done.stdout == "bound\n", done.stderr
     given = "import socket, sys; print(socket.socket(fileno=3).getsockname()[1])"
-    done = pybind("--listen", "-p", "80", "--", *wrapper, "/usr/bin/python3", "-c", given)
+    way = printed.said(said, listening).split()[1:2]
+    done = pybind(*way, "-p", "80", "--", *wrapper, "/usr/bin/python3", "-c", given)
     assert done.stdout == "80\n", done.stderr
 
 
 def test_no_new_privs_around_it(grant80):
     """setpriv --no-new-privs goes inside pybind: supervised or with --listen, that works."""
-    outside_of(["/usr/bin/setpriv", "--no-new-privs"], "no_new_privs is set for this process")
+    outside_of(
+        ["/usr/bin/setpriv", "--no-new-privs"],
+        "no_new_privs is set for this process",
+        "diagnose.lost_capability: pybind --mode supervise ... -- COMMAND",
+        "diagnose.lost_capability: pybind --listen ... -- COMMAND",
+    )
 
 
 def test_user_namespace_around_it(grant80):
@@ -179,8 +195,12 @@ def test_user_namespace_around_it(grant80):
     unshare = ["/usr/bin/unshare", "-U"]
     if support.run([*unshare, "true"]).returncode:
         pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
-    outside_of([*unshare, "-r"], "in a user namespace")
-    outside_of(unshare, "in a user namespace")
+    names = [
+        "diagnose.user_namespace: pybind --mode supervise ... -- COMMAND",
+        "diagnose.user_namespace: pybind --listen ... -- COMMAND",
+    ]
+    outside_of([*unshare, "-r"], "in a user namespace", *names)
+    outside_of(unshare, "in a user namespace", *names)
 
 
 def test_user_namespace_with_a_network_of_its_own():

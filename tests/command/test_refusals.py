@@ -5,16 +5,19 @@ The tests take the repair from the message, type it as root, and try again.
 """
 
 import contextlib
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 
+import printed
 import pytest
 import support
 from support import CONFIG, GID, OTHER_UID, UID, flag, pybind, rules
 
 DROP = ["/usr/bin/setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
+GRANT = "explain._ungranted: sudo {command_to_grant}"
 ME = f"nobody (uid {UID})"
 
 
@@ -45,9 +48,9 @@ def refused(done, *words, status=125):
     return done.stderr
 
 
-def repair(message):
-    """Type the command that the message proposes."""
-    support.type_repair(message)
+def repair(message, name):
+    """Type the command of that name that the message proposes."""
+    printed.typed_saying_yes(message, name)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_no_grant(program):
         pybind("--port", "80", path), f"{ME} may not bind port 80/tcp: nothing in /etc/pybind"
     )
     assert not started()
-    repair(message)
+    repair(message, GRANT)
     assert (CONFIG / "byuser" / str(UID)).read_text() == "any,80/tcp\n"
     assert pybind("--port", "80", path).returncode == 0
     assert started()
@@ -118,14 +121,14 @@ def test_no_grant(program):
 )
 def test_no_grant_repairs(spec):
     """The proposed command works for every form of --port."""
-    repair(refused(pybind("--port", spec, "true"), "sudo pybindctl grant nobody"))
+    repair(refused(pybind("--port", spec, "true"), "sudo pybindctl grant nobody"), GRANT)
     assert pybind("-q", "--port", spec, "true").returncode == 0
 
 
 def test_repair_of_a_file_without_a_last_newline():
     """The proposed rule gets a line of its own."""
     rules(f"byuser/{UID}").write_text("any,443")
-    repair(refused(pybind("--port", "80", "true"), "sudo pybindctl grant nobody"))
+    repair(refused(pybind("--port", "80", "true"), "sudo pybindctl grant nobody"), GRANT)
     assert pybind("--port", "80", "--port", "443", "true").returncode == 0
 
 
@@ -139,7 +142,7 @@ def test_all_refused_ports_in_one_command(grant80, way):
                       "[::1]:631/tcp and 53/udp: nothing in /etc/pybind grants them")  # fmt: skip
     assert message.count("sudo ") == 1
     assert "sudo pybindctl grant nobody 443/tcp '[::1]:631/tcp' 53/udp" in message
-    repair(message)
+    repair(message, GRANT)
     assert pybind("-q", *way, *ports, "true").returncode == 0
 
 
@@ -161,6 +164,8 @@ def test_by_hand(before):
     message = refused(pybind("-v", "-p", "80", "-p", "631", "true"))
     by_hand = re.findall(r"without pybindctl: (sudo .*)", message)
     assert len(by_hand) == 2
+    last = message.splitlines()[-1]
+    assert printed.said(last, "explain._ungranted: sudo {command_by_hand}") == by_hand[1]
     tool = pathlib.Path(support.PREFIX + "/bin/pybindctl")
     moved = tool.rename(f"{tool}.aside")
     try:
@@ -179,7 +184,10 @@ def test_by_hand(before):
 def test_own_flag_without_x():
     """The owner of a flag file gets a chmod: an ACL entry would have no effect for them."""
     flag("byport/80", uid=UID, gid=0, mode=0o600)
-    repair(refused(pybind("--port", "80", "true"), "not executable for this user"))
+    repair(
+        refused(pybind("--port", "80", "true"), "not executable for this user"),
+        "files.flag: sudo ...",
+    )
     assert pybind("--port", "80", "true").returncode == 0
 
 
@@ -194,7 +202,7 @@ def test_granted_to_another(program):
         f"owner {OTHER_UID}", "mode 0500",
     )  # fmt: skip
     assert not started()
-    repair(message)
+    repair(message, "files.flag: sudo ...")
     assert pybind("--port", "80", path).returncode == 0
 
 
@@ -202,7 +210,8 @@ def test_flag_of_another_kind():
     """A symbolic link in place of a flag file is refused; the repair puts it aside."""
     (CONFIG / "byport" / "80").symlink_to("/bin/true")
     rules(f"byuser/{UID}", "any,80")
-    repair(refused(pybind("--port", "80", "true"), "byport/80", "not a regular file"))
+    message = refused(pybind("--port", "80", "true"), "byport/80", "not a regular file")
+    repair(message, "files.flag: {put_aside}")
     assert pybind("--port", "80", "true").returncode == 0
 
 
@@ -215,7 +224,7 @@ def test_flag_on_noexec():
     try:
         flag("byport/80", mode=0o755)
         message = refused(pybind("--port", "80", "true"), "noexec", str(CONFIG / "byport"))
-        repair(message)
+        repair(message, "files.flag: sudo {remount}")
         assert pybind("--port", "80", "true").returncode == 0
     finally:
         subprocess.run(["umount", CONFIG / "byport"], check=True)
@@ -230,22 +239,26 @@ def test_broken_rule_file(program, line, words):
         pybind("--port", "80", path), f"/etc/pybind/byuser/{UID} line 2", words, "whole file"
     )
     assert not started()
-    repair(message)
+    repair(message, "files._edit: {rule_line}")
     assert pybind("--port", "80", path).returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [({"uid": UID}, f"owner {UID}"), ({"mode": 0o666}, "mode 0666"), ({"mode": 0o600}, "readable")],
+    ("options", "words", "name"),
+    [
+        ({"uid": UID}, f"owner {UID}", "files.rule_file: {rules_file}"),
+        ({"mode": 0o666}, "mode 0666", "files.rule_file: {rules_file}"),
+        ({"mode": 0o600}, "readable", "files.rule_file: sudo chmod 0644 ..."),
+    ],
 )
 @pytest.mark.hostile(26)
-def test_unsafe_rule_file(program, options, words):
+def test_unsafe_rule_file(program, options, words, name):
     """Refused: a rule file that the user owns or cannot read, or that others can write."""
     path, started = program
     rules(f"byuser/{UID}", "any,80", **options)
     message = refused(pybind("--port", "80", path), f"/etc/pybind/byuser/{UID}", words)
     assert not started()
-    repair(message)
+    repair(message, name)
     assert pybind("--port", "80", path).returncode == 0
 
 
@@ -258,7 +271,7 @@ def test_unsafe_directory(grant80, program, folder):
     target.chmod(0o777)
     message = refused(pybind("--port", "80", path), str(target), "mode 0777", "not safely root's")
     assert not started()
-    repair(message)
+    repair(message, "files.folder: sudo pybindctl setup")
     assert pybind("--port", "80", path).returncode == 0
 
 
@@ -285,7 +298,7 @@ def test_folder_that_cannot_be_searched(kind, where):
     try:
         message = refused(pybind("-p", "80", "true"), f"{where} is owner 0, group 0, mode 0700")
         assert "0644" not in message
-        repair(message)
+        repair(message, "files._reveal: sudo chmod 0755 ...")
         assert folder.stat().st_mode & 0o7777 == 0o755
         assert pybind("-p", "80", "true").returncode == 0
     finally:
@@ -310,15 +323,41 @@ def test_folder_with_something_mounted_over_it(grant80):
 def test_repair_of_a_rule_file_keeps_its_grants(text):
     """The repair removes what an editor or a typing error broke, and keeps the other lines."""
     rules(f"byuser/{UID}").write_bytes(text)
-    repair(refused(pybind("-p", "80", "true"), "broken line"))
+    repair(refused(pybind("-p", "80", "true"), "broken line"), "files._edit: {rule_line}")
     assert pybind("-p", "80", "true").returncode == 0
 
 
 def test_missing_directory():
     """The proposed command makes a missing /etc/pybind."""
     shutil.rmtree(CONFIG)
-    repair(refused(pybind("--port", "80", "true"), "/etc/pybind", "does not exist"))
+    message = refused(pybind("--port", "80", "true"), "/etc/pybind", "does not exist")
+    repair(message, "files.folder: sudo pybindctl setup")
     refused(pybind("--port", "80", "true"), "nothing in /etc/pybind grants it")
+
+
+def test_file_in_the_place_of_the_directory():
+    """What is no directory is put aside, and a directory made."""
+    shutil.rmtree(CONFIG)
+    CONFIG.touch()
+    aside = pathlib.Path(f"{CONFIG}.old")
+    try:
+        message = refused(pybind("-p", "80", "true"), "must be a directory of root's")
+        repair(message, "files.folder: sudo sh -c 'mv ... ....old && install -d -m 0755 ...'")
+        refused(pybind("-p", "80", "true"), "nothing in /etc/pybind grants it")
+    finally:
+        aside.unlink()
+
+
+def test_etc_that_others_write(grant80):
+    """A folder above the permission directory is no job of pybindctl setup."""
+    etc = CONFIG.parent
+    etc.chmod(0o777)
+    try:
+        message = refused(pybind("-p", "80", "true"), f"{etc} is owner 0, group 0, mode 0777")
+        repair(message, "files.folder: sudo sh -c 'chown root:root ... && chmod 0755 ...'")
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        etc.chmod(0o755)
 
 
 def test_missing_half():
@@ -360,7 +399,9 @@ def test_busy(grant80, program):
     with contextlib.closing(listener):
         listener.bind(("127.0.0.1", 80))
         listener.listen()
-        refused(pybind("--port", "80", path), "held by root (uid 0)", "ss -Hltnp")
+        message = refused(pybind("--port", "80", path), "held by root (uid 0)")
+        shown = printed.typed(message, "explain._busy: sudo ss -Hl...np sport = :...")
+        assert f"pid={os.getpid()}," in shown
         assert not started()
         done = pybind("--check", "--port", "80", path)
         assert done.returncode == 0
@@ -370,4 +411,15 @@ def test_busy(grant80, program):
 
 def test_address_of_another_host(grant80):
     """An address that the host does not have gets another message than a missing grant."""
-    refused(pybind("--port", "192.0.2.1:80", "true"), "this host has no such address")
+    message = refused(pybind("--port", "192.0.2.1:80", "true"), "this host has no such address")
+    assert "127.0.0.1" in printed.typed(message, "explain._kernel: ip address")
+
+
+def test_busy_by_a_program_of_ones_own(grant80):
+    """Who holds the port themselves is told which process, and what ends it."""
+    argv = [support.PYBIND, "/usr/bin/python3", "-m", "http.server", "80"]
+    with support.server(argv, ready=support.answers_http) as process:
+        message = refused(pybind("--port", "80", "true"), f"({process.pid})")
+        support.run(printed.said(message, "explain._busy: kill ...").split())
+        process.wait(support.PATIENCE_S)
+    assert pybind("--port", "80", "true").returncode == 0

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 
+import printed
 import pytest
 import support
 from support import HELPER, OTHER_UID, UID, pybind
@@ -19,10 +20,12 @@ def test_helper_missing(grant80, marked):
     moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
     try:
         for arguments in (["--port", "80", path], [path]):
-            refused(pybind(*arguments), HELPER, "No such file", "sudo make -C")
+            message = refused(pybind(*arguments), HELPER, "No such file")
+        assert not started()
+        repair(message, "diagnose.cannot_start: sudo {REINSTALL}")
+        assert pybind("--port", "80", path).returncode == 0
     finally:
         moved.rename(HELPER)
-    assert not started()
 
 
 @pytest.mark.hostile("R3")
@@ -34,7 +37,7 @@ def test_helper_lost_its_capability(grant80, marked):
         message = refused(pybind("--port", "80", path), "lost its file capability")
         refused(pybind(path), "lost its file capability")
         assert not started()
-        repair(message)
+        repair(message, "diagnose._about_the_file: sudo pybindctl setup")
         assert pybind("--port", "80", path).returncode == 0
     finally:
         subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
@@ -49,7 +52,8 @@ def test_helper_that_somebody_could_have_replaced(grant80):
             pybind("-p", "80", "true"), f"owner {UID}", "could have replaced the helper"
         )
         assert "setcap" not in message
-        assert "sudo make -C" in message
+        repair(message, "diagnose._about_the_file: sudo {REINSTALL}")
+        assert pybind("-p", "80", "true").returncode == 0
     finally:
         os.chown(HELPER, 0, 0)
         subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
@@ -63,19 +67,23 @@ def test_helper_that_may_not_be_executed(grant80):
         subprocess.run(["mount", "-o", "remount,bind,noexec", folder], check=True)
         message = refused(pybind("-p", "80", "true"), "Permission denied", "mounted noexec")
         assert "install" not in message
-        repair(message)
+        repair(message, "diagnose.cannot_start: sudo {remount}")
         assert pybind("-p", "80", "true").returncode == 0
     finally:
         subprocess.run(["umount", folder], check=True)
     os.chmod(HELPER, 0o700)
     try:
-        repair(refused(pybind("-p", "80", "true"), "Permission denied", "its mode"))
+        message = refused(pybind("-p", "80", "true"), "Permission denied", "its mode")
+        repair(message, "diagnose.cannot_start: sudo pybindctl setup")
         assert pybind("-p", "80", "true").returncode == 0
     finally:
         os.chmod(HELPER, 0o755)
     done = support.run(["/usr/bin/prlimit", "--nproc=1:1", support.PYBIND, "-p", "80", "true"])
-    message = refused(done, "Resource temporarily unavailable", "ulimit -u")
+    message = refused(done, "Resource temporarily unavailable")
     assert "install" not in message
+    asked = printed.said(message, "diagnose.cannot_start: ulimit -u")
+    shown = support.run(["/usr/bin/prlimit", "--nproc=1:1", "/bin/bash", "-c", asked])
+    assert shown.stdout == "1\n"
 
 
 @pytest.mark.hostile(7)
@@ -86,8 +94,10 @@ def test_nosuid_mount(grant80, marked):
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
-        refused(pybind("--port", "80", path), "mounted nosuid", f"({folder})")
+        message = refused(pybind("--port", "80", path), "mounted nosuid", f"({folder})")
         assert not started()
+        repair(message, "diagnose._about_the_file: sudo {remount}")
+        assert pybind("--port", "80", path).returncode == 0
     finally:
         subprocess.run(["umount", folder], check=True)
 
@@ -141,7 +151,8 @@ def test_static_program(grant80, binary, words):
     done = pybind("--mode", "preload", "--check", "--port", "80", binary)
     assert done.returncode == 0
     assert words in done.stderr
-    assert "to serve its own binds too: --mode supervise" in done.stderr
+    option = printed.said(done.stderr, "cli._choose_way: --mode supervise")
+    assert pybind(*option.split(), "--check", "--port", "80", binary).returncode == 0
 
 
 def test_raised_privileges(grant80):
@@ -151,7 +162,9 @@ def test_raised_privileges(grant80):
     for owner, mode, words in ((OTHER_UID, 0o4755, "setuid"), (OTHER_UID, 0o2755, "setgid")):
         os.chown(folder / "true", owner, owner)
         (folder / "true").chmod(mode)
-        refused(pybind("--port", "80", folder / "true"), words)
+        for way in ([], ["--mode", "preload"], ["--mode", "supervise"]):
+            message = refused(pybind(*way, "--port", "80", folder / "true"), words, "other rights")
+            assert message.count(words) == 1
     (folder / "true").chmod(0o755)
     subprocess.run(["setcap", "cap_net_raw=ep", folder / "true"], check=True)
     refused(pybind("--port", "80", folder / "true"), "file capabilities")
@@ -176,6 +189,9 @@ def test_too_few_descriptors(grant80, marked):
                         support.PYBIND, path])  # fmt: skip
     refused(done, "ulimit -n", "8")
     assert not started()
+    more = printed.said(done.stderr, "helper._no_descriptor: ulimit -n ...")
+    script = f'ulimit -S -n 8; {more}; exec "$0" --port 80 "$1"'
+    assert support.run(["/usr/bin/sh", "-c", script, support.PYBIND, path]).returncode == 0
 
 
 @pytest.mark.parametrize("limit", [5, 6, 7])

@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 
 import cgroups
+import printed
 import pytest
 import running
 import support
@@ -203,6 +204,8 @@ def test_case_78_exclusive(others):
             done = _run("--cgroup", below)
             assert done.returncode == 3
             assert "is attached that allows no other beside it" in done.stderr
+            name = "obstacles.not_attached: sudo bpftool cgroup tree ..."
+            printed.typed(done.stderr, name)
             assert library.bpf_prog_detach2(program, fd, CGROUP_INET4_BIND) == 0
         finally:
             os.close(fd)
@@ -277,16 +280,28 @@ def _covered(target, script, *words):
 def test_case_80_no_cgroup2():
     """Without a unified hierarchy (unmounted here) the message says how to mount one."""
     cgroups.able()
-    code = (
-        "from pybind.kernel import obstacles\n"
-        "obstacles.read_mounts = dict\n"
-        "try: obstacles.find_cgroup()\n"
-        "except obstacles.CannotRun as error: print(*error.lines, sep='\\n')"
-    )
+    trial = f"{cgroups.PYBINDD} --trial"
+    script = f"umount -R {cgroups.root()}; {trial}; {{}} && {trial}"
+    namespace = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c"]
     done = subprocess.run(
-        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
+        [*namespace, script.format("false")], capture_output=True, text=True, timeout=60
     )
-    assert done.stdout.startswith("no control group hierarchy of version 2 is mounted"), done
+    assert done.stderr.startswith("pybindd: no control group hierarchy of version 2 is mounted")
+    name = "obstacles.find_cgroup: sudo mount -t cgroup2 none /sys/fs/cgroup"
+    command = printed.said(done.stderr, name)
+    done = subprocess.run(
+        [*namespace, script.format(command)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_case_80_another_mount_namespace(cgroup):
+    """Where /etc/pybind may be another than the host's: said, and a group of one's own works."""
+    done = _covered("namespace", "true", "--trial")
+    assert done.returncode == 3
+    assert "this is not the mount namespace of process 1" in done.stderr
+    option = printed.said(done.stderr, "obstacles.check_place: pybindd --cgroup DIR").split()[1]
+    assert _covered("namespace", "true", "--trial", option, cgroup).returncode == 0
 
 
 def test_case_80_no_btf(cgroup):

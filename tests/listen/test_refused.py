@@ -4,6 +4,7 @@
 import contextlib
 import socket
 
+import printed
 import pytest
 import support
 from support import PYBIND, pybind
@@ -127,6 +128,10 @@ def test_descriptor_in_the_way(granted, number):
     done = support.run(argv)
     refused(done, mark, f"descriptor {number} is open already (/etc/hostname)",
             f"pybind ... {number}<&-")  # fmt: skip
+    closing = printed.said(done.stderr, "launch.check_free: pybind ... ...<&-").split()[-1]
+    again = [*argv[:2], f"{script} {closing}", *argv[3:]]
+    assert support.run(again).returncode == 0
+    mark.unlink()
     inner = pybind("--listen", "-p", "80", "--", PYBIND, "--listen", "-p", "443", "touch", mark)
     refused(inner, mark, "descriptor 3 is open already (socket:")
     free = ["sh", "-c", 'exec "$0" "$@" 5</etc/hostname', PYBIND, "--listen", "-p", "80", "-p",
@@ -141,3 +146,7 @@ def test_too_few_descriptors(granted):
     done = support.run(["sh", "-c", script, PYBIND, "--listen", *ports, "true"])
     assert done.returncode == 125
     assert "descriptors" in done.stderr
+    more = printed.said(done.stderr, "launch._place: ulimit -n ...")
+    script = f'ulimit -S -n 12; {more}; exec "$0" "$@"'
+    done = support.run(["sh", "-c", script, PYBIND, "--listen", *ports, "true"])
+    assert done.returncode == 0, done.stderr

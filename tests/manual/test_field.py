@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 
+import printed
 import pytest
 import support
 from support import GID, OTHER_UID, PYBIND, UID
@@ -56,8 +57,18 @@ def test_strace(grant80, program):
     strace = ["strace", "-f", "-o", trace, "-e", "trace=bind"]
     wanted = re.compile(r"bind\(\d+, .*htons\(80\).*\) += 0$", re.MULTILINE)
 
-    refused(support.run([*strace, PYBIND, "-p", "80", "--", *program]), "traces this one",
-            "pybind --mode supervise ... -- strace -f PROGRAM", "sudo strace -u USER -f")  # fmt: skip
+    done = support.run([*strace, PYBIND, "-p", "80", "--", *program])
+    refused(done, "traces this one")
+    around = printed.said(
+        done.stderr, "diagnose.lost_capability: pybind --mode supervise ... -- strace -f PROGRAM"
+    )
+    outside = printed.said(
+        done.stderr, "diagnose.lost_capability: sudo strace -u USER -f pybind ..."
+    )
+    assert (around.split()[1:3], outside.split()[1:3]) == (
+        ["--mode", "supervise"],
+        ["strace", "-u"],
+    )
     assert last(support.pybind("-p", "80", "--", *strace, *program)) == DENIED
     said = support.pybind("-v", "-p", "80", "--", *strace, *program).stderr
     assert "bind of port 80/tcp (IPv4): granted, but the helper has no CAP_NET_BIND_SERVICE" in said

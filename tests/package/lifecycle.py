@@ -9,6 +9,7 @@ import contextlib
 import gzip
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,57 @@ def authbind_package(package):
     (CONFIG / ".pybindctl.lock").unlink(missing_ok=True)
     assert {path for path in added(base, snapshot()) if "/byuser" not in path} == set()
     say("pybind-ports-authbind: authbind serves by pybind's files, and is gone with its package")
+
+
+def typed(said, name):
+    """Type the command that a message ends with; name: of tools/repairs, which has its words."""
+    words = name.partition(": ")[2]
+    holes = re.sub(r"\\{\w+\\}|(\\\.){3}", ".+", re.escape(words))
+    command = re.search(rf"({holes})$", said, re.MULTILINE)
+    assert command, f"{name}: not in {said}"
+    # No sudo here, and nobody who says yes.
+    line = command[1].replace("sudo ", "").replace("apt-get ", "apt-get -y ")
+    return run("sh", "-c", line)
+
+
+SUPERVISED = ("pybind", "--mode", "supervise", "--", "true")
+
+
+def missing_packages():
+    """Each package that a message names is taken away; what is typed brings it, and it works."""
+    for module, asked, name in (
+        ("prctl", SUPERVISED, "preflight.check: sudo apt-get install python3-prctl"),
+        ("seccomp", SUPERVISED, "filter.load_library: sudo apt-get install python3-seccomp"),
+    ):
+        run("dpkg", "--remove", "--force-depends", f"python3-{module}")
+        typed(as_alice_fails(*asked), name)
+        run("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", *asked)
+        run("dpkg", "--remove", "--force-depends", f"python3-{module}")
+        typed(run("pybindctl", "doctor"), "installation._modules: sudo apt-get install python3-...")
+        assert "is missing" not in run("pybindctl", "doctor")
+    if "libbpf1" in run("dpkg-query", "-W", "-f", "${Package} "):
+        run("dpkg", "--remove", "--force-depends", "libbpf1")
+        said = run("pybindd", "--trial", status=1)
+        typed(said, "obstacles.no_library: sudo apt-get install libbpf1")
+        assert "cannot be loaded" not in run("sh", "-c", "pybindd --trial || true")
+    say("a package that is missing is named, and what is typed brings it")
+
+
+def second_installation():
+    """Beside one of make install the package is the second: doctor's command takes it away."""
+    target = pathlib.Path("/usr/local/share/pybind")
+    shutil.copytree("/usr/share/pybind", target, symlinks=True)
+    paths = target / "pybind/paths.py"
+    paths.write_text(re.sub("^PREFIX = .*", 'PREFIX = "/usr/local"', paths.read_text(), flags=re.M))
+    pathlib.Path("/usr/local/bin/pybind").write_text("#!/bin/sh\n")
+    doctor = ("sh", "-c", f"python3 -B {target}/startctl.py doctor || true")
+    typed(run(*doctor), "installation._removal: sudo apt-get remove pybind-ports")
+    assert not os.path.exists("/usr/bin/pybind")
+    assert "is a second pybind" not in run(*doctor)
+    shutil.rmtree(target)
+    os.unlink("/usr/local/bin/pybind")
+    run("dpkg", "--purge", "pybind-ports")
+    say("a second installation is named, and what is typed takes it away")
 
 
 @contextlib.contextmanager
@@ -234,7 +286,10 @@ if __name__ == "__main__":
     old, new, authbind = sys.argv[1:]
     first_use()
     own_paths()
+    missing_packages()
     authbind_package(authbind)
     purge_without_rules()
     life(old, new)
     unusual(old, new)
+    run("dpkg", "-i", new)
+    second_installation()

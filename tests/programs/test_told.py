@@ -4,11 +4,11 @@
 import errno
 import os
 import platform
-import shlex
 import socket
 import struct
 import subprocess
 
+import printed
 import pytest
 import support
 from support import PYBIND, UID
@@ -84,9 +84,21 @@ def line(word, kind="tcp", port=80, more=""):
 MODES = pytest.mark.parametrize("mode", ["preload", "supervise"])
 REFUSED = str(int(errno.EACCES))
 UNLISTED = {
-    "port": (("--port", "80"), "tcp", 81, _wire.WORD_PORT),
-    "protocol": (("--port", "80/tcp"), "udp", 80, _wire.WORD_PROTOCOL),
-    "address": (("--port", "127.80.3.9:80"), "tcp", 80, _wire.WORD_ADDRESS),
+    "port": (("--port", "80"), "tcp", 81, _wire.WORD_PORT, "WORD_PORT: --port ..."),
+    "protocol": (
+        ("--port", "80/tcp"),
+        "udp",
+        80,
+        _wire.WORD_PROTOCOL,
+        "WORD_PROTOCOL: --port ...",
+    ),
+    "address": (
+        ("--port", "127.80.3.9:80"),
+        "tcp",
+        80,
+        _wire.WORD_ADDRESS,
+        "WORD_ADDRESS: --port ...",
+    ),
 }
 
 
@@ -95,10 +107,10 @@ UNLISTED = {
 def test_unlisted(mode, what):
     """For a granted port that --port does not list, the line names the option to add."""
     support.rules(f"byuser/{UID}", "any,80-81")
-    options, kind, port, word = UNLISTED[what]
+    options, kind, port, word, name = UNLISTED[what]
     told = bind(*options, kind=kind, port=port, mode=mode)
     assert told == (REFUSED, line(word, kind, port, f"{port}/{kind}"))
-    repair = told[1][0].rpartition("add: ")[2].split()
+    repair = printed.said(told[1][0], name).split()
     assert repair == ["--port", f"{port}/{kind}"]
     assert bind(*options, *repair, kind=kind, port=port, mode=mode)[0] == "bound"
 
@@ -108,7 +120,7 @@ def test_no_grant(mode):
     """Without a grant the line names the command that grants; after it the port is served."""
     told = bind(mode=mode)
     assert told == (REFUSED, line(_wire.WORD_NO_GRANT, more=f"{UID} 80/tcp"))
-    type_as_root(told)
+    printed.typed(told[1][0], "WORD_NO_GRANT: sudo pybindctl grant ...")
     assert bind(mode=mode)[0] == "bound"
 
 
@@ -120,17 +132,8 @@ def test_busy(mode, grant80):
         holder.listen()
         told = bind(mode=mode)
         assert told == (str(int(errno.EADDRINUSE)), line(_wire.WORD_BUSY, more="80"))
-        assert f"pid={os.getpid()}," in type_as_root(told)
-
-
-def type_as_root(told):
-    """Type the command at the end of the line; return its output."""
-    command = shlex.split(told[1][0].rpartition(": sudo ")[2])
-    if command[0] == "ss":  # the shell's quotes around `sport = :80` are gone
-        assert command[-3:-1] == ["sport", "="]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=support.PATIENCE_S)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        shown = printed.typed(told[1][0], "WORD_BUSY: sudo ss -Hltunp sport = :...")
+        assert f"pid={os.getpid()}," in shown
 
 
 OF_THE_PROGRAM = {
@@ -145,6 +148,11 @@ OF_THE_PROGRAM = {
     "user namespace": (USER_NAMESPACE, _wire.WORD_USER_NAMESPACE),
     "root directory": (CHROOT, _wire.WORD_NO_HELPER),
 }  # fmt: skip
+NAMES = {
+    _wire.WORD_NO_NEW_PRIVS: "WORD_NO_NEW_PRIVS: pybind --mode supervise",
+    _wire.WORD_USER_NAMESPACE: "WORD_USER_NAMESPACE: pybind --mode supervise",
+    _wire.WORD_NO_HELPER: "WORD_NO_HELPER: pybind --mode supervise",
+}
 
 
 @pytest.mark.hostile(65)
@@ -154,9 +162,8 @@ def test_what_the_program_did_to_itself(what, grant80):
     prepare, word = OF_THE_PROGRAM[what]
     told = bind(prepare=prepare)
     assert told == (REFUSED, line(word))
-    repair = told[1][0].rpartition("pybind ")[2].split()
-    assert repair == ["--mode", "supervise"]
-    assert bind(prepare=prepare, mode=repair[1])[0] == "bound"
+    assert printed.said(told[1][0], NAMES[word]) == "pybind --mode supervise"
+    assert bind(prepare=prepare, mode="supervise")[0] == "bound"
 
 
 def test_other_threads_are_served(grant80):

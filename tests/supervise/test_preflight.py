@@ -10,6 +10,7 @@ import platform
 import struct
 import subprocess
 
+import printed
 import pytest
 import supervising
 import support
@@ -201,10 +202,10 @@ def test_container_that_forbids_to_look_in(grant80, marked, call):
     assert done.returncode == 125
     assert f"{call}(2) is denied here" in done.stderr
     assert "--cap-add SYS_PTRACE" in done.stderr
-    assert "pybind --listen" in done.stderr
+    listening = printed.said(done.stderr, "preflight._look_into: pybind --listen ...")
     assert not was_started()
     # The other way that the message names works there.
-    done = filtered(call, support.PYBIND, "--listen", "-p", "80", "--", path)
+    done = filtered(call, support.PYBIND, listening.split()[1], "-p", "80", "--", path)
     assert (done.returncode, was_started()) == (0, True), done.stderr
 
 
@@ -232,4 +233,8 @@ def test_proc_of_another_pid_namespace(grant80):
     done = subprocess.run([*unshare[:3], *argv], capture_output=True, text=True, cwd="/")
     assert done.returncode == 125
     assert "/proc is that of another pid namespace" in done.stderr
-    assert subprocess.run([*unshare, *argv], cwd="/").returncode == 0
+    mount = printed.said(done.stderr, "preflight._check_proc: mount -t proc proc /proc")
+    script = ["sh", "-c", f'{mount} && exec "$@"', "sh"]
+    assert subprocess.run([*unshare[:3], "--mount", *script, *argv], cwd="/").returncode == 0
+    option = printed.said(done.stderr, "preflight._check_proc: unshare --mount-proc ...").split()[1]
+    assert subprocess.run([*unshare[:3], option, *argv], cwd="/").returncode == 0

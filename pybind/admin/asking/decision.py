@@ -57,7 +57,8 @@ def parse_asked(spec: str, command: str) -> Listed:
         one = rule._replace(addr_max=rule.addr_min, port_max=rule.port_min)
         raise AdminError(
             f"bad port {spec!r}: {command} asks about one address and one port",
-            f"such as: pybindctl {command} {spec_text(one)}  (all that is granted: pybindctl list)",
+            f"such as: pybindctl {command} {spec_text(one)}",
+            "all that is granted: pybindctl list",
         )
     return parse_listed(spec)
 

@@ -225,7 +225,7 @@ def _toml() -> Any:
         return importlib.import_module("tomli")
     raise AdminError(
         "this Python cannot read TOML: that needs Python 3.11, or the package tomli",
-        "to install it (Debian): apt-get install python3-tomli",
+        "to install it (Debian): sudo apt-get install python3-tomli",
     )
 
 

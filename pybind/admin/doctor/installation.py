@@ -167,13 +167,13 @@ def others() -> list[Finding]:
 
 def _removal(prefix: str) -> str:
     if prefix == "/usr":
-        for tool, words in (
-            ("dpkg", "apt-get remove"),
-            ("apk", "apk del"),
-            ("rpm", "dnf remove"),
+        for tool, command in (
+            ("dpkg", "sudo apt-get remove pybind-ports"),
+            ("apk", "sudo apk del pybind-ports"),
+            ("rpm", "sudo dnf remove pybind-ports"),
         ):
             if shutil.which(tool):
-                return f"sudo {words} pybind-ports"
+                return command
     folders = ("share/pybind", "lib/pybind", "libexec/pybind", "lib/systemd/system/pybindd.service")
     programs = ("bin/pybind", "bin/pybindctl", "sbin/pybindctl", "sbin/pybindd")
     parts = (f"{prefix}/{part}" for part in (*folders, *programs))

@@ -46,7 +46,8 @@ def install(trusted: bool) -> Iterator[str]:
         if shutil.which(tool, path=_PATH) is None:
             raise Failed(
                 f"{tool} is missing, and the helper is built here: a wheel has its source only",
-                f"to install it: apt-get install {package}  (no compiler wanted: use the package)",
+                f"to install it: sudo apt-get install {package}",
+                "or use the Debian package, which needs no compiler",
             )
     for finding in installation.python():
         if finding.level == installation.BROKEN:
@@ -66,7 +67,7 @@ def install(trusted: bool) -> Iterator[str]:
             os.chown(HELPER, status.st_uid, status.st_gid, follow_symlinks=False)
         _make(tree, "install")
     yield f"installed below {PREFIX}: bin/pybind, bin/pybindctl, and what they need"
-    yield f"they run {sys.executable}, so keep that; to remove them: make -C {SOURCE} uninstall"
+    yield f"they run {sys.executable}, so keep that; to remove them: sudo make -C {SOURCE} uninstall"
 
 
 def _make(tree: str, target: str) -> None:
@@ -104,6 +105,6 @@ def _refuse_a_strangers_environment() -> None:
             raise Failed(
                 f"{part} has owner {status.st_uid}, mode {mode:04o}: others could replace "
                 "what every user's pybind would run",
-                "make the environment as root: python3 -m venv /opt/pybind",
-                "or, if you are sure of it: pybindctl setup --yes",
+                "make the environment as root: sudo python3 -m venv /opt/pybind",
+                f"or, if you are sure of it: {installation.ANEW} --yes",
             )

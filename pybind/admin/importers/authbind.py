@@ -144,7 +144,7 @@ class _Reader:
         for name in self._names("byuid"):
             owner = parse_name("byuser", name)
             if not isinstance(owner, Owner):
-                why = "authbind reads numbers only; for a user: pybindctl grant USER PORT"
+                why = "authbind reads numbers only; for a user: sudo pybindctl grant USER PORT"
                 self._leave(f"byuid/{name}", "", why)
                 continue
             try:

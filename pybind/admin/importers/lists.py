@@ -54,7 +54,7 @@ def _add_daemonusr(source: Source, where: str, item: str) -> None:
         return
     if who.kind == EVERYONE:
         raise Invalid(
-            f"{where}: 'everyone' is not a user; to open a port: pybindctl grant everyone"
+            f"{where}: 'everyone' is not a user; to open a port: sudo pybindctl grant everyone PORT"
         )
     _add(source, where, who, rule)
     if name.lstrip("@").isdecimal():

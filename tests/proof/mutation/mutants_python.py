@@ -101,7 +101,7 @@ MUTANTS = [
     # Whole or not at all, and as planned.
     Mutant(
         "permissions/changing/writing.py",
-        "        _undo(undo)\n",
+        "            _undo(undo)\n",
         "",
         "tests/admin/test_grant_kill.py::test_at_each_call",
     ),

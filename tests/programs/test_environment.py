@@ -224,6 +224,13 @@ def test_library_stands_in_front_again(value, count, restored):
     assert lines[1:] == [f"V{i}=1" for i in range(count)]
 
 
+def test_environment_that_was_made_on_purpose():
+    """Where one of our variables is gone too, a program's own LD_PRELOAD stays as it is."""
+    program = ["/usr/bin/python3", "-c", LOSES, LIBM, "0"]
+    done = support.run([f"LD_PRELOAD={OURS}", "PYBIND_PORTS=0050t*", *program])
+    assert (done.stdout, done.stderr) == (f"LD_PRELOAD={LIBM}\n", "")
+
+
 def test_no_environment():
     """A NULL environment, which Linux's execve(2) takes as empty, breaks nothing."""
     code = "import ctypes; ctypes.CDLL(None).execve(b'/usr/bin/env', (ctypes.c_char_p * 2)(b'env'), None)"

@@ -91,6 +91,16 @@ def inventory(supervisor):
     return len(os.listdir(f"/proc/{supervisor}/fd")), len(supervising.children(supervisor))
 
 
+def inventory_at_rest(supervisor):
+    """Return the inventory of a supervisor that waits for its first bind.
+
+    Earlier, the supervisor may still have the descriptors of the start.
+    """
+    wchan = pathlib.Path(f"/proc/{supervisor}/wchan")
+    support.wait_for(lambda: "poll" in wchan.read_text(), "the supervisor to wait")
+    return inventory(supervisor)
+
+
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
 @pytest.mark.hostile("R5")
 def test_thousand_threads(storm, linked):
@@ -110,7 +120,7 @@ def test_thousand_threads(storm, linked):
             pid for pid, what in supervising.processes().items() if what[0] == "storm"
         )
         supervisor = supervising.parent(program_pid)
-        before = inventory(supervisor)
+        before = inventory_at_rest(supervisor)
         process.stdin.write(b"x")
         process.stdin.flush()
         supervising.wait_line(process.stdout, STORM_TIMEOUT_S)
@@ -149,7 +159,7 @@ def test_killed_while_the_supervisor_is_late(agent):
     """Children that are killed before the supervisor looks at their bind leave no trace."""
     with started(under_pybind(agent)) as (_, talk):
         supervisor = supervising.parent(talk.pid())
-        before = inventory(supervisor)
+        before = inventory_at_rest(supervisor)
         with halted(supervisor):
             pids = [talk.ask(f"binder 127.90.0.{last} 80") for last in range(1, 21)]
             for pid in pids:
@@ -167,7 +177,7 @@ def test_killed_while_the_helper_works(agent):
     """A program killed while the helper has its socket dies at once, and the port is free."""
     with started(under_pybind(agent)) as (_, talk):
         supervisor = supervising.parent(talk.pid())
-        before = inventory(supervisor)
+        before = inventory_at_rest(supervisor)
         with slow_helper() as (helpers, let_on):
             pid = talk.ask("binder 127.90.0.1 80")
             support.wait_for(lambda: helpers() == 1, "the helper to start")

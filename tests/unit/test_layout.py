@@ -121,6 +121,12 @@ def test_folders_have_room():
     assert max(counts.values()) <= 14
 
 
+def test_names_of_test_files_are_unique():
+    """pytest imports test files by their names alone, and collects nothing where two are alike."""
+    names = collections.Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_wheel_has_every_folder():
     """pyproject.toml lists packages by name: pip does not install one that is missing there."""
     text = (ROOT / "pyproject.toml").read_text()

@@ -141,7 +141,6 @@ def test_sigstop_and_sigchld_of_the_front():
         assert front.wait(support.PATIENCE_S) == 0
 
 
-@pytest.mark.hostile(59)
 def test_tracer_by_a_filter_sees_no_bind(grant80, agent):
     """What another filter hands to a tracer (SECCOMP_RET_TRACE) is the supervisor's first."""
     log = support.scratch_dir() / "log"
@@ -154,6 +153,7 @@ def test_tracer_by_a_filter_sees_no_bind(grant80, agent):
         assert seen == (not words)
 
 
+@pytest.mark.hostile(59)
 def test_eintr_without_sa_restart(grant80):
     """bind may fail with EINTR if a handler without SA_RESTART runs before the supervisor looks."""
     with supervised(compile_c(EINTR)) as front:

@@ -41,7 +41,10 @@ def package(in_force):
     """Install the package, and grant alice the ports of the checks."""
     if not pathlib.Path("/usr/bin/pybind").exists():
         world.install()
-        world.run("pybindctl", "grant", "--yes", "alice", "80", "443/tcp", "53/udp")
+        # Without file capabilities the grant is written, and the status says that it does not count.
+        useless = "no_file_caps" in pathlib.Path("/proc/cmdline").read_text()
+        grant = ("pybindctl", "grant", "--yes", "alice", "80", "443/tcp", "53/udp")
+        world.run(*grant, status=int(useless))
         # So that not every login starts and ends alice's manager, which takes most of the time.
         world.run("loginctl", "enable-linger", "alice")
 

@@ -21,7 +21,7 @@ def test_doctor():
 
 def test_trial():
     """`pybindd --trial` says why it cannot run here."""
-    assert REASON in world.run("pybindd", "--trial", status=1)
+    assert REASON in world.run("pybindd", "--trial", status=3)
 
 
 def test_service():

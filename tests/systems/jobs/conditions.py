@@ -43,7 +43,7 @@ def test_hidden_processes(options):
 @pytest.mark.parametrize(
     "value",
     [
-        "net/ipv6/conf/all/disable_ipv6=1", "net/ipv6/bindv6only=1", "kernel/unprivileged_userns_clone=0",
+        "net/ipv6/conf/all/disable_ipv6=1", "kernel/unprivileged_userns_clone=0",
         "user/max_user_namespaces=0", "vm/overcommit_memory=2", "fs/suid_dumpable=0",
         "kernel/kptr_restrict=2", "kernel/dmesg_restrict=1", "kernel/io_uring_disabled=2",
         "user/max_pid_namespaces=0", "user/max_net_namespaces=0",
@@ -53,6 +53,14 @@ def test_sysctl(value):
     """{}."""
     with setting(*value.split("=")):
         world.every_way()
+
+
+def test_ipv6_only():
+    """net/ipv6/bindv6only=1, where a server on :: answers IPv6 alone."""
+    with setting("net/ipv6/bindv6only", "1"):
+        world.serves(world.as_alice(f"pybind --port 80 -- {world.PYTHON}"))
+        on_ipv4 = world.BUSYBOX.replace("-p 80", "-p 127.0.0.1:80")
+        world.serves(world.as_alice(f"pybind --port 80 -- {on_ipv4}"))
 
 
 @pytest.mark.parametrize("low", ["0", "80", "443"])
@@ -68,7 +76,7 @@ def test_lowered_privileged_ports(low):
 
 @pytest.mark.parametrize(
     "limits",
-    ["-n 8", "-u 20", "-s 64", "-l 0", "-f 0", "-i 0", "-c 0"],
+    ["-n 64", "-u 20", "-s 64", "-l 0", "-f 0", "-i 0", "-c 0"],
     ids=lambda words: f"ulimit {words}",
 )
 def test_limits(limits):
@@ -78,8 +86,11 @@ def test_limits(limits):
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    [("unshare -Ur", "user namespace"), ("setpriv --no-new-privs", "no_new_privs")],
-    ids=["a user namespace", "no_new_privs"],
+    [
+        ("unshare -Ur", "user namespace"), ("setpriv --no-new-privs", "no_new_privs"),
+        ("ulimit -n 8;", "ulimit -n 64"),
+    ],
+    ids=["a user namespace", "no_new_privs", "a limit of 8 descriptors"],
 )  # fmt: skip
 def test_reason_of_a_refusal(words, reason):
     """In {} the port is refused, with the reason."""

@@ -16,7 +16,7 @@ def test_every_way():
 
 def test_doctor():
     """`pybindctl doctor` finds nothing broken, and says why pybindd cannot run here."""
-    assert REASON in world.run("pybindctl", "doctor")
+    assert REASON in world.run("pybindctl", "doctor", "-v")
 
 
 def test_trial():

@@ -11,8 +11,11 @@ from __future__ import annotations
 import fcntl
 from errno import EACCES, EAGAIN, ENOENT, ENOMEM, EPERM
 
-from ._lean import posix
+from ._lean import TYPE_CHECKING, posix
 from .paths import HELPER, REINSTALL
+
+if TYPE_CHECKING:
+    from .mountinfo import Mount
 
 CAP_NET_BIND_SERVICE = 10
 _NS_GET_USERNS = 0xB701  # linux/nsfs.h
@@ -207,14 +210,19 @@ def mount_point(path: str) -> str:
 
     Raises OSError.
     """
+    mount = _mount_of(path)
+    return mount.path if mount else "/"
+
+
+def _mount_of(path: str) -> Mount | None:
+    """Return the mount of `path`, the one on top; None if a chroot(2) hides it."""
     from posixpath import realpath  # imports os: only after a refusal
 
     from .mountinfo import read
 
-    points = [mount.path for mount in read()]
     real = realpath(path)
-    inside = [p for p in points if (real + "/").startswith(p.rstrip("/") + "/")]
-    return max(inside, key=len, default="/")
+    mounts = [m for m in read() if (real + "/").startswith(m.path.rstrip("/") + "/")]
+    return max(reversed(mounts), key=lambda mount: len(mount.path)) if mounts else None
 
 
 def remount(path: str, option: str) -> str:
@@ -228,11 +236,8 @@ def remount(path: str, option: str) -> str:
     """
     from shlex import quote  # only after a refusal
 
-    from .mountinfo import read
-
-    where = mount_point(path)
-    mount = next(mount for mount in reversed(read()) if mount.path == where)  # the one on top
-    if option != "rw" or "ro" not in mount.super_options:
-        return f"mount -o remount,bind,{option} {quote(where)}"
+    mount = _mount_of(path)
+    if mount is None or option != "rw" or "ro" not in mount.super_options:
+        return f"mount -o remount,bind,{option} {quote(mount.path if mount else '/')}"
     old = "env LIBMOUNT_FORCE_MOUNT2=always " if mount.kind == "overlay" else ""
-    return f"{old}mount -o remount,rw {quote(where)}"
+    return f"{old}mount -o remount,rw {quote(mount.path)}"

@@ -13,6 +13,7 @@ import os
 from typing import NamedTuple
 
 from .. import mountinfo
+from ..mountinfo import Mount
 from ..paths import CONFIG_DIR, FOLDERS
 from ..trust import CLOSED, NO_FOLDER, UNSAFE, chain, folder_faults
 
@@ -22,15 +23,6 @@ KNOWN_FILE_SYSTEMS = frozenset(
     "bcachefs btrfs erofs ext2 ext3 ext4 f2fs overlay ramfs rootfs squashfs tmpfs xfs zfs".split()
 )
 _ACL = "system.posix_acl_access"
-
-
-class Mount(NamedTuple):
-    """One line of mountinfo (proc(5)). options: those of the mount, not of the file system."""
-
-    ident: int
-    path: str
-    options: frozenset[str]
-    file_system: str
 
 
 class Folders(NamedTuple):
@@ -50,10 +42,7 @@ class Folders(NamedTuple):
 
 def read_mounts(path: str = mountinfo.OWN) -> dict[int, Mount]:
     """Return what is mounted in a process's mount namespace, by mount id. Raises OSError."""
-    return {
-        mount.ident: Mount(mount.ident, mount.path, frozenset(mount.options), mount.kind)
-        for mount in mountinfo.read(path)
-    }
+    return {mount.ident: mount for mount in mountinfo.read(path)}
 
 
 def read_folders() -> Folders:
@@ -110,8 +99,8 @@ def _look(path: str, mounts: dict[int, Mount], refuses: list[str], left: list[st
         mount = mounts.get(_mount_id(fd))
         if mount is None:
             left.append(f"{path}: its mount is not in {mountinfo.OWN}")
-        elif mount.file_system not in KNOWN_FILE_SYSTEMS:
-            left.append(f"{path} is on {mount.file_system}, where modes may not be all that counts")
+        elif mount.kind not in KNOWN_FILE_SYSTEMS:
+            left.append(f"{path} is on {mount.kind}, where modes may not be all that counts")
         elif "idmapped" in mount.options:
             left.append(f"{path} is on an id-mapped mount")
         return bool(os.fstatvfs(fd).f_flag & os.ST_NOEXEC)

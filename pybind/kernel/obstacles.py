@@ -32,7 +32,7 @@ class CannotRun(PybindError):
 def find_cgroup() -> str:
     """Return the mount point of the control groups of version 2. Raises CannotRun."""
     for mount in read_mounts().values():
-        if mount.file_system == "cgroup2" and os.path.isdir(mount.path):
+        if mount.kind == "cgroup2" and os.path.isdir(mount.path):
             return mount.path
     raise CannotRun(
         "no control group hierarchy of version 2 is mounted: pybindd attaches to its root",

@@ -44,6 +44,8 @@ def test_what_is_to_be_typed():
         assert words.of_word(UDP, word).endswith(": --port 53/udp")
     for word in (_wire.WORD_NO_NEW_PRIVS, _wire.WORD_USER_NAMESPACE):
         assert words.of_word(UDP, word).endswith(": pybind --mode supervise")
+    filtered = words.of_word(UDP, _wire.WORD_SECCOMP)
+    assert filtered.endswith("; start the program where that filter is not")
 
 
 def test_another_error_of_the_kernel():

@@ -36,8 +36,7 @@ struct {
     __array(values, INNER(BPF_MAP_TYPE_ARRAY, __u32, union detail, BPF_F_INNER_MAP));
 } details SEC(".maps");
 
-/* The address that bind granted to a socket: post_bind must find exactly this address.
- * A note stays with its socket; port 0 says that post_bind has nothing to compare. */
+/* The address that bind granted: post_bind must find exactly this address. */
 struct note {
     __u64 addr_high, addr_low;
     __u32 file;
@@ -47,6 +46,24 @@ struct note {
     __u8 foreign;
 };
 
+/* Where a thread leaves a note between bind and post_bind: thread id modulo PLACES.  A
+ * granted bind that fails leaves its place taken, until the same thread binds again. */
+#define PLACES 4096
+
+struct place {
+    __u64 thread; /* process and thread id of the note's owner, or 0: free */
+    struct note note;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, PLACES);
+    __type(key, __u32);
+    __type(value, struct place);
+} places SEC(".maps");
+
+/* The notes of threads whose place is taken.  Such a note stays with its socket; port
+ * 0 says that post_bind has nothing to compare. */
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC);

@@ -14,7 +14,7 @@
  * In doubt the answer is AS_WITHOUT_US: pybind-helper may still grant the bind.
  *
  * table.h is the table that pybindd fills, caller.h finds who binds, rules.h judges
- * in the helper's order, report.h writes the log.
+ * in the helper's order, note.h passes the judged address on, report.h writes the log.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -31,6 +31,7 @@
 #include "caller.h"
 #include "rules.h"
 #include "report.h"
+#include "note.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -84,20 +85,6 @@ static __always_inline bool set_protocol(struct question *q, struct bpf_sock_add
             (ctx->protocol == IPPROTO_UDP && ctx->type == SOCK_DGRAM));
 }
 
-/* Keeps the judged address for post_bind.  False: there is no memory for it. */
-static __always_inline bool take_note(struct bpf_sock *sk, const struct walk *w)
-{
-    struct note new = {.addr_high = w->question.addr_high, .addr_low = w->question.addr_low,
-                       .file = w->file, .port = w->question.port, .family = w->question.family,
-                       .uid = w->caller.uid, .owner = w->caller.owner,
-                       .foreign = w->caller.foreign};
-    struct note *note = bpf_sk_storage_get(&notes, sk, &new, BPF_SK_STORAGE_GET_F_CREATE);
-
-    if (note)
-        *note = new; /* an earlier bind may have left a note */
-    return note;
-}
-
 /* The answer of bind4 and bind6.  q: family and address of the bind. */
 static __always_inline int answer(struct bpf_sock_addr *ctx, const struct question *q)
 {
@@ -107,9 +94,8 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
     __u32 zero = 0;
     int free_port;
 
-    struct note *open = socket ? bpf_sk_storage_get(&notes, socket, NULL, 0) : NULL;
-    if (open)
-        open->port = 0; /* a granted bind that failed left it: a later bind must not log it */
+    if (socket)
+        drop_note(socket); /* a granted bind that failed left it: a later bind must not log it */
     w.question.port = bpf_ntohs((__u16)ctx->user_port);
     struct control *control_now = bpf_map_lookup_elem(&control, &zero);
     if (!socket || !control_now || w.question.port == 0)
@@ -130,7 +116,7 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
     __u8 event = control_now->left[slot] ? REFUSED_LEFT : REFUSED;
     if (w.caller.two_fold)
         event = REFUSED_IDS; /* half another user: the permission files know no such user */
-    else if (event == REFUSED && judge(&w) && take_note(socket, &w))
+    else if (event == REFUSED && judge(&w) && leave_note(socket, &w))
         return GRANTED_BY_US;
     report(&w.caller, &w.question, w.file, w.left ? REFUSED_LEFT : event);
     return AS_WITHOUT_US;
@@ -157,21 +143,19 @@ int bind6(struct bpf_sock_addr *ctx)
  * Without a note we granted nothing to this socket, so we have nothing to confirm. */
 static __always_inline int confirm(struct bpf_sock *ctx, struct question *q)
 {
-    struct note *note = bpf_sk_storage_get(&notes, ctx, NULL, 0);
+    struct note judged;
     struct caller caller = {0};
     __u32 zero = 0;
     int free_port;
 
-    if (!note)
+    if (!take_note(ctx, &judged))
         return AS_WITHOUT_US;
-    struct note judged = *note;
-    note->port = 0;
     q->port = ctx->src_port;
     q->protocol = ctx->protocol == IPPROTO_UDP ? UDP : TCP;
     caller.uid = judged.uid;
     caller.owner = judged.owner;
     caller.foreign = judged.foreign;
-    if (judged.port != 0 && judged.port == q->port && judged.family == q->family &&
+    if (judged.port == q->port && judged.family == q->family &&
         judged.addr_high == q->addr_high && judged.addr_low == q->addr_low) {
         report(&caller, q, judged.file, GRANTED);
         return AS_WITHOUT_US;

@@ -21,6 +21,8 @@ INNER_MAP = 1 << 12  # BPF_F_INNER_MAP: arrays of different sizes in one array o
 _ON_RECORD = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _ON_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
+_PRINTERS: list[object] = []  # libbpf calls the last one until the process ends
+
 _POINTER, _INT, _TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
 _SIZE = ctypes.c_uint32
 _SIGNATURES = {
@@ -75,8 +77,8 @@ class Libbpf:
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
         self.messages: list[str] = []
-        self._printer = _ON_PRINT(self._keep)
-        self._library.libbpf_set_print(self._printer)
+        _PRINTERS.append(_ON_PRINT(self._keep))
+        self._library.libbpf_set_print(_PRINTERS[-1])
         self._callbacks: list[object] = []  # ctypes frees a callback without a reference
 
     def _keep(self, _level: int, form: bytes, arguments: int) -> int:

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import pathlib
+import re
 import select
 import signal
 import socket
@@ -189,6 +190,12 @@ def worker(cgroup, caller=USER, prepare=None):
         made.end()
 
 
+def run_pybindd(*words, prefix=(), **options):
+    """Run pybindd to its end; return the CompletedProcess."""
+    command = [*prefix, cgroups.PYBINDD, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
 _ENTER = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"'
 
 
@@ -221,3 +228,45 @@ except OSError as error:
 def binding(address="127.0.0.1", port=80):
     """Return the command line of a program that binds and prints the errno."""
     return ["/usr/bin/python3", "-c", PYTHON_BIND, address, str(port)]
+
+
+def take_places(daemon):
+    """Let threads fail on port 80, which the user is granted, until every place is taken.
+
+    A place is where a thread leaves the note of a granted bind (helpers/kernel/maps.h).
+    """
+    header = support.REPOSITORY / "helpers/kernel/maps.h"
+    places = int(re.search(r"#define PLACES (\d+)", header.read_text())[1])
+    program = support.compile_c(TAKER, "-pthread", f"-DTHREADS={2 * places}")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 80))
+        assert run_in(daemon.cgroup, [program]) == f"{2 * places}\n"
+
+
+TAKER = r"""
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int in_use;
+static void *fail(void *unused)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr = {htonl(0x7f000001)}};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    in_use += bind(fd, (void *)&a, sizeof a) != 0 && errno == EADDRINUSE;
+    close(fd);
+    return unused;
+}
+int main(void)
+{
+    for (int i = 0; i < THREADS; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, 0, fail, 0) != 0)
+            return 1;
+        pthread_join(thread, 0);
+    }
+    printf("%d\n", in_use);
+}
+"""

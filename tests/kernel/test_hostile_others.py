@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other programs at the same hooks, and hosts where pybindd cannot run: cases 78 and 80."""
+"""Other programs at the same hooks: case 78."""
 
 import contextlib
 import ctypes
@@ -13,10 +13,9 @@ import printed
 import pytest
 import running
 import support
-from running import run_in, worker
+from running import run_in, run_pybindd, take_places, worker
 from support import flag, rules
 
-from pybind import paths
 from pybind.kernel.bpf import Libbpf
 
 SOURCE = pathlib.Path(__file__).with_name("src") / "other.bpf.c"
@@ -80,6 +79,19 @@ def test_case_78_rewritten(daemon, user, others, name):
     with others(name, daemon.cgroup):
         assert user.bind() == errno.EPERM
         assert user.bind("127.0.0.1", 22) == errno.EACCES
+    assert user.may()
+    support.wait_for(lambda: "after it was judged" in daemon.log, "the log's reason")
+
+
+def test_case_78_rewritten_with_no_place_for_a_note(daemon, user, others):
+    """When threads took every place for a note, the socket keeps the note, and all is the same."""
+    rules(f"byuser/{support.UID}", "127.0.0.1,80")
+    daemon.sync()
+    take_places(daemon)
+    with others("grants", daemon.cgroup):
+        assert user.bind("127.0.0.1", 82) == 0  # not held against another thread's note
+    with others("rewrites_port", daemon.cgroup):
+        assert user.bind() == errno.EPERM
     assert user.may()
     support.wait_for(lambda: "after it was judged" in daemon.log, "the log's reason")
 
@@ -201,7 +213,7 @@ def test_case_78_exclusive(others):
         fd = os.open(cgroup, os.O_RDONLY)
         try:
             assert library.bpf_prog_attach(program, fd, CGROUP_INET4_BIND, 0) == 0
-            done = _run("--cgroup", below)
+            done = run_pybindd("--cgroup", below)
             assert done.returncode == 3
             assert "is attached that allows no other beside it" in done.stderr
             name = "obstacles.not_attached: sudo bpftool cgroup tree ..."
@@ -210,194 +222,3 @@ def test_case_78_exclusive(others):
         finally:
             os.close(fd)
             os.close(program)
-
-
-def _run(*words, prefix=(), **options):
-    command = [*prefix, cgroups.PYBINDD, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-
-
-def test_case_80_outside_the_first_mount_namespace():
-    """Without --cgroup pybindd runs only in the mount namespace of process 1."""
-    cgroups.able()
-    done = _run(prefix=["unshare", "--mount"])
-    assert done.returncode == 3
-    assert "not the mount namespace of process 1" in done.stderr
-
-
-@pytest.fixture
-def cgroup():
-    with cgroups.group() as made:
-        yield made
-
-
-# What is missing -> (command that drops the capability, words of the message).
-OBSTACLES = {
-    "capability": (["capsh", "--drop=cap_bpf,cap_sys_admin", "--"], "it lacks CAP_BPF"),
-    "performance": (["capsh", "--drop=cap_perfmon,cap_sys_admin", "--"], "it lacks CAP_PERFMON"),
-    "network": (["capsh", "--drop=cap_net_admin,cap_sys_admin", "--"], "it lacks CAP_NET_ADMIN"),
-}
-
-
-@pytest.mark.parametrize("name", OBSTACLES)
-def test_case_80_capabilities(cgroup, name):
-    """Each missing capability is named."""
-    prefix, text = OBSTACLES[name]
-    done = subprocess.run(
-        [*prefix, "-c", f"exec {cgroups.PYBINDD} --cgroup {cgroup}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 3
-    assert text in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_case_80_three_capabilities_suffice(cgroup):
-    """CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are enough, as the unit gives them."""
-    done = subprocess.run(
-        ["capsh", f"--drop={','.join(_all_but_three())}", "--", "-c",
-         f"exec {cgroups.PYBINDD} --trial --cgroup {cgroup}"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
-def _all_but_three():
-    known = subprocess.run(["capsh", "--print"], capture_output=True, text=True).stdout
-    line = next(x for x in known.splitlines() if x.startswith("Bounding set"))
-    names = line.partition("=")[2].split(",")
-    return [name for name in names if name not in ("cap_bpf", "cap_net_admin", "cap_perfmon")]
-
-
-def _covered(target, script, *words):
-    """Run pybindd in a mount namespace of its own in which something covers `target`."""
-    prefix = ["unshare", "--mount", "sh", "-c", f'{script}\nexec "$@"', "sh"]
-    return _run(*words, prefix=prefix)
-
-
-def test_case_80_no_cgroup2():
-    """Without a unified hierarchy (unmounted here) the message says how to mount one."""
-    cgroups.able()
-    trial = f"{cgroups.PYBINDD} --trial"
-    script = f"umount -R {cgroups.root()}; {trial}; {{}} && {trial}"
-    namespace = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c"]
-    done = subprocess.run(
-        [*namespace, script.format("false")], capture_output=True, text=True, timeout=60
-    )
-    assert done.stderr.startswith("pybindd: no control group hierarchy of version 2 is mounted")
-    name = "obstacles.find_cgroup: sudo mount -t cgroup2 none /sys/fs/cgroup"
-    command = printed.said(done.stderr, name)
-    done = subprocess.run(
-        [*namespace, script.format(command)], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_case_80_another_mount_namespace(cgroup):
-    """Where /etc/pybind may be another than the host's: said, and a group of one's own works."""
-    done = _covered("namespace", "true", "--trial")
-    assert done.returncode == 3
-    assert "this is not the mount namespace of process 1" in done.stderr
-    option = printed.said(done.stderr, "obstacles.check_place: pybindd --cgroup DIR").split()[1]
-    assert _covered("namespace", "true", "--trial", option, cgroup).returncode == 0
-
-
-def test_case_80_no_btf(cgroup):
-    """A kernel without BTF, played by a covered folder, is named."""
-    done = _covered("btf", "mount -t tmpfs none /sys/kernel/btf", "--trial", "--cgroup", cgroup)
-    assert done.returncode == 3
-    assert "has no /sys/kernel/btf/vmlinux" in done.stderr
-
-
-def test_case_80_locked_down(cgroup):
-    """Lockdown is named. Stand-ins play the failing load and the file that says why."""
-    code = f"""
-import sys
-from pybind.kernel import obstacles, daemon
-from pybind.kernel.bpf import BpfError
-obstacles.LOCKDOWN = {str(support.scratch_dir() / "lockdown")!r}
-open(obstacles.LOCKDOWN, "w").write("none integrity [confidentiality]\\n")
-def fails(*_): raise BpfError({errno.EINVAL}, "bpf_object__load")
-daemon.Program = fails
-sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
-"""
-    done = subprocess.run(
-        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
-    )
-    assert done.returncode == 3
-    assert "locked down (lockdown=confidentiality)" in done.stderr
-
-
-def test_case_80_old_kernel(cgroup):
-    """A kernel without bpf_loop is named. A stand-in fails the load with the verifier's words."""
-    code = f"""
-import sys
-from pybind.kernel import daemon
-from pybind.kernel.bpf import BpfError, Libbpf
-class Old:
-    def __init__(self, libbpf, path):
-        libbpf.messages.append("invalid func unknown#181")
-        raise BpfError({errno.EINVAL}, "bpf_object__load")
-daemon.Program = Old
-sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
-"""
-    done = subprocess.run(
-        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
-    )
-    assert done.returncode == 3
-    assert "too old for the programs (bpf_loop came with Linux 5.17)" in done.stderr
-
-
-def test_case_80_container(cgroup):
-    """A user namespace that does not map all users, as in a container, is named."""
-    done = _run("--trial", "--cgroup", cgroup, prefix=["unshare", "--user", "--map-root-user"])
-    assert done.returncode == 3
-    assert "uid_map is not the identity" in done.stderr
-
-
-@pytest.mark.parametrize("what", ["object", "library"])
-def test_case_80_not_installed(cgroup, what):
-    """A missing libbpf or object file is named."""
-    if what == "object":
-        hide = f"mount --bind /dev/null {paths.BPF_OBJECT} && mount -t tmpfs none {support.PREFIX}/lib/pybind"
-        expected = "pybind.bpf.o is missing: pybind was built without clang"
-    else:
-        libraries = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True).stdout
-        path = next(x.split()[-1] for x in libraries.splitlines() if "libbpf.so.1 " in x)
-        hide = f"mount --bind /dev/null {os.path.realpath(path)}"
-        expected = "libbpf.so.1 cannot be loaded"
-    done = _covered(what, hide, "--trial", "--cgroup", cgroup)
-    assert done.returncode == 3
-    assert expected in done.stderr
-    assert "apt-get install" in done.stderr
-
-
-def test_case_80_no_group(tmp_path):
-    """--cgroup with a path that is no control group, or does not exist, is an error."""
-    for path, text in ((tmp_path, "is not a control group"), (tmp_path / "x", "No such file")):
-        done = _run("--trial", "--cgroup", path)
-        assert done.returncode == 3
-        assert text in done.stderr
-
-
-def test_case_80_as_a_user(cgroup):
-    """An ordinary user is told what is missing."""
-    done = support.run([cgroups.PYBINDD, "--trial", "--cgroup", cgroup])
-    assert done.returncode == 3
-    assert "it lacks CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN" in done.stderr
-
-
-def test_trial_is_good(cgroup):
-    """--trial says where pybindd would run, and leaves nothing."""
-    done = _run("--trial", "--cgroup", cgroup)
-    assert (done.returncode, done.stdout) == (0, f"pybindd can run here, on {cgroup}\n")
-    assert not os.path.exists(paths.PYBINDD_SOCKET)
-
-
-def test_wrong_option():
-    """A wrong option gets the usage and status 2."""
-    done = _run("--no-such")
-    assert done.returncode == 2
-    assert done.stderr.startswith("usage: pybindd")

@@ -12,7 +12,7 @@ import subprocess
 import pytest
 import support
 from callers import CLONE_NEWNET, become, enter_network_namespace
-from running import USER, run_in, worker
+from running import USER, run_in, take_places, worker
 from support import flag, rules
 
 IPPROTO_MPTCP, IPPROTO_UDPLITE, IPPROTO_SCTP = 262, 136, 132
@@ -185,10 +185,13 @@ def test_case_77_privileged_by_sysctl(daemon, user):
         settings.write_text(before)
 
 
-def test_case_77_fails_and_tries_again(daemon, user):
-    """A grant whose bind failed is not kept for the socket's next bind."""
+@pytest.mark.parametrize("places", ["free", "taken"])
+def test_case_77_fails_and_tries_again(daemon, user, places):
+    """A grant whose bind failed is not kept for the next bind of the socket or the thread."""
     _grant()
     daemon.sync()
+    if places == "taken":
+        take_places(daemon)
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 80))
         holder.listen()
@@ -200,6 +203,10 @@ def test_case_77_fails_and_tries_again(daemon, user):
         holder.bind(("127.0.0.1", 80))
         holder.listen()
         assert user.call(_bind_twice, 80, 83) == [errno.EADDRINUSE, 0]
+        line = f"granted uid={support.UID} tcp 127.0.0.1:83 by=byport/83"
+        support.wait_for(lambda: line in daemon.log, line)
+        assert user.bind() == errno.EADDRINUSE
+        assert user.bind("127.0.0.1", 83) == 0
 
 
 def _bind_twice(*ports):

@@ -79,6 +79,21 @@ def test_loads_with_the_layout(name):
         library.bpf_object__close(handle)
 
 
+def test_messages_after_the_library_is_forgotten():
+    """libbpf still calls the function of a Libbpf that nothing refers to any more."""
+    cgroups.able()
+    code = """
+import gc
+from pybind.kernel.bpf import BpfError, Libbpf
+Libbpf()
+gc.collect()
+library = __import__("ctypes").CDLL("libbpf.so.1")
+assert not library.bpf_object__open(b"/no/such/file")
+"""
+    done = subprocess.run(["/usr/bin/python3", "-c", code], cwd=support.REPOSITORY)
+    assert done.returncode == 0
+
+
 def test_reason_of_the_verifier():
     """A refused load is reported with the last words of the verifier."""
     cgroups.able()

@@ -186,12 +186,6 @@ KERNEL_MUTANTS = [
         "if (0)",
         CALLERS + "75_two_identities",
     ),
-    Mutant(
-        "kernel/pybind.bpf.c",
-        "        *note = new;",
-        "        ;",
-        SOCKETS + "fails_and_tries_again",
-    ),
     # pybind.bpf.c: the socket has its port.
     Mutant(
         "kernel/pybind.bpf.c", "judged.port == q->port", "true", OTHERS + "rewritten[rewrites_port]"
@@ -207,6 +201,37 @@ KERNEL_MUTANTS = [
         "    return FORBID;",
         "    return AS_WITHOUT_US;",
         OTHERS + "rewritten[rewrites_port]",
+    ),
+    # note.h: from bind to post_bind.
+    Mutant(
+        "kernel/note.h",
+        "        __sync_lock_test_and_set(&place->thread, 0);\n    if (note)",
+        "        ;\n    if (note)",
+        SOCKETS + "fails_and_tries_again[free]",
+    ),
+    Mutant(
+        "kernel/note.h",
+        "        *note = new;",
+        "        ;",
+        SOCKETS + "fails_and_tries_again[taken]",
+    ),
+    Mutant(
+        "kernel/note.h",
+        "        *taken = place->note;",
+        "        *taken = (struct note){0};",
+        OTHERS + "rewritten[rewrites_port]",
+    ),
+    Mutant(
+        "kernel/note.h",
+        "    if (!note || note->port == 0)",
+        "    if (1)",
+        OTHERS + "rewritten_with_no_place_for_a_note",
+    ),
+    Mutant(
+        "kernel/note.h",
+        "READ_ONCE(place->thread) == thread) {",
+        "READ_ONCE(place->thread)) {",
+        OTHERS + "rewritten_with_no_place_for_a_note",
     ),
     # report.h: a user's share of the log.
     Mutant(

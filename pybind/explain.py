@@ -16,7 +16,7 @@ import shlex
 from . import _wire, diagnose, files, repairs
 from ._lean import socket
 from .binding import Verdict
-from .model import MAPPED, Address, Reply
+from .model import MAPPED, Address, Reply, address_word
 from .paths import CONFIG_DIR, HELPER, PYBINDCTL
 
 _CONFIG_REASONS = (
@@ -29,7 +29,7 @@ _FLAG_REASONS = (_wire.REASON_FLAG_DENIED, _wire.REASON_FLAG_KIND, _wire.REASON_
 
 def address_text(address: Address) -> str:
     """Return `address` as users write it: 0.0.0.0:80/tcp, [::]:80/udp."""
-    text = socket.inet_ntop(address.family, address.addr)
+    text = address_word(address.addr)
     if address.family == socket.AF_INET6:
         scope = f"%{address.scope_id}" if address.scope_id else ""
         text = f"[{text}{scope}]"

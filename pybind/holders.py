@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from ._lean import TYPE_CHECKING, NamedTuple, posix, socket
-from .model import MAPPED, Address
+from ._lean import TYPE_CHECKING, NamedTuple, posix
+from .model import MAPPED, Address, address_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,8 +40,7 @@ class Socket(NamedTuple):
     @property
     def text(self) -> str:
         """Return the socket's address and port as users write them."""
-        family = socket.AF_INET if len(self.addr) == 4 else socket.AF_INET6
-        word = socket.inet_ntop(family, self.addr)
+        word = address_word(self.addr)
         return f"[{word}]:{self.port}" if ":" in word else f"{word}:{self.port}"
 
 

@@ -6,11 +6,20 @@ They are named tuples, so that no stage can change the result of an earlier one.
 
 from __future__ import annotations
 
-from ._lean import NamedTuple
+from ._lean import NamedTuple, socket
 
 MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96: a socket there takes the IPv4 port
 ID_MAX = 0xFFFFFFFE  # of uids and gids: the next number means "no change" to setresuid(2)
 AUTO, PRELOAD, SUPERVISE = "auto", "preload", "supervise"  # --mode
+
+
+def address_word(addr: bytes) -> str:
+    """Return an address as people write it: 127.0.0.1, ::1, ::ffff:127.0.0.1.
+
+    addr: 4 or 16 bytes in network byte order. Names of permission files spell a mapped
+    address otherwise: permissions.rule.address_name().
+    """
+    return socket.inet_ntop(socket.AF_INET if len(addr) == 4 else socket.AF_INET6, addr)
 
 
 class Address(NamedTuple):

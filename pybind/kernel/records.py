@@ -7,10 +7,10 @@ does not take are counted and dropped.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 
+from ..model import address_word
 from . import layout
 from .table import Numbers
 
@@ -29,7 +29,8 @@ def line_of(record: bytes, numbers: Numbers) -> tuple[bool, str]:
         layout.RECORD.unpack(record)
     )
     value = high << 64 | low
-    address = str(ipaddress.IPv4Address(value)) if family == 4 else f"[{_ipv6(value)}]"
+    word = address_word(value.to_bytes(4 if family == 4 else 16, "big"))
+    address = word if family == 4 else f"[{word}]"
     granted = event == layout.GRANTED
     words = [
         "granted" if granted else "refused",
@@ -44,10 +45,6 @@ def line_of(record: bytes, numbers: Numbers) -> tuple[bool, str]:
     if lost:
         words.append(f"unlogged={lost}")
     return granted, " ".join(words)
-
-
-def _ipv6(value: int) -> str:
-    return str(ipaddress.IPv6Address(value))
 
 
 def _printable(comm: bytes) -> str:

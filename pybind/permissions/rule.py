@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import _wire
+from ..model import address_word
 
 ANY = 0  # Rule.family of `any`: every IPv4 and every IPv6 address
 LINE_LEN_MAX = 255
@@ -195,14 +196,14 @@ def addresses_text(rule: Rule) -> str:
     """Return the rule's addresses: any, ADDRESS, ADDRESS/LENGTH or ADDRESS-ADDRESS."""
     if rule.family == ANY:
         return "any"
-    low = address_name(rule.addr_min)
+    low = address_word(rule.addr_min)
     if rule.addr_min == rule.addr_max:
         return low
     first, last = (int.from_bytes(addr, "big") for addr in (rule.addr_min, rule.addr_max))
     size = last - first + 1
     if size & (size - 1) == 0 and first % size == 0:
         return f"{low}/{len(rule.addr_min) * 8 - size.bit_length() + 1}"
-    return f"{low}-{address_name(rule.addr_max)}"
+    return f"{low}-{address_word(rule.addr_max)}"
 
 
 def address_name(addr: bytes, short: bool = True) -> str:

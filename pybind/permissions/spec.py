@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import socket
 
-from ..model import MAPPED, Address
+from ..model import MAPPED, Address, address_word
 from ..ports import parse_listed
 from .errors import AdminError
 from .rule import ANY, Broken, Rule, addresses_text, parse_line, ports_text
@@ -60,15 +60,14 @@ def _addresses(text: str, match: re.Match[str], addr: bytes | None) -> tuple[int
         return ANY, b"", b""
     if addr.startswith(MAPPED):
         return _mapped(text, addr, length, last)
-    family = int(socket.AF_INET if len(addr) == 4 else socket.AF_INET6)
-    word = socket.inet_ntop(family, addr)
+    word = address_word(addr)
     if length is not None:
         word += f"/{length}"
     if last is not None:
         high = parse_listed(f"{last}:1").addr
         if high is None:
             raise AdminError(f"bad port {text!r}: {last!r} is no address")
-        word += "-" + socket.inet_ntop(socket.AF_INET if len(high) == 4 else socket.AF_INET6, high)
+        word += "-" + address_word(high)
     rule = parse_line(f"{word},1".encode())
     if not isinstance(rule, Rule):
         why = rule.text if isinstance(rule, Broken) else "not an address"
@@ -90,7 +89,7 @@ def _host_bits(word: str, length: str | None) -> tuple[str, ...]:
     network = (int.from_bytes(addr, "big") & mask).to_bytes(len(addr), "big")
     if network == addr:
         return ()
-    name = socket.inet_ntop(family, network)
+    name = address_word(network)
     return (f"the prefix is {f'[{name}]' if ':' in name else name}/{length}",)
 
 

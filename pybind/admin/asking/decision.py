@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ... import _wire, binding, diagnose, explain
 from ...errors import PybindError
-from ...model import MAPPED, Address, Listed, Reply, Step
+from ...model import MAPPED, Address, Listed, Reply, Step, address_word
 from ...paths import CONFIG_DIR
 from ...permissions.access import Access, access_of, holds
 from ...permissions.errors import AdminError
@@ -213,7 +213,7 @@ def _address_object(decision: Decision, who: Identity) -> dict[str, object]:
     address, reply, judged = decision.address, decision.reply, decision.pybindd
     commands = repairs(decision, who)
     return {
-        "address": socket.inet_ntop(address.family, address.addr),
+        "address": address_word(address.addr),
         "port": address.port,
         "protocol": "udp" if address.udp else "tcp",
         "required": decision.required,

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rule files, names and SPECs are read as by the helper and the documented grammar."""
 
+import random
 import socket
 
+import generate
 import pytest
 import support
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import UID, rules
+from test_list import SEED
 
 from pybind import _wire
 from pybind.admin.asking.ask import ask
@@ -18,7 +21,16 @@ from pybind.permissions.names import Flag, Owner, Unknown, flag_name, parse_name
 from pybind.permissions.overlap import covered, intersect, subtract
 from pybind.permissions.precedence import in_force
 from pybind.permissions.reading import read_rules
-from pybind.permissions.rule import ANY, Broken, Rule, address_name, parse, parse_line, rule_text
+from pybind.permissions.rule import (
+    ANY,
+    Broken,
+    Rule,
+    address_name,
+    parse,
+    parse_any_line,
+    parse_line,
+    rule_text,
+)
 from pybind.permissions.spec import parse_spec, spec_text
 from pybind.permissions.who import Identity
 
@@ -86,6 +98,19 @@ def test_lines_as_the_helper_reads_them(lines, addr, port, udp):
         match = [line.number for line in read if line.content and intersect(line.content, point)]
         expected = (_wire.REASON_GRANTED, match[0], 0) if match else (_wire.REASON_NO_RULE, 0, 0)
     assert (reply.reason, reply.line, reply.fault) == expected, lines
+
+
+def test_short_cut_reads_as_the_parser():
+    """The short cut for plain lines gives the same as the parser, for lines of all kinds."""
+    rng = random.Random(SEED)
+    lines = {b"any,80", b"any,65535", b"any,65536", b"1.2.3.4,080", b"01.2.3.4,80", b"1.2.3,80"}
+    lines |= {b"256.1.1.1,80", b"1.2.3.4,80/tcp", b"1.2.3.4,80/udp", b"any,80/sctp", b"any,80\n"}
+    for number in range(400):
+        for entry in generate.configuration(rng.random(), number).files.values():
+            lines.update(entry.content[:4096].split(b"\n"))
+    for line in lines:
+        assert parse_line(line) == parse_any_line(line), line
+    assert len(lines) > 1000
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import subprocess
 import printed
 import pytest
 import support
-from support import HELPER, OTHER_UID, UID, pybind
-from test_refusals import DROP, refused, repair
+from refusing import refused, repair
+from support import GID, HELPER, OTHER_UID, UID, pybind
+
+DROP = ["/usr/bin/setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
 
 
 @pytest.mark.hostile("R3")

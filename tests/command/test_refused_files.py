@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Refusals that a flag file, a rule file or a folder causes: the message names the file and a repair.
+
+The tests take the repair from the message, type it as root, and try again.
+"""
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+import support
+from refusing import refused, repair
+from support import CONFIG, OTHER_UID, UID, flag, pybind, rules
+
+
+def test_own_flag_without_x():
+    """The owner of a flag file gets a chmod: an ACL entry would have no effect for them."""
+    flag("byport/80", uid=UID, gid=0, mode=0o600)
+    repair(
+        refused(pybind("--port", "80", "true"), "not executable for this user"),
+        "files.flag: sudo ...",
+    )
+    assert pybind("--port", "80", "true").returncode == 0
+
+
+def test_granted_to_another(marked):
+    """A flag file that only others may use is named with its owner and mode."""
+    path, started = marked
+    rules(f"byuser/{OTHER_UID}", "any,80")
+    refused(pybind("--port", "80", path), "nothing in /etc/pybind grants it")
+    flag("byport/80", uid=OTHER_UID, gid=0, mode=0o500)
+    message = refused(
+        pybind("--port", "80", path), "/etc/pybind/byport/80", "not executable for this user",
+        f"owner {OTHER_UID}", "mode 0500",
+    )  # fmt: skip
+    assert not started()
+    repair(message, "files.flag: sudo ...")
+    assert pybind("--port", "80", path).returncode == 0
+
+
+def test_flag_of_another_kind():
+    """A symbolic link in place of a flag file is refused; the repair puts it aside."""
+    (CONFIG / "byport" / "80").symlink_to("/bin/true")
+    rules(f"byuser/{UID}", "any,80")
+    message = refused(pybind("--port", "80", "true"), "byport/80", "not a regular file")
+    repair(message, "files.flag: {put_aside}")
+    assert pybind("--port", "80", "true").returncode == 0
+
+
+@pytest.mark.hostile(28)
+def test_flag_on_noexec():
+    """The message names a noexec mount, on which no flag file is executable."""
+    flag("byport/80", mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", CONFIG / "byport"],
+                   check=True)  # fmt: skip
+    try:
+        flag("byport/80", mode=0o755)
+        message = refused(pybind("--port", "80", "true"), "noexec", str(CONFIG / "byport"))
+        repair(message, "files.flag: sudo {remount}")
+        assert pybind("--port", "80", "true").returncode == 0
+    finally:
+        subprocess.run(["umount", CONFIG / "byport"], check=True)
+
+
+@pytest.mark.parametrize(("line", "words"), support.BROKEN_LINES)
+def test_broken_rule_file(marked, line, words):
+    """The message has file, number and fault of a broken line; the repair removes the line."""
+    path, started = marked
+    rules(f"byuser/{UID}", "any,80", line)
+    message = refused(
+        pybind("--port", "80", path), f"/etc/pybind/byuser/{UID} line 2", words, "whole file"
+    )
+    assert not started()
+    repair(message, "files._edit: {rule_line}")
+    assert pybind("--port", "80", path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "name"),
+    [
+        ({"uid": UID}, f"owner {UID}", "files.rule_file: {rules_file}"),
+        ({"mode": 0o666}, "mode 0666", "files.rule_file: {rules_file}"),
+        ({"mode": 0o600}, "readable", "files.rule_file: sudo chmod 0644 ..."),
+    ],
+)
+@pytest.mark.hostile(26)
+def test_unsafe_rule_file(marked, options, words, name):
+    """Refused: a rule file that the user owns or cannot read, or that others can write."""
+    path, started = marked
+    rules(f"byuser/{UID}", "any,80", **options)
+    message = refused(pybind("--port", "80", path), f"/etc/pybind/byuser/{UID}", words)
+    assert not started()
+    repair(message, name)
+    assert pybind("--port", "80", path).returncode == 0
+
+
+@pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
+@pytest.mark.hostile(26)
+def test_unsafe_directory(grant80, marked, folder):
+    """The message names a folder that others can write, with the repair."""
+    path, started = marked
+    target = CONFIG / folder
+    target.chmod(0o777)
+    message = refused(pybind("--port", "80", path), str(target), "mode 0777", "not safely root's")
+    assert not started()
+    repair(message, "files.folder: sudo pybindctl setup")
+    assert pybind("--port", "80", path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        ("flag", "/etc"),
+        ("flag", "/etc/pybind"),
+        ("flag", "/etc/pybind/byport"),
+        ("rules", "/etc/pybind"),
+        ("rules", "/etc/pybind/byport"),
+        ("rules", "/etc/pybind/byuser"),
+    ],
+)
+def test_folder_that_cannot_be_searched(kind, where):
+    """The message blames the first folder on the way that the user cannot search."""
+    if kind == "flag":
+        flag("byport/80")
+    else:
+        rules(f"byuser/{UID}", "any,80")
+    folder = pathlib.Path(where)
+    before = folder.stat().st_mode & 0o7777
+    folder.chmod(0o700)
+    try:
+        message = refused(pybind("-p", "80", "true"), f"{where} is owner 0, group 0, mode 0700")
+        assert "0644" not in message
+        repair(message, "files._reveal: sudo chmod 0755 ...")
+        assert folder.stat().st_mode & 0o7777 == 0o755
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        folder.chmod(before)
+
+
+def test_folder_with_something_mounted_over_it(grant80):
+    """A folder hidden by a unit's InaccessiblePaths= is not repaired by a chmod."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0", "tmpfs", CONFIG], check=True)
+    try:
+        message = refused(pybind("-p", "80", "true"), "InaccessiblePaths=", "mode 0000")
+        assert "chmod" not in message
+    finally:
+        subprocess.run(["umount", CONFIG], check=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"any,22\r\nany,80\r\n", b"\xef\xbb\xbfany,80\n", b"any,22\nany,80\nany 81\n"],
+    ids=["windows", "byte order mark", "broken"],
+)
+def test_repair_of_a_rule_file_keeps_its_grants(text):
+    """The repair removes what an editor or a typing error broke, and keeps the other lines."""
+    rules(f"byuser/{UID}").write_bytes(text)
+    repair(refused(pybind("-p", "80", "true"), "broken line"), "files._edit: {rule_line}")
+    assert pybind("-p", "80", "true").returncode == 0
+
+
+def test_missing_directory():
+    """The proposed command makes a missing /etc/pybind."""
+    shutil.rmtree(CONFIG)
+    message = refused(pybind("--port", "80", "true"), "/etc/pybind", "does not exist")
+    repair(message, "files.folder: sudo pybindctl setup")
+    refused(pybind("--port", "80", "true"), "nothing in /etc/pybind grants it")
+
+
+def test_file_in_the_place_of_the_directory():
+    """What is no directory is put aside, and a directory made."""
+    shutil.rmtree(CONFIG)
+    CONFIG.touch()
+    aside = pathlib.Path(f"{CONFIG}.old")
+    try:
+        message = refused(pybind("-p", "80", "true"), "must be a directory of root's")
+        repair(message, "files.folder: sudo sh -c 'mv ... ....old && install -d -m 0755 ...'")
+        refused(pybind("-p", "80", "true"), "nothing in /etc/pybind grants it")
+    finally:
+        aside.unlink()
+
+
+def test_etc_that_others_write(grant80):
+    """A folder above the permission directory is no job of pybindctl setup."""
+    etc = CONFIG.parent
+    etc.chmod(0o777)
+    try:
+        message = refused(pybind("-p", "80", "true"), f"{etc} is owner 0, group 0, mode 0777")
+        repair(message, "files.folder: sudo sh -c 'chown root:root ... && chmod 0755 ...'")
+        assert pybind("-p", "80", "true").returncode == 0
+    finally:
+        etc.chmod(0o755)

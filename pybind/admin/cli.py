@@ -113,9 +113,11 @@ def _with_sudo(arguments: list[str]) -> str:
 
 
 def _say(*lines: str) -> None:
-    for line in lines:
+    for at, line in enumerate(lines):
         word = line.partition(": ")[0]
         if word in output.WORDS:
             output.tell(word, line)
-        else:
+        elif at == 0:
+            output.complain(line)
+        else:  # it may be a command
             click.echo(f"pybindctl: {output.plain(line)}", err=True)

@@ -25,6 +25,11 @@ _FIRST_ROWS = 2000
 SCHEMA = 1  # in every JSON object; raised when a field changes its meaning
 GOOD, BAD, WARNING, FAINT = "green", "red", "yellow", "bright_black"
 WORDS = {"error": BAD, "warning": WARNING, "note": WARNING, "repair": GOOD}
+# At the end of a line; these are the programs that tools/repairs knows.
+_COMMAND = re.compile(
+    "(?<=[:?] )(?:sudo|pybindctl|pybindd?|ulimit|df|grep|kill|ip|mount|python3|unshare|make|apt-get|"
+    "bpftool|journalctl|setcap|ss|sysctl|systemctl) .*"
+)
 _PAINTED = re.compile("(\x1b\\[(?:3[123]|90|0)m)")  # what paint() writes
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Item = TypeVar("_Item")
@@ -118,24 +123,57 @@ def typed(command: str) -> str:
     return "give the file another name first: this one cannot be typed"
 
 
-def say_prose(text: str, indent: str = "") -> None:
-    """Print a sentence; on a terminal, wrap it at the terminal's width."""
-    if not sys.stdout.isatty():
-        say(text)
-        return
-    width = max(40, shutil.get_terminal_size().columns)
-    lead = " " * (len(text) - len(text.lstrip()))
-    for line in textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=indent,
-                              break_long_words=False, break_on_hyphens=False):  # fmt: skip
+def say_prose(text: str, indent: str = "", word: str = "", colour: str = GOOD) -> None:
+    """Print a sentence; on a terminal, wrap it at the terminal's width.
+
+    indent: before the second line and the next ones. word: how the text begins; it is
+    printed in the colour.
+    """
+    first, *rest = _wrapped(_shown(text), indent, sys.stdout)
+    start = paint(word, colour) if word else ""
+    for line in (start + first.removeprefix(word), *rest):
         say(line)
+
+
+def say_change(lines: Sequence[str], before: str = "") -> None:
+    """Print a change: the file, as a sentence that begins with `before`, and its lines as they are."""
+    say_prose(before + lines[0], indent="    ")
+    for line in lines[1:]:
+        say(line)
+
+
+def _wrapped(text: str, indent: str, stream: TextIO) -> list[str]:
+    """Return the lines of a printable text, which fit the stream if it is a terminal.
+
+    A command at the end stays whole, so that it can be copied.
+    """
+    if not stream.isatty():
+        return [text]
+    # A printable text has no no-break spaces, and textwrap does not break at these.
+    bound = _COMMAND.sub(lambda match: match[0].replace(" ", "\xa0"), text)
+    lead = " " * (len(text) - len(text.lstrip(" ")))
+    width = max(40, shutil.get_terminal_size().columns)
+    lines = textwrap.wrap(bound.lstrip(" "), width, initial_indent=lead, subsequent_indent=indent,
+                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return [line.replace("\xa0", " ") for line in lines] or [""]
 
 
 def tell(word: str, text: str) -> None:
     """Print "WORD: TEXT" to standard error. word: a key of WORDS."""
     if text.startswith(word + ": "):
         text = text[len(word) + 2 :]
-    shown = click.style(word, fg=WORDS[word]) if coloured(sys.stderr) else word
-    click.echo(f"pybindctl: {shown}: {printable(text)}", err=True, color=True)
+    whole = f"pybindctl: {word}: {printable(text)}"
+    first, *rest = [whole] if word == "repair" else _wrapped(whole, "  ", sys.stderr)
+    if coloured(sys.stderr):
+        first = first.replace(word, click.style(word, fg=WORDS[word]), 1)
+    for line in (first, *rest):
+        click.echo(line, err=True, color=True)
+
+
+def complain(text: str) -> None:
+    """Print "pybindctl: TEXT", a sentence, to standard error."""
+    for line in _wrapped(f"pybindctl: {printable(text)}", "  ", sys.stderr):
+        click.echo(line, err=True)
 
 
 def plain(name: str) -> str:

@@ -187,7 +187,7 @@ def test_wildcard_alone(name, content, commands):
     assert done.count("to keep it: sudo pybindctl") == len(commands)
     for line in done.splitlines():
         if "to keep it" in line:
-            printed.typed_saying_yes(line, "import_._compared: sudo ...")
+            printed.typed_saying_yes(line, "import_._say_compared: sudo ...")
     again = ctl.done("import", "authbind")
     assert "differs" not in again
     assert "to keep it" not in again

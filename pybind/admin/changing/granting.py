@@ -95,8 +95,7 @@ def bound(rules: Sequence[Rule]) -> str:
 def report_changes(changes: Sequence[Change]) -> None:
     """Print the changes that were written."""
     for change in changes:
-        for line in differences.summary(change):
-            output.say(output.plain(line))
+        output.say_change(differences.summary(change))
 
 
 def say_refused(who: Who, refused: Sequence[Answer], problem: Sequence[str]) -> None:

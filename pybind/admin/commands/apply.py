@@ -124,8 +124,7 @@ def _report(changes: list[Change], check: bool, diff: bool) -> None:
         if check:
             output.say(f"would change {change.path}")
             continue
-        for line in differences.summary(change):
-            output.say(line)
+        output.say_change(differences.summary(change))
     if not changes:
         output.say("nothing to change")
 

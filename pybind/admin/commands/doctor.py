@@ -103,10 +103,11 @@ def _capable_programs() -> list[Finding]:
 
 
 def _print(finding: Finding) -> None:
-    level = output.paint(f"{finding.level:8}", _COLOURS[finding.level])
-    output.say(f"{level}{finding.topic}: {output.plain(finding.text)}")
+    level = f"{finding.level:8}"
+    text = f"{level}{finding.topic}: {finding.text}"
+    output.say_prose(text, indent=" " * 8, word=level, colour=_COLOURS[finding.level])
     if finding.advice:
-        output.say(f"{'':8}{output.plain(finding.advice)}")
+        output.say_prose(f"{'':8}{finding.advice}", indent=" " * 8)
     for number, command in enumerate(finding.repair):
         word = output.paint("repair" if number == 0 else "or", output.GOOD)
         output.say(f"{'':8}{word}: {output.typed(command)}")

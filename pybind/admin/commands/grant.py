@@ -61,7 +61,7 @@ def grant_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) ->
         say_refused(whom, refused, problem)
         return status
     verb = "may now bind" if changes else "already may bind"
-    output.say(f"{subject(whom)} {verb} {bound(rules)} (proved)")
+    output.say_prose(f"{subject(whom)} {verb} {bound(rules)} (proved)", indent="  ")
     use = _use(whom, rules[0])
     if changes and use:
         output.say(use)

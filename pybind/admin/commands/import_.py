@@ -162,20 +162,17 @@ def _apply(source: Source) -> _Report:
 def _print(report: _Report, words: Sequence[str]) -> None:
     source, changes = report.source, report.plan.changes
     for note in (*source.notes, *report.plan.notes):
-        output.say(f"{output.paint('note:', output.WARNING)} {_note(note)}")
+        _say_note("note:", note)
     for note in report.left:
-        output.say(f"{output.paint('left out:', output.WARNING)} {_note(note)}")
+        _say_note("left out:", note)
     if source.is_empty and source.left:
         output.say("nothing could be taken over")
     elif not changes:
         reason = "it grants nothing" if source.is_empty else "all that it grants is here already"
-        output.say(output.plain(f"nothing to do for {source.title}: {reason}"))
+        output.say_prose(f"nothing to do for {source.title}: {reason}", indent="  ")
     for change in changes:
-        for line in differences.summary(change):
-            planned = not report.applied and not line.startswith(" ")
-            output.say(output.plain("would be " + line if planned else line))
-    for line in _compared(report):
-        output.say(line)
+        output.say_change(differences.summary(change), "" if report.applied else "would be ")
+    _say_compared(report)
     if report.problem:
         word = "not proved" if report.applied else "not tried"
         first, *rest = report.problem
@@ -190,32 +187,33 @@ def _print(report: _Report, words: Sequence[str]) -> None:
             output.say(line)
 
 
-def _compared(report: _Report) -> list[str]:
-    """Return lines about the differences, each with the command that keeps the old answer."""
+def _say_compared(report: _Report) -> None:
+    """Print the differences, each with the command that keeps the old answer."""
     if report.problem:
-        return []
-    lines = []
+        return
     kinds: dict[tuple[str, bool], list[Difference]] = {}
     for difference in report.differing:
         kinds.setdefault((difference.reason, difference.granted), []).append(difference)
     for (reason, granted), differences_of_kind in kinds.items():
         verdict = "granted" if granted else "refused"
-        verb = f"is {verdict} now" if report.applied else f"would be {verdict}"
         word, colour = ("differs:", output.WARNING) if reason else ("DIFFERS:", output.BAD)
         head = reason or "no listed difference explains it"
-        lines.append(f"{output.paint(word, colour)} {output.plain(head)}")
+        output.say_prose(f"{word} {head}", indent="  ", word=word, colour=colour)
         for difference in differences_of_kind[:_SHOWN]:
             by = f" ({difference.by})" if difference.by else ""
             ports = _some(difference.specs)
-            lines.append(f"  {output.plain(difference.who.described)}: {ports} {verb}{by}")
-            lines += [f"  to keep it: sudo {line}" for line in difference.commands]
+            is_now = ("is" if len(difference.specs) == 1 else "are") + f" {verdict} now"
+            verb = is_now if report.applied else f"would be {verdict}"
+            text = f"  {difference.who.described}: {ports} {verb}{by}"
+            output.say_prose(text, indent="    ")
+            for line in difference.commands:
+                output.say(f"  to keep it: sudo {line}")
         if len(differences_of_kind) > _SHOWN:
-            lines.append(f"  and {len(differences_of_kind) - _SHOWN} others (--json shows all)")
+            output.say(f"  and {len(differences_of_kind) - _SHOWN} others (--json shows all)")
     changed = sum(len(difference.boxes) for difference in report.differing)
     how = "proved with the helper" if report.applied else "tried with the helper"
     verb = "are" if report.applied else "would be"
-    lines.append(f"{how}: {report.asked - changed} of {report.asked} answers {verb} as before")
-    return lines
+    output.say(f"{how}: {report.asked - changed} of {report.asked} answers {verb} as before")
 
 
 def _some(specs: Sequence[str]) -> str:
@@ -239,9 +237,10 @@ def _next_steps(source: Source) -> list[str]:
     return lines
 
 
-def _note(note: Left) -> str:
+def _say_note(word: str, note: Left) -> None:
     text = f" ({note.text})" if note.text else ""
-    return output.plain(f"{note.where}{text}: {note.why}")
+    line = f"{word} {note.where}{text}: {note.why}"
+    output.say_prose(line, indent="  ", word=word, colour=output.WARNING)
 
 
 def _emit(report: _Report, refusing: verification.Condition) -> None:

@@ -150,7 +150,7 @@ def _left_to_helper(files: tuple[str, ...]) -> list[dict[str, str]] | None:
 def _show_left(left: list[dict[str, str]]) -> None:
     for x in left:
         text = f"{x['file']}: pybindd leaves it to the helper: {x['why']}"
-        output.say(f"note: {output.plain(text)}")
+        output.say_prose(f"note: {text}", indent="  ")
 
 
 def _summary(broken: int, warnings: int, files: int) -> str:
@@ -166,7 +166,7 @@ def _summary(broken: int, warnings: int, files: int) -> str:
 def _show(complaint: Complaint) -> None:
     line = f" line {complaint.line}" if complaint.line else ""
     colour = output.BAD if complaint.level == BROKEN else output.WARNING
-    where = output.plain(complaint.file) + line
-    output.say(f"{output.paint(complaint.level, colour)}: {where}: {output.plain(complaint.text)}")
+    text = f"{complaint.level}: {complaint.file}{line}: {complaint.text}"
+    output.say_prose(text, indent="  ", word=complaint.level, colour=colour)
     if complaint.repair:
         output.say(f"  {output.paint('repair', output.GOOD)}: {output.typed(complaint.repair)}")

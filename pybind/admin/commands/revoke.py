@@ -48,20 +48,27 @@ def revoke_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) -
         return STATUS_NO if problem else 0
     ports = "everything" if every else bound(rules)
     if changes:
-        output.say(f"revoked from {whom.described}: {ports}")
+        output.say_prose(f"revoked from {whom.described}: {ports}", indent="  ")
         if every:
             report_changes(changes)
     else:
-        output.say(f"{subject(whom)} was granted nothing of that: {ports}")
+        output.say_prose(_was_nothing(whom, ports, every), indent="  ")
     for where, addresses in by_file([answer for answer in answers if answer.by_files]).items():
-        output.say(f"still granted by {where}: {addresses}")
+        output.say_prose(f"still granted by {where}: {addresses}", indent="  ")
     wildcards = [] if problem else verify(whom, _wildcards(rules), by_files=True)[0]
     for where, addresses in by_file([answer for answer in wildcards if answer.by_files]).items():
-        output.say(f"note: {where} grants {addresses}: whoever binds that takes the address too")
+        text = f"note: {where} grants {addresses}: whoever binds that takes the address too"
+        output.say_prose(text, indent="  ")
     for line in _still_held(whom, _ports_of(changes, rules, every)):
-        output.say(line)
+        output.say_prose(line, indent="  ")
     say_refused(whom, [], problem)
     return STATUS_NO if problem else 0
+
+
+def _was_nothing(who: Who, ports: str, every: bool) -> str:
+    if every:
+        return f"nothing to revoke: {who.described} was granted nothing"
+    return f"{subject(who)} was granted nothing of that: {ports}"
 
 
 def _ports_of(changes: Sequence[Change], rules: list[Rule], every: bool) -> list[Rule]:

@@ -30,6 +30,19 @@ def test_grant_and_revoke_count_when_they_return(daemon, user):
         assert not user.may()
 
 
+def test_grant_says_that_no_wrapper_is_needed(daemon, user):
+    """grant says where the program needs no pybind, and there it needs none."""
+    said = pybindctl("grant", str(UID), "80/tcp").stdout.splitlines()
+    assert said[1:] == [
+        f"to use it, as nobody: in {daemon.cgroup} start PROGRAM as it is, elsewhere: "
+        "pybind --port 80 -- PROGRAM"
+    ]
+    assert user.may()
+    daemon.stop()
+    said = pybindctl("grant", str(UID), "81/tcp").stdout.splitlines()
+    assert said[1:] == ["to use it, as nobody: pybind --port 81 -- PROGRAM"]
+
+
 def test_apply_counts_when_it_returns(daemon, user):
     """The kernel has the whole file of grants before apply ends."""
     text = f'[[grant]]\nuser = "{support.UID}"\nports = ["80/tcp"]\n'

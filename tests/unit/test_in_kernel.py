@@ -5,7 +5,10 @@ import pytest
 
 from pybind import _wire, pybindd
 from pybind.admin.asking import in_kernel
+from pybind.admin.commands import grant
 from pybind.model import Reply, Step
+from pybind.permissions.spec import parse_spec
+from pybind.permissions.who import Who
 
 SAID = {
     "in_force": True, "why_not": None, "netns_cookie": 7, "cgroup": "/sys/fs/cgroup",
@@ -74,3 +77,37 @@ def test_nothing_to_say():
     """No pybindd, or a port for which the kernel asks nobody."""
     assert in_kernel.answer_to(GRANTED, None) is None
     assert in_kernel.answer_to(None, SAID) is None
+
+
+WHERE = [
+    ([GRANTED, GRANTED], {}, ""),
+    ([GRANTED], {"cgroup": "/sys/fs/cgroup/a"}, "/sys/fs/cgroup/a"),
+    ([GRANTED, REFUSED], {}, None),
+    ([GRANTED], LEFT, None),
+    ([GRANTED], {"left_count": 3}, None),
+    ([GRANTED], {"in_force": False, "why_not": "no memory"}, None),
+    ([GRANTED], {"netns_cookie": 8}, None),
+]
+
+
+@pytest.mark.parametrize(("answers", "said", "where"), WHERE)
+def test_without_wrapper(answers, said, where):
+    """Only what the kernel is known to grant needs no pybind."""
+    assert in_kernel.without_wrapper(answers, {**SAID, **said}) == where
+    assert in_kernel.without_wrapper(answers, None) is None
+
+
+USES = [
+    ("80", "", "to use it, as nobody: start PROGRAM as it is, because pybindd runs"),
+    ("8000-8010", "", "to use it, as nobody: start PROGRAM as it is, because pybindd runs"),
+    ("80", "/a", "to use it, as nobody: in /a start PROGRAM as it is, elsewhere: "
+     "pybind --port 80 -- PROGRAM"),
+    ("80", None, "to use it, as nobody: pybind --port 80 -- PROGRAM"),
+    ("8000-8010", None, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "where", "line"), USES)
+def test_how_to_use_a_grant(spec, where, line):
+    """One line, for one port or a range; a command stands at its end."""
+    assert grant._use(Who("user", 65534, "nobody"), parse_spec(spec), where) == line

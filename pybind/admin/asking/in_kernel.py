@@ -6,6 +6,7 @@ It is printed beside the helper's answer, which is the one that counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ... import _wire, pybindd
@@ -46,6 +47,17 @@ def answer_to(reply: Reply | None, said: dict[str, Any] | None) -> Answer | None
     answer = _judge(reply, said)
     where = "" if pybindd.serves_all(said) else f" (for the control group {said['cgroup']})"
     return answer._replace(text=f"pybindd: {answer.text}{where}")
+
+
+def without_wrapper(replies: Sequence[Reply], said: dict[str, Any] | None) -> str | None:
+    """Return where programs use these grants without pybind.
+
+    "": everywhere. A folder: in this control group. None: nowhere, or it is not known.
+    """
+    answers = [answer_to(reply, said) for reply in replies]
+    if said is None or not all(answer and answer.answer == GRANTED for answer in answers):
+        return None
+    return "" if pybindd.serves_all(said) else str(said["cgroup"])
 
 
 def _judge(reply: Reply, said: dict[str, Any]) -> Answer:

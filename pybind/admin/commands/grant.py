@@ -17,6 +17,7 @@ from ...permissions.rule import ANY, Rule
 from ...permissions.spec import spec_text
 from ...permissions.who import EVERYONE, GROUP, USER, Who, parse_who
 from .. import output
+from ..asking import in_kernel
 from ..asking.verification import verify
 from ..changing.granting import (
     bound,
@@ -62,7 +63,8 @@ def grant_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) ->
         return status
     verb = "may now bind" if changes else "already may bind"
     output.say_prose(f"{subject(whom)} {verb} {bound(rules)} (proved)", indent="  ")
-    use = _use(whom, rules[0])
+    replies = [answer.reply for answer in answers]
+    use = _use(whom, rules[0], in_kernel.without_wrapper(replies, in_kernel.status()))
     if changes and use:
         output.say(use)
     for line in _open_to_all(rules):
@@ -107,10 +109,18 @@ def _open_to_all(rules: Sequence[Rule]) -> list[str]:
     ]
 
 
-def _use(who: Who, rule: Rule) -> str:
-    """Return the line with the command that uses the grant; "" if one --port cannot name it."""
+def _use(who: Who, rule: Rule, unwrapped: str | None) -> str:
+    """Return the line that says how to use the grant; "" if one --port cannot name it.
+
+    unwrapped: where that needs no pybind, as of in_kernel.without_wrapper().
+    """
+    whom = {USER: f"as {who.text}", GROUP: "as a member", EVERYONE: "as any user"}[who.kind]
+    if unwrapped == "":
+        return f"to use it, {whom}: start PROGRAM as it is, because pybindd runs"
     if rule.port_min != rule.port_max or rule.addr_min != rule.addr_max:
         return ""
     port = spec_text(rule._replace(protocol=None if rule.protocol != "udp" else "udp"))
-    whom = {USER: f"as {who.text}", GROUP: "as a member", EVERYONE: "as any user"}[who.kind]
-    return f"to use it, {whom}: pybind --port {port} -- PROGRAM"
+    command = f"pybind --port {port} -- PROGRAM"
+    if unwrapped:
+        return f"to use it, {whom}: in {unwrapped} start PROGRAM as it is, elsewhere: {command}"
+    return f"to use it, {whom}: {command}"

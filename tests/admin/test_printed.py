@@ -64,6 +64,14 @@ def test_how_to_use_a_grant():
     assert done.stdout == "bound\n", done.stderr
 
 
+def test_grant_that_needs_a_confirmation():
+    """The whole command is printed, with --yes."""
+    said = ctl.failed(2, "grant", WHO, "600", "127.0.0.1:80", "[::1]:80-90/udp")
+    printed.typed(said, "grant._confirm: sudo pybindctl grant --yes ... ...")
+    lines = ["127.0.0.1,80", "::1,80-90/udp"]
+    assert (ctl.lines(f"byuser/!{UID}"), ctl.lines(f"byuser/{UID}")) == (["any,600"], lines)
+
+
 def test_export_and_apply():
     """Export tells a user to use sudo, and its first line what reads it."""
     rules(f"byuser/{OTHER_UID}", "any,80", mode=0o600)

@@ -16,6 +16,7 @@ from ...permissions.names import RESERVED_MAX, RESERVED_MIN
 from ...permissions.rule import ANY, Rule
 from ...permissions.spec import spec_text
 from ...permissions.who import EVERYONE, GROUP, USER, Who, parse_who
+from ...repairs import sudo
 from .. import output
 from ..asking import in_kernel
 from ..asking.verification import verify
@@ -38,7 +39,8 @@ def grant_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) ->
     WHO is a user's name or number, @ and a group's, or everyone. SPEC is
     [ADDR:]PORT[/PROTO] as in pybind --port, a range of ports (8000-8010), or
     a prefix (192.0.2.0/24:443, [2001:db8::]/32:443). A SPEC without an address means
-    every address, and without a protocol TCP and UDP.
+    every address. Without a protocol, a port is granted and revoked for TCP and UDP,
+    and asked about as TCP (check, explain, pybind --port).
 
     If one SPEC cannot be granted, nothing is changed. Exit status 1: written, but the
     port cannot be bound, or the helper could not be asked.
@@ -48,7 +50,7 @@ def grant_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) ->
 
     def confirm() -> None:
         if not yes:
-            _confirm(_warnings(whom, rules))
+            _confirm(whom, rules)
 
     changes = carry_out(editing.grant, whom, rules, confirm)
     answers, problem = verify(whom, rules)
@@ -78,22 +80,28 @@ def _warnings(who: Who, rules: Sequence[Rule]) -> list[str]:
         lines.append(
             "ports 512 to 1023: rsh, NFS and their like take a source port there as a proof of root"
         )
-    if any(rule.protocol != "tcp" and rule.family != ANY for rule in rules):
+    on_one_address = [rule for rule in rules if rule.protocol != "tcp" and rule.family != ANY]
+    if on_one_address:
         lines.append(
             "UDP: a granted address limits where packets are received, not the source of those sent"
         )
+    both = [rule._replace(protocol="tcp") for rule in on_one_address if rule.protocol is None]
+    if both:
+        lines[-1] += f"; for TCP alone: {' '.join(map(spec_text, both))}"
     if who.kind == EVERYONE:
         lines.append("everyone: every user and every service of this host may take the port")
     return lines
 
 
-def _confirm(warnings: Sequence[str]) -> None:
+def _confirm(who: Who, rules: Sequence[Rule]) -> None:
+    warnings = _warnings(who, rules)
     if not warnings:
         return
     for line in warnings:
         output.tell("warning", line)
     if not sys.stdin.isatty():
-        raise AdminError("nothing was changed: this needs a confirmation", "to confirm: --yes")
+        command = sudo(("pybindctl", "grant", "--yes", who.text, *map(spec_text, rules)))
+        raise AdminError("nothing was changed: this needs a confirmation", f"to confirm: {command}")
     click.confirm("grant it?", abort=True, err=True)
 
 

@@ -46,14 +46,16 @@ struct note {
     __u8 foreign;
 };
 
-/* Where a thread leaves a note between bind and post_bind: thread id modulo PLACES.  A
- * granted bind that fails leaves its place taken, until the same thread binds again. */
-#define PLACES 4096
-
+/* Where a thread leaves its note, from bind to post_bind. */
 struct place {
-    __u64 thread; /* process and thread id of the note's owner, or 0: free */
+    __u64 thread; /* the note's owner: process and thread id; 0: free */
+    __u64 socket; /* cookie */
     struct note note;
 };
+
+/* A thread's place is its thread id modulo PLACES.  A granted bind that fails leaves the
+ * place taken until the same thread binds again.  So one user can take them all. */
+#define PLACES 4096
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -62,14 +64,13 @@ struct {
     __type(value, struct place);
 } places SEC(".maps");
 
-/* The notes of threads whose place is taken.  Such a note stays with its socket; port
- * 0 says that post_bind has nothing to compare. */
+/* The places of threads whose place in the array is taken: one for each socket. */
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, int);
-    __type(value, struct note);
-} notes SEC(".maps");
+    __type(value, struct place);
+} kept_places SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);

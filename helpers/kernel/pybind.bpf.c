@@ -116,8 +116,11 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
     __u8 event = control_now->left[slot] ? REFUSED_LEFT : REFUSED;
     if (w.caller.two_fold)
         event = REFUSED_IDS; /* half another user: the permission files know no such user */
-    else if (event == REFUSED && judge(&w) && leave_note(socket, &w))
-        return GRANTED_BY_US;
+    else if (event == REFUSED && judge(&w)) {
+        if (leave_note(ctx, socket, &w))
+            return GRANTED_BY_US;
+        event = REFUSED_LEFT; /* the helper can grant it: the file does not refuse */
+    }
     report(&w.caller, &w.question, w.file, w.left ? REFUSED_LEFT : event);
     return AS_WITHOUT_US;
 }
@@ -161,8 +164,7 @@ static __always_inline int confirm(struct bpf_sock *ctx, struct question *q)
         return AS_WITHOUT_US;
     }
     /* The address is not the judged one, so our grant does not count for it.  Allow
-     * the bind only if it needs no grant.  (Two threads that bind one socket at the
-     * same time may come here too: the kernel would let one win, we may refuse both.) */
+     * the bind only if it needs no grant. */
     if (first_free_port((struct sock *)ctx, &free_port) && q->port >= free_port)
         return AS_WITHOUT_US;
     struct control *control_now = bpf_map_lookup_elem(&control, &zero);

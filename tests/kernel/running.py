@@ -230,17 +230,21 @@ def binding(address="127.0.0.1", port=80):
     return ["/usr/bin/python3", "-c", PYTHON_BIND, address, str(port)]
 
 
-def take_places(daemon):
+def take_places(daemon, port=0):
     """Let threads fail on port 80, which the user is granted, until every place is taken.
 
     A place is where a thread leaves the note of a granted bind (helpers/kernel/maps.h).
+    All threads fail with one socket. Afterwards another thread binds that socket to
+    `port`, if that is not 0; returns the errno.
     """
     header = support.REPOSITORY / "helpers/kernel/maps.h"
     places = int(re.search(r"#define PLACES (\d+)", header.read_text())[1])
-    program = support.compile_c(TAKER, "-pthread", f"-DTHREADS={2 * places}")
+    program = support.compile_c(TAKER, "-pthread", f"-DTHREADS={2 * places}", f"-DLAST={port}")
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 80))
-        assert run_in(daemon.cgroup, [program]) == f"{2 * places}\n"
+        failed, error = map(int, run_in(daemon.cgroup, [program]).split())
+    assert failed == 2 * places
+    return error
 
 
 TAKER = r"""
@@ -249,24 +253,26 @@ TAKER = r"""
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <unistd.h>
-static int in_use;
+static int fd, failed;
+static int bind_to(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(0x7f000001)}};
+    return bind(fd, (void *)&a, sizeof a) ? errno : 0;
+}
 static void *fail(void *unused)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr = {htonl(0x7f000001)}};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    in_use += bind(fd, (void *)&a, sizeof a) != 0 && errno == EADDRINUSE;
-    close(fd);
+    failed += bind_to(80) != 0;
     return unused;
 }
 int main(void)
 {
+    fd = socket(AF_INET, SOCK_STREAM, 0);
     for (int i = 0; i < THREADS; i++) {
         pthread_t thread;
         if (pthread_create(&thread, 0, fail, 0) != 0)
             return 1;
         pthread_join(thread, 0);
     }
-    printf("%d\n", in_use);
+    printf("%d %d\n", failed, LAST ? bind_to(LAST) : 0);
 }
 """

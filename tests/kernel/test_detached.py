@@ -6,8 +6,10 @@ This happens while pybindd is stopped, so that the test knows when pybindd looks
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
+import socket
 import struct
 import subprocess
 
@@ -98,6 +100,19 @@ def test_case_72_detached(daemon, user, kinds, names):
     (CONFIG / "byport/80").unlink()
     daemon.sync()
     assert not user.may()
+
+
+def test_case_72_detached_after_a_bind_failed(daemon, user, others):
+    """What a failed bind left is not held against another socket, while bind4 is detached."""
+    flag("byport/80")
+    daemon.sync()
+    with links(daemon.cgroup) as ours, others("grants", daemon.cgroup):
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 80))
+            assert user.bind() == errno.EADDRINUSE
+        with stopped(daemon):
+            assert ctypes.CDLL("libbpf.so.1").bpf_link_detach(ours[BIND4]) == 0
+            assert user.bind("127.0.0.1", 82) == 0
 
 
 def test_case_72_another_program_in_the_link(daemon, user):

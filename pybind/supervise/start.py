@@ -256,8 +256,9 @@ def rewrite_pids(environ: tuple[bytes, ...], front_pid: int) -> tuple[bytes, ...
 
 
 def _name(part: str, plan: Plan) -> None:
-    """Make ps(1) show the part of this process, and the program's own arguments."""
+    """Make ps(1), top(1) and pstree(1) show pybind, the part, and the program's arguments."""
     with contextlib.suppress(OSError, ValueError, IndexError):
+        prctl.set_name("pybind")  # proc_pid_comm(5); the arguments have more room
         kernel.set_title(b"pybind: %s of %s" % (part.encode(), b" ".join(plan.argv)))
 
 

@@ -113,6 +113,7 @@ def test_helper_without_its_capability():
     assert process.returncode == 3
     assert "made /etc/pybind/byport/80" in process.stdout
     assert "not proved" in process.stderr
+    assert f"refuses: {support.HELPER} has lost its file capability" in process.stderr
     assert "repair: sudo pybindctl setup" in process.stderr
     assert granted("80", 4242)
 

@@ -68,6 +68,19 @@ def test_program_that_cannot_be_started(path, status):
     assert path in result.stderr
 
 
+def test_names_of_the_processes(agent):
+    """ps(1), top(1) and pstree(1) show pybind, not python3; ps(1) also the part and the program."""
+    with started(under_pybind(agent)) as (front, talk):
+        pid, supervisor, *_ = talk.ask("pid")
+        for other, part in ((front.pid, "front"), (supervisor, "supervisor")):
+            proc = pathlib.Path(f"/proc/{other}")
+            support.wait_for(lambda: (proc / "comm").read_text() == "pybind\n", "the name")  # noqa: B023 # used at once
+            shown = (proc / "cmdline").read_bytes().rstrip(b"\0").decode()
+            assert shown == f"pybind: {part} of {agent}"[: len(shown)]
+            assert len(shown) > len("pybind: supervisor of ")
+        assert pathlib.Path(f"/proc/{pid}/comm").read_text() == f"{pathlib.Path(agent).name}\n"
+
+
 def test_interpreter_that_is_missing():
     """If execve(2) fails after the filter was loaded, the status is 126 and no process is left."""
     broken = supervising.build("agent.c", "-Wl,--dynamic-linker=/nonexistent/ld.so")

@@ -180,13 +180,18 @@ def tell(condition: Condition) -> int:
         output.tell("note", note)
     for name, line, text, repair in condition.refusing[:_SHOWN]:
         where = path_of(name) + (f" line {line}" if line else "")
-        output.tell("error", f"refuses: {where}: {text}")
+        output.tell("error", f"refuses: {_at(where, text)}")
         if repair:
             output.tell("repair", repair)
     more = len(condition.refusing) - _SHOWN
     if more > 0:
         output.tell("note", f"{more} more; all of them: pybindctl lint")
     return status(condition)
+
+
+def _at(where: str, text: str) -> str:
+    """Return the text with its place before it, unless the text begins with that."""
+    return text if text.startswith(where) else f"{where}: {text}"
 
 
 def status(condition: Condition) -> int:
@@ -220,7 +225,7 @@ def _nobody_can_bind() -> tuple[str, ...]:
     if condition.refusing:
         first = condition.refusing[0]
         repair = (f"repair: {first.repair}",) if first.repair else ()
-        return (f"nobody can bind it: {path_of(first.name)}: {first.text}", *repair)
+        return (f"no user can bind it: {_at(path_of(first.name), first.text)}", *repair)
     reason = (condition.notes or ["the helper has no CAP_NET_BIND_SERVICE"])[0]
     return ("not verified: " + reason,)
 

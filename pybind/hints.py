@@ -18,12 +18,15 @@ def for_words(arguments: list[str]) -> list[str]:
 
 
 def for_ports(word: str) -> list[str]:
-    """Return the line about several ports in one --port; or no line."""
+    """Return the line about several ports in one --port, or an address alone; or no line."""
     ports = word.split(",")
     ends = word.split("-")
     if len(ports) > 1 and all(map(_is_name, ports)):
         each = " ".join(f"-p {port}" for port in ports)
         return [f"one port per --port: {each}"]
+    parts = word.split(".")
+    if len(parts) == 4 and all(part.isascii() and part.isdigit() for part in parts):
+        return [f"the port stands behind the address: {word}:80"]
     if len(ends) == 2 and all(end.isascii() and end.isdigit() for end in ends):
         return [
             f"one port per --port: -p {ends[0]} -p {ends[1]} and each between them, or no --port: "

@@ -25,10 +25,11 @@ _FIRST_ROWS = 2000
 SCHEMA = 1  # in every JSON object; raised when a field changes its meaning
 GOOD, BAD, WARNING, FAINT = "green", "red", "yellow", "bright_black"
 WORDS = {"error": BAD, "warning": WARNING, "note": WARNING, "repair": GOOD}
-# At the end of a line; these are the programs that tools/repairs knows.
+# At the end of a line; these are the programs that tools/repairs knows. A process may have
+# such a name too: "note: python3 (4711) of alice".
 _COMMAND = re.compile(
     "(?<=[:?] )(?:sudo|pybindctl|pybindd?|ulimit|df|grep|kill|ip|mount|python3|unshare|make|apt-get|"
-    "bpftool|journalctl|setcap|ss|sysctl|systemctl) .*"
+    "bpftool|journalctl|setcap|ss|sysctl|systemctl) (?!\\().*"
 )
 _PAINTED = re.compile("(\x1b\\[(?:3[123]|90|0)m)")  # what paint() writes
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -101,7 +101,13 @@ def test_revoke_says_what_stays():
     done("grant", f"@{GID}", "80")
     assert f"still granted by /etc/pybind/bygroup/{GID} line 1" in done("revoke", WHO, "80")
     done("grant", "everyone", "80", "--yes")
-    assert "still granted by /etc/pybind/byport/80" in done("revoke", f"@{GID}", "80")
+    out = done("revoke", f"@{GID}", "80")
+    assert "still granted by /etc/pybind/byport/80: 80/tcp, 80/udp\n" in out
+    # One family of two is named: the other one is not granted by that file.
+    done("grant", "everyone", "0.0.0.0:81", "--yes")
+    out = done("revoke", WHO, "81")
+    assert "still granted by /etc/pybind/byaddr/0.0.0.0,81: 0.0.0.0:81/tcp, 0.0.0.0:81/udp\n" in out
+    done("revoke", "everyone", "0.0.0.0:81")
     assert "still granted" not in done("revoke", "everyone", "80")
     assert snapshot() == {}
 

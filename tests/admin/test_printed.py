@@ -64,6 +64,16 @@ def test_how_to_use_a_grant():
     assert done.stdout == "bound\n", done.stderr
 
 
+def test_port_before_the_user():
+    """A WHO and a port that changed places: the command that was meant; nothing is done before."""
+    for name in ("grant", "revoke"):
+        said = ctl.failed(2, name, "80", "nobody", words=["the user comes before the port"])
+        printed.typed(said, "granting.parse_specs: sudo pybindctl ... ... ...")
+        assert served("80") == (name == "grant")
+    # A service that is no account, and an account that is a service: what was typed counts.
+    assert "sudo" not in ctl.failed(2, "grant", "80", "nosuchname")
+
+
 def test_grant_that_needs_a_confirmation():
     """The whole command is printed, with --yes."""
     said = ctl.failed(2, "grant", WHO, "600", "127.0.0.1:80", "[::1]:80-90/udp")

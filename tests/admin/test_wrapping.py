@@ -97,6 +97,21 @@ def test_sentences_fit_and_commands_stay_whole(case, folders):  # made for impor
         assert len(line) <= COLUMNS or _is_whole(line, plain), line
 
 
+def test_a_process_of_a_programs_name():
+    """What begins with the name of a process is no command: only the end of the note stays whole."""
+    rules(f"byuser/{UID}", "any,1-99")
+    hold = "import socket as s; f = s.socket(); f.bind(('', 80)); f.listen(); print(1, flush=True); input()"
+    argv = [support.PYBIND, "--", "/usr/bin/python3", "-c", hold]
+    with support.as_user(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        shown = on_terminal("revoke", UID, "80/tcp").splitlines()
+        process.stdin.close()
+    assert shown[1:] == [
+        f"note: python3 ({process.pid}) of nobody still holds 80/tcp; to close the port:",
+        f"  sudo kill {process.pid}",
+    ]
+
+
 def test_colours_have_no_width():
     """The same lines come with colours, and only the first word has one."""
     _two_broken_files()

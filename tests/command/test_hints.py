@@ -29,6 +29,8 @@ def test_several_ports_in_one_option(grant80):
     assert said[0] == "bad port '80-81'"
     assert said[1].startswith("one port per --port: -p 80 -p 81 and each between them")
     assert "one port per --port: -p http -p https" in told(pybind("-p", "http,https", "true"))
+    said = told(pybind("-p", "127.0.0.1", "true"))
+    assert said == ["bad port '127.0.0.1'", "the port stands behind the address: 127.0.0.1:80"]
 
 
 def test_a_port_in_the_place_of_the_program(grant80):

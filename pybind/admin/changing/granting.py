@@ -7,9 +7,13 @@ the ports can be bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from ... import _wire, explain
+from ...binding import ANY4, ANY6
+from ...errors import PybindError
+from ...model import Address
 from ...paths import CONFIG_DIR
 from ...permissions.changing import differences
 from ...permissions.changing.state import State
@@ -17,8 +21,8 @@ from ...permissions.changing.writing import Change, left_over, locked
 from ...permissions.errors import AdminError
 from ...permissions.rule import ANY, Rule, addresses_text
 from ...permissions.spec import parse_spec
-from ...permissions.who import GROUP, Who
-from ...repairs import sudo
+from ...permissions.who import GROUP, Who, parse_who
+from ...repairs import is_word_for_user, sudo
 from .. import output
 from ..asking import verification
 from ..asking.verification import Answer
@@ -27,8 +31,8 @@ from .in_force import commit_and_wait
 Plan = Callable[[State, Who, Rule], None]
 
 
-def parse_specs(specs: Sequence[str]) -> list[Rule]:
-    """Return the Rules of typed SPECs. Raises AdminError, UsageError."""
+def parse_specs(command: str, who: str, specs: Sequence[str]) -> list[Rule]:
+    """Return the Rules of typed SPECs. command, who: for messages. Raises AdminError, UsageError."""
     for before, spec in zip(("", *specs), specs):
         if spec in ("tcp", "udp") and before:
             raise AdminError(f"bad port {spec!r}: write {before}/{spec}, as one word")
@@ -36,7 +40,22 @@ def parse_specs(specs: Sequence[str]) -> list[Rule]:
             raise AdminError("bad port 'all': write the ports, or 1-65535 for every port")
         if "," in spec:
             raise AdminError(f"bad port {spec!r}: write {spec.replace(',', ' ')}, as two words")
-    return [parse_spec(spec) for spec in specs]
+    try:
+        return [parse_spec(spec) for spec in specs]
+    except PybindError:
+        if who.isdecimal() and len(specs) == 1 and _is_account(specs[0]):
+            meant = sudo(("pybindctl", command, specs[0], who))
+            raise AdminError(
+                f"bad port {specs[0]!r}: the user comes before the port", f"did you mean: {meant}"
+            ) from None
+        raise
+
+
+def _is_account(name: str) -> bool:
+    with contextlib.suppress(AdminError):
+        parse_who(name)
+        return is_word_for_user(name)
+    return False
 
 
 def carry_out(
@@ -63,15 +82,23 @@ def _planned(plan: Plan, who: Who, rules: Sequence[Rule]) -> list[Change]:
 
 def by_file(answers: Sequence[Answer]) -> dict[str, str]:
     """Return file and line -> the addresses that it grants, as text."""
-    texts: dict[str, list[str]] = {}
+    found: dict[str, list[Address]] = {}
     for address, reply in answers:
         line = f" line {reply.line}" if reply.line else ""
-        place = f"{CONFIG_DIR}/{reply.name}{line}"
-        texts.setdefault(place, []).append(explain.address_text(address))
+        found.setdefault(f"{CONFIG_DIR}/{reply.name}{line}", []).append(address)
+    texts = {where: list(dict.fromkeys(_short(addresses))) for where, addresses in found.items()}
     return {
         where: ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
         for where, words in texts.items()
     }
+
+
+def _short(addresses: Sequence[Address]) -> Iterator[str]:
+    """Yield addresses as text: 80/tcp where both 0.0.0.0 and :: are among them."""
+    v4, v6 = ({(at.port, at.udp) for at in addresses if at.addr == every} for every in (ANY4, ANY6))
+    for address in addresses:
+        both = not any(address.addr) and (address.port, address.udp) in v4 & v6
+        yield explain.spec(address) if both else explain.address_text(address)
 
 
 def subject(who: Who) -> str:

@@ -40,7 +40,7 @@ def check_command(spec: str, user: str | None, as_json: bool) -> int:
         output.emit_json(**as_object(spec, who, decisions))
     else:
         for line in _lines(decisions, who):
-            output.say(line)
+            output.say_prose(line, indent="  ")
         tell_repair(decisions[0], who)
     return 0 if decisions[0].granted else STATUS_NO
 

@@ -46,7 +46,7 @@ def grant_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) ->
     port cannot be bound, or the helper could not be asked.
     """
     need_root()
-    whom, rules = parse_who(who), parse_specs(specs)
+    whom, rules = parse_who(who), parse_specs("grant", who, specs)
 
     def confirm() -> None:
         if not yes:

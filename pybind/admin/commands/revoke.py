@@ -40,7 +40,7 @@ def revoke_command(who: str, specs: tuple[str, ...], yes: bool, as_json: bool) -
     """
     need_root()
     every = not specs or specs == ("all",)
-    whom, rules = parse_who(who), [_ALL] if every else parse_specs(specs)
+    whom, rules = parse_who(who), [_ALL] if every else parse_specs("revoke", who, specs)
     changes = carry_out(editing.revoke, whom, rules)
     answers, problem = ([], ()) if every else verify(whom, rules, by_files=True)
     if as_json:

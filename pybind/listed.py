@@ -77,11 +77,25 @@ def tell_granted(verdict: binding.Verdict, request: Request) -> None:
         return
     from . import explain
 
-    text = f"{explain.address_text(verdict.address)}: granted ({explain.granted_by(verdict.reply)})"
+    by = explain.granted_by(verdict.reply)
+    if verdict.reply is None and _judged_by_pybindd(verdict.address.port):
+        by = "pybindd has the kernel judge by the permission files"
+    text = f"{explain.address_text(verdict.address)}: granted ({by})"
     if request.check:
         output.answer(text)
     else:
         output.say(text)
+
+
+def _judged_by_pybindd(port: int) -> bool:
+    """Tell whether a port that the kernel allowed is one that only a grant can have opened."""
+    from . import diagnose, pybindd
+
+    try:
+        runs = pybindd.status() is not None
+    except OSError:
+        return False
+    return runs and port < diagnose.first_unprivileged_port() and not diagnose.binds_alone()
 
 
 def note_busy(verdict: binding.Verdict, request: Request) -> None:

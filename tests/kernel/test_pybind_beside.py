@@ -89,6 +89,9 @@ def test_no_supervisor_is_needed(daemon, programs, kind, listed):
     with Program(daemon.cgroup, *listed, "--", programs[kind]) as program:
         assert program.bind() == (0, True)
         assert "supervisor" not in program.told
+        assert "without a grant" not in program.told
+        granted = "0.0.0.0:80/tcp: granted (pybindd has the kernel judge by the permission files)"
+        assert (granted in program.told) == bool(listed)
         if kind == "static":
             assert "started plainly; pybindd has the kernel judge its binds" in program.told
         elif listed:
@@ -107,6 +110,13 @@ def test_the_library_carries_over_a_restart(daemon, programs):
             support.wait_for(lambda: not other.may(), "the kernel to judge no more")
         assert program.bind() == (0, True)
         assert "bind of port 80/tcp (IPv4): granted" in program.told
+
+
+def test_a_port_that_needs_no_grant(daemon, programs):
+    """While pybindd runs, a port from 1024 on is still called what it is."""
+    with Program(daemon.cgroup, "--port", "8080", "--", programs["dynamic"]) as program:
+        program.bind()
+        assert "0.0.0.0:8080/tcp: granted (the kernel allows it without a grant)" in program.told
 
 
 def test_another_control_group_is_supervised(daemon, programs):

@@ -18,6 +18,7 @@ from ...paths import CONFIG_DIR, FOLDERS, HELPER
 from ...permissions import folders
 from ...permissions.access import access_of, from_mode, give_folder
 from ...permissions.changing.writing import as_failure
+from ...permissions.delegations import delegations
 from ...permissions.errors import STATUS_NO, AdminError, Failed, NeedsRoot
 from ...permissions.who import everyone, identity_for
 from ...repairs import sudo
@@ -38,7 +39,7 @@ def doctor_command(as_json: bool, verbose: bool, program: tuple[str, ...]) -> in
     """Check everything that pybind needs, and show the repairs.
 
     It checks the helper, the library, Python, other installations, the permission
-    folders, the kernel, this process, and programs that have ports by setcap, which a
+    folders and files, the kernel, this process, and programs that have ports by setcap, which a
     grant replaces. With PROGRAM it also shows how pybind would serve that program.
     Nothing is changed.
 
@@ -73,6 +74,7 @@ def examine(program: str | None) -> list[Finding]:
         *installation.python(),
         *installation.others(),
         *installation.of_folders(),
+        *_permission_files(),
         *kernel.kernel(),
         *kernel.process(),
         judging.finding(),
@@ -85,6 +87,23 @@ def examine(program: str | None) -> list[Finding]:
     if program is not None:
         findings.append(served(program))
     return findings
+
+
+def _permission_files() -> list[Finding]:
+    """Return whether a permission file refuses; none where a folder is broken, which comes first."""
+    if folders.broken():
+        return []
+    listing = delegations()
+    for _ in listing.delegations:
+        pass
+    refusing = [trouble for trouble in listing.refusing if not trouble.name.startswith("/")]
+    if not refusing:
+        return [Finding(OK, "permission files", "none refuses what it should grant")]
+    name, line, text, repair = refusing[0]
+    where = folders.path_of(name) + (f" line {line}" if line else "")
+    more = "all that refuse: sudo pybindctl lint" if len(refusing) > 1 else ""
+    commands = (repair,) if repair else ()
+    return [Finding(BROKEN, "permission files", f"{where}: {text}", commands, more)]
 
 
 def _capable_programs() -> list[Finding]:

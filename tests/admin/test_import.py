@@ -15,6 +15,8 @@ import support
 from importing import AUTHBIND, granted, old_flag
 from support import CONFIG, OTHER_UID, UID, flag, pybind, rules
 
+from pybind.admin.asking import in_kernel
+
 authbind = pytest.fixture(autouse=True)(importing.empty_folders)
 
 
@@ -311,3 +313,17 @@ def test_what_comes_next(tmp_path):
         command_line.unlink(missing_ok=True)
         if kept:
             shutil.move(kept, command_line)
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_what_comes_next_beside_pybindd(judged, monkeypatch, tmp_path):
+    """Where the kernel judges, no next step asks for a wrapper."""
+    monkeypatch.setattr(in_kernel, "judges_all", lambda: judged)
+    old_flag("byport/80")
+    path = tmp_path / "daemonusr"
+    path.write_text(f"25:{UID}\n")
+    for args in (["authbind"], ["daemonusr", str(path)]):
+        status, out = ctl.run_here("import", *args, "--apply")
+        assert (status, "next: " in out) == (0, True), out
+        assert ("because pybindd runs\n" in out) == judged
+        assert ("write pybind" in out or "pybind --port" in out) == (not judged)

@@ -111,3 +111,14 @@ USES = [
 def test_how_to_use_a_grant(spec, where, line):
     """One line, for one port or a range; a command stands at its end."""
     assert grant._use(Who("user", 65534, "nobody"), parse_spec(spec), where) == line
+
+
+@pytest.mark.parametrize(
+    ("said", "this_process", "all_of_them"),
+    [(None, True, False), ({}, False, False), ({}, True, True), ({"cgroup": "/a"}, True, False)],
+)
+def test_judges_all(monkeypatch, said, this_process, all_of_them):
+    """True only if this process is judged, and the control group is the topmost one."""
+    monkeypatch.setattr(in_kernel, "status", lambda: None if said is None else {**SAID, **said})
+    monkeypatch.setattr(pybindd, "judges_this_process", lambda: this_process)
+    assert in_kernel.judges_all() == all_of_them

@@ -49,6 +49,12 @@ def answer_to(reply: Reply | None, said: dict[str, Any] | None) -> Answer | None
     return answer._replace(text=f"pybindd: {answer.text}{where}")
 
 
+def judges_all() -> bool:
+    """Tell whether pybindd has the kernel judge every process here by all files."""
+    said = status()
+    return said is not None and pybindd.judges_this_process() and pybindd.serves_all(said)
+
+
 def without_wrapper(replies: Sequence[Reply], said: dict[str, Any] | None) -> str | None:
     """Return where programs use these grants without pybind.
 

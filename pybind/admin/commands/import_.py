@@ -21,7 +21,7 @@ from ...permissions.changing.writing import locked, need_root
 from ...permissions.errors import STATUS_NO
 from ...repairs import put_away, sudo
 from .. import output
-from ..asking import verification
+from ..asking import in_kernel, verification
 from ..changing.in_force import commit_and_wait
 from ..importers import authbind, lists, rehearsal
 from ..importers.plan import Plan, make_plan
@@ -226,12 +226,17 @@ def _next_steps(source: Source) -> list[str]:
     if source.title == CONFIG_DIR:
         away = put_away(f"{CONFIG_DIR}/byuid")
         return [f"next: byuid is done with; to put it away: {away}"]
+    judged = in_kernel.judges_all()
     if not source.decided and not source.files:
+        if judged:
+            return ["next: start it as that user, as it is, because pybindd runs"]
         return ["next: start it as that user: pybind --port 25 -- PROGRAM"]
     lines = [
         "next: in start scripts write pybind for authbind; it takes --deep and --depth too",
         f"to find them: grep -rls authbind {_SCRIPTS}",
     ]
+    if judged:
+        lines[0] = "next: in start scripts leave authbind out, because pybindd runs"
     if not os.path.exists(_COMMAND_LINE):
         lines.append("or let them stay as they are: the package pybind-ports-authbind, authbind(1)")
     return lines

@@ -40,6 +40,7 @@ struct {
 struct note {
     __u64 addr_high, addr_low;
     __u32 file;
+    __u32 table;      /* struct control's number of the table that granted */
     __u32 uid, owner; /* struct caller's at the judgement, for the log */
     __u16 port;
     __u8 family;

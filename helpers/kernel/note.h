@@ -47,6 +47,7 @@ static __always_inline void write_note(struct note *note, const struct walk *w)
     note->addr_high = w->question.addr_high;
     note->addr_low = w->question.addr_low;
     note->file = w->file;
+    note->table = w->table;
     note->uid = w->caller.uid;
     note->owner = w->caller.owner;
     note->port = w->question.port;

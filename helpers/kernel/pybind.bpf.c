@@ -7,7 +7,8 @@
  * files grant the bind, they answer "allow, and do not ask for
  * CAP_NET_BIND_SERVICE".  post_bind4 and post_bind6 run when the socket has its
  * port.  When the socket's address is not the judged one, they forbid the bind:
- * another attached program may have changed the address after the judgement.
+ * another attached program may have changed the address after the judgement.  They
+ * also forbid a bind that the files no longer grant.
  *
  * Trusted: root, pybindd, the kernel.  The caller chooses the address, the socket,
  * the moment, and those credentials that the kernel lets them choose.
@@ -85,6 +86,33 @@ static __always_inline bool set_protocol(struct question *q, struct bpf_sock_add
             (ctx->protocol == IPPROTO_UDP && ctx->type == SOCK_DGRAM));
 }
 
+static __always_inline bool lease_holds(struct control *c)
+{
+    return bpf_ktime_get_coarse_ns() < READ_ONCE(c->lease_until_ns);
+}
+
+/* Whether the table of w->slot grants w->question to w->caller; else *event says why not.
+ * Sets what w keeps of the table. */
+static __always_inline bool grants(struct control *c, struct walk *w, __u8 *event)
+{
+    __u32 slot = w->slot;
+
+    *event = REFUSED_LEFT;
+    if (slot >= SLOTS) /* again: the verifier of Linux 6.1 forgets the bound during a call */
+        return false;
+    w->folders = c->folders[slot];
+    w->table = c->numbers[slot];
+    if (w->caller.two_fold)
+        *event = REFUSED_IDS; /* half another user: the permission files know no such user */
+    else if (!c->left[slot]) {
+        if (judge(w))
+            return true;
+        if (!w->left)
+            *event = REFUSED;
+    }
+    return false;
+}
+
 /* The answer of bind4 and bind6.  q: family and address of the bind. */
 static __always_inline int answer(struct bpf_sock_addr *ctx, const struct question *q)
 {
@@ -93,6 +121,7 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
     struct sock *sk = NULL;
     __u32 zero = 0;
     int free_port;
+    __u8 event;
 
     if (socket)
         drop_note(socket); /* a granted bind that failed left it: a later bind must not log it */
@@ -104,24 +133,16 @@ static __always_inline int answer(struct bpf_sock_addr *ctx, const struct questi
     if (w.slot >= SLOTS || w.question.port >= READ_ONCE(control_now->ports[w.slot]) ||
         !READ(sk, ((struct bpf_sock_addr_kern *)ctx)->sk) || !sk ||
         !first_free_port(sk, &free_port) || w.question.port >= free_port ||
-        !set_protocol(&w.question, ctx) ||
-        bpf_ktime_get_coarse_ns() >= READ_ONCE(control_now->lease_until_ns) ||
+        !set_protocol(&w.question, ctx) || !lease_holds(control_now) ||
         bpf_get_netns_cookie(ctx) != control_now->netns_cookie ||
         !caller_read(&w.caller, control_now->userns_inum) || w.caller.capable)
         return AS_WITHOUT_US;
-    __u32 slot = w.slot;
-    if (slot >= SLOTS) /* again: the verifier of Linux 6.1 forgets the bound during the call */
-        return AS_WITHOUT_US;
-    w.folders = control_now->folders[slot];
-    __u8 event = control_now->left[slot] ? REFUSED_LEFT : REFUSED;
-    if (w.caller.two_fold)
-        event = REFUSED_IDS; /* half another user: the permission files know no such user */
-    else if (event == REFUSED && judge(&w)) {
+    if (grants(control_now, &w, &event)) {
         if (leave_note(ctx, socket, &w))
             return GRANTED_BY_US;
         event = REFUSED_LEFT; /* the helper can grant it: the file does not refuse */
     }
-    report(&w.caller, &w.question, w.file, w.left ? REFUSED_LEFT : event);
+    report(&w.caller, &w.question, w.file, event);
     return AS_WITHOUT_US;
 }
 
@@ -142,42 +163,64 @@ int bind6(struct bpf_sock_addr *ctx)
     return answer(ctx, &q);
 }
 
+/* Whether the grant still holds.  Between bind and post_bind the thread may have slept
+ * for any time: another thread can hold the socket's lock as long as it likes.  So a
+ * table that came meanwhile is asked, and the thread's credentials of this moment count. */
+static __always_inline bool still_grants(struct control *c, struct walk *w,
+                                         const struct note *judged)
+{
+    __u8 event;
+
+    w->file = judged->file;
+    if (!lease_holds(c))
+        return false;
+    __u32 slot = READ_ONCE(c->slot);
+    if (slot < SLOTS && c->numbers[slot] == judged->table)
+        return true;
+    w->slot = slot;
+    return caller_read(&w->caller, c->userns_inum) && grants(c, w, &event);
+}
+
 /* The answer of post_bind4 and post_bind6.  q: the address that the socket has now.
  * Without a note we granted nothing to this socket, so we have nothing to confirm. */
-static __always_inline int confirm(struct bpf_sock *ctx, struct question *q)
+static __always_inline int confirm(struct bpf_sock *ctx, const struct question *q)
 {
+    struct walk w = {.question = *q};
     struct note judged;
-    struct caller caller = {0};
     __u32 zero = 0;
     int free_port;
 
     if (!take_note(ctx, &judged))
         return AS_WITHOUT_US;
-    q->port = ctx->src_port;
-    q->protocol = ctx->protocol == IPPROTO_UDP ? UDP : TCP;
-    caller.uid = judged.uid;
-    caller.owner = judged.owner;
-    caller.foreign = judged.foreign;
-    if (judged.port == q->port && judged.family == q->family &&
-        judged.addr_high == q->addr_high && judged.addr_low == q->addr_low) {
-        report(&caller, q, judged.file, GRANTED);
+    struct control *control_now = bpf_map_lookup_elem(&control, &zero);
+    if (!control_now)
+        return FORBID;
+    w.question.port = ctx->src_port;
+    w.question.protocol = ctx->protocol == IPPROTO_UDP ? UDP : TCP;
+    w.caller.uid = judged.uid;
+    w.caller.owner = judged.owner;
+    w.caller.foreign = judged.foreign;
+    bool same = judged.port == w.question.port && judged.family == w.question.family &&
+                judged.addr_high == w.question.addr_high &&
+                judged.addr_low == w.question.addr_low;
+    if (same && still_grants(control_now, &w, &judged)) {
+        report(&w.caller, &w.question, w.file, GRANTED);
         return AS_WITHOUT_US;
     }
-    /* The address is not the judged one, so our grant does not count for it.  Allow
-     * the bind only if it needs no grant. */
-    if (first_free_port((struct sock *)ctx, &free_port) && q->port >= free_port)
+    /* Our grant does not count for this address, or no longer.  Allow the bind only if it
+     * needs no grant. */
+    if (first_free_port((struct sock *)ctx, &free_port) && w.question.port >= free_port)
         return AS_WITHOUT_US;
-    struct control *control_now = bpf_map_lookup_elem(&control, &zero);
-    if (control_now && caller_read(&caller, control_now->userns_inum) && caller.capable)
+    if (caller_read(&w.caller, control_now->userns_inum) && w.caller.capable)
         return AS_WITHOUT_US;
-    report(&caller, q, judged.file, REFUSED_CHANGED);
+    report(&w.caller, &w.question, w.file, same ? REFUSED_LATE : REFUSED_CHANGED);
     return FORBID;
 }
 
 SEC("cgroup/post_bind4")
 int post_bind4(struct bpf_sock *ctx)
 {
-    struct question q = {.family = 4, .addr_low = bpf_ntohl(ctx->src_ip4)};
+    const struct question q = {.family = 4, .addr_low = bpf_ntohl(ctx->src_ip4)};
 
     return confirm(ctx, &q);
 }

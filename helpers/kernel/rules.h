@@ -23,7 +23,7 @@ struct walk {
     struct question question;
     struct caller caller;
     __u32 slot;
-    __u32 folders; /* struct control's: bits of the folders that are not empty */
+    __u32 table, folders; /* struct control's for this slot */
     __u32 file;    /* ident of the struct file that decided */
     __u32 left;    /* 1: that file is LEFT */
 };

@@ -22,6 +22,7 @@ struct control {
     __u32 folders[SLOTS]; /* 1 << enum folder for each that is not empty */
     __u32 left[SLOTS];    /* 1: the helper decides every bind, not this table */
     __u32 ports[SLOTS];   /* from this port on, no file grants and no bind needs a grant */
+    __u32 numbers[SLOTS]; /* of the table; each table has another */
 };
 
 enum folder { BYPORT, BYADDR, BYUSER, BYGROUP };
@@ -78,7 +79,7 @@ union detail {
 };
 
 /* What the programs report to pybindd, for the log. */
-enum event { GRANTED, REFUSED, REFUSED_LEFT, REFUSED_IDS, REFUSED_CHANGED };
+enum event { GRANTED, REFUSED, REFUSED_LEFT, REFUSED_IDS, REFUSED_CHANGED, REFUSED_LATE };
 
 struct record {
     __u64 addr_high, addr_low; /* host byte order; IPv4 in addr_low */

@@ -15,7 +15,7 @@ FOLDER_NUMBERS = {"byport": BYPORT, "byaddr": BYADDR, "byuser": BYUSER, "bygroup
 PROTOCOLS = {None: 0, "tcp": 1, "udp": 2}
 JUDGED, REFUSES, LEFT = range(3)
 READABLE, EXECUTABLE = 4, 1
-GRANTED, REFUSED, REFUSED_LEFT, REFUSED_IDS, REFUSED_CHANGED = range(5)
+GRANTED, REFUSED, REFUSED_LEFT, REFUSED_IDS, REFUSED_CHANGED, REFUSED_LATE = range(6)
 
 NAME = struct.Struct("=QQIBBBB")
 """addr_high, addr_low, number, folder, family (4, 6 or 0), protocol, reserved"""
@@ -32,9 +32,10 @@ LINE = struct.Struct("=QQQQHHBBxx")
 RECORD = struct.Struct("=QQQIIIHBBBB6x16s")
 """addr_high, addr_low, lost, uid, tgid, file, port, family, udp, event, foreign, comm"""
 
-CONTROL_SIZE = 48
+CONTROL_SIZE = 56
 # The offset of each member of struct control, in bytes.
-LEASE_UNTIL_NS, NETNS_COOKIE, USERNS_INUM, SLOT, FOLDERS, LEFT_ALL, PORTS = 0, 8, 16, 20, 24, 32, 40
+LEASE_UNTIL_NS, NETNS_COOKIE, USERNS_INUM, SLOT = 0, 8, 16, 20
+FOLDERS, LEFT_ALL, PORTS, NUMBERS = 24, 32, 40, 48
 
 
 def halves(addr: bytes) -> tuple[int, int]:

@@ -39,6 +39,7 @@ class Program:
         self._held: list[bytes | None] = [None] * layout.SLOTS
         self._slot = 0
         self._ports = [0] * layout.SLOTS
+        self._number = 0  # of the newest table
         self._settled = True  # no program still reads the slot that is not in force
         for slot in range(layout.SLOTS):
             self._fill(slot, empty())
@@ -51,11 +52,15 @@ class Program:
     def attach(self, cgroup_fd: int) -> None:
         """Attach all programs to a control group (cgroup_fd: borrowed), until this process ends.
 
-        What is attached already is attached anew. If this raises OSError, nothing is attached.
+        What lost() does not name stays attached: it may have a bind to confirm. If this
+        raises OSError, nothing is attached.
         """
-        self.detach()
         try:
-            for name in PROGRAMS:
+            lost = self.lost()
+            self.end_lease()
+            for name in lost:
+                self._detach(name)
+            for name in lost:
                 link = self._libbpf.attach(self._handle, name, cgroup_fd)
                 self._links[name] = (link, ())
                 self._links[name] = (link, self._libbpf.attached_to(link))
@@ -75,8 +80,12 @@ class Program:
     def detach(self) -> None:
         """End the lease, and detach the programs; first those that grant."""
         self.end_lease()
-        while self._links:
-            link, _ = self._links.pop(next(reversed(self._links)))
+        for name in reversed(PROGRAMS):
+            self._detach(name)
+
+    def _detach(self, name: str) -> None:
+        if name in self._links:
+            link, _ = self._links.pop(name)
             with contextlib.suppress(OSError):  # the others have to go all the same
                 self._libbpf.detach(link)
 
@@ -144,6 +153,8 @@ class Program:
         # so all see them before the number of the slot changes.
         _INDEX.from_buffer(self._control, layout.FOLDERS + 4 * slot).value = table.folders
         _INDEX.from_buffer(self._control, layout.LEFT_ALL + 4 * slot).value = bool(table.left_all)
+        self._number += 1
+        _INDEX.from_buffer(self._control, layout.NUMBERS + 4 * slot).value = self._number
         self._ports[slot] = table.ports
         self._set_ports(slot)
         names_fd = self._filled(HASH, table.keys, table.values, layout.NAME.size, layout.FILE.size)

@@ -20,6 +20,7 @@ _WHY = {
     layout.REFUSED_LEFT: "left to pybind-helper",
     layout.REFUSED_IDS: "real and effective ids differ",
     layout.REFUSED_CHANGED: "another program changed the address after it was judged",
+    layout.REFUSED_LATE: "no longer granted when the kernel came to it",
 }
 
 

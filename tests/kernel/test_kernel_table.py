@@ -69,24 +69,33 @@ def test_structs(name):
 
 def test_other_sizes():
     """Python agrees with the rest of table.h: control area, list entries, enum numbers."""
-    control = ("lease_until_ns", "netns_cookie", "userns_inum", "slot", "folders", "left", "ports")
+    control = (
+        "lease_until_ns",
+        "netns_cookie",
+        "userns_inum",
+        "slot",
+        "folders",
+        "left",
+        "ports",
+        "numbers",
+    )
     assert _c_says(
         "sizeof(struct control)", *(f"offsetof(struct control, {m})" for m in control)
     ) == [
         layout.CONTROL_SIZE, layout.LEASE_UNTIL_NS, layout.NETNS_COOKIE, layout.USERNS_INUM,
-        layout.SLOT, layout.FOLDERS, layout.LEFT_ALL, layout.PORTS,
+        layout.SLOT, layout.FOLDERS, layout.LEFT_ALL, layout.PORTS, layout.NUMBERS,
     ]  # fmt: skip
     assert _c_says(
         "sizeof(union detail)", "offsetof(struct entry, ident)", "offsetof(struct entry, is_group)",
         "offsetof(struct entry, permissions)", "SLOTS", "BYPORT", "BYADDR", "BYUSER", "BYGROUP",
         "JUDGED", "REFUSES", "LEFT", "READABLE", "EXECUTABLE", "TCP", "UDP",
-        "GRANTED", "REFUSED", "REFUSED_LEFT", "REFUSED_IDS", "REFUSED_CHANGED",
+        "GRANTED", "REFUSED", "REFUSED_LEFT", "REFUSED_IDS", "REFUSED_CHANGED", "REFUSED_LATE",
     ) == [
         layout.ENTRY.size, 0, 4, 5, layout.SLOTS,
         layout.BYPORT, layout.BYADDR, layout.BYUSER, layout.BYGROUP,
         layout.JUDGED, layout.REFUSES, layout.LEFT, layout.READABLE, layout.EXECUTABLE,
         layout.PROTOCOLS["tcp"], layout.PROTOCOLS["udp"], layout.GRANTED, layout.REFUSED,
-        layout.REFUSED_LEFT, layout.REFUSED_IDS, layout.REFUSED_CHANGED,
+        layout.REFUSED_LEFT, layout.REFUSED_IDS, layout.REFUSED_CHANGED, layout.REFUSED_LATE,
     ]  # fmt: skip
 
 
@@ -180,6 +189,20 @@ def test_lines_of_the_log():
         "refused uid=1000 userns=other udp [::1]:80 by=byport/80 pid=4711 "
         'comm="java" why="left to pybind-helper"'
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "why"),
+    [
+        (layout.REFUSED_IDS, "real and effective ids differ"),
+        (layout.REFUSED_CHANGED, "another program changed the address after it was judged"),
+        (layout.REFUSED_LATE, "no longer granted when the kernel came to it"),
+    ],
+)
+def test_reasons_in_the_log(event, why):
+    """A refusal that no file explains has its reason."""
+    said = line_of(_record(event=event, file=0), table.Numbers())[1]
+    assert said.endswith(f' why="{why}"')
 
 
 def test_syslog():

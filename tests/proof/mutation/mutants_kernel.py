@@ -170,8 +170,8 @@ KERNEL_MUTANTS = [
     Mutant("kernel/pybind.bpf.c", "q->protocol = tcp ? TCP : UDP;", "q->protocol = TCP;", KERNEL),
     Mutant(
         "kernel/pybind.bpf.c",
-        "bpf_ktime_get_coarse_ns() >= READ_ONCE(control_now->lease_until_ns) ||",
-        "",
+        " || !lease_holds(control_now) ||",
+        " ||",
         DAEMON + "72_stopped",
     ),
     Mutant(
@@ -182,25 +182,40 @@ KERNEL_MUTANTS = [
     ),
     Mutant(
         "kernel/pybind.bpf.c",
-        "if (w.caller.two_fold)",
+        "if (w->caller.two_fold)",
         "if (0)",
         CALLERS + "75_two_identities",
     ),
     # pybind.bpf.c: the socket has its port.
     Mutant(
-        "kernel/pybind.bpf.c", "judged.port == q->port", "true", OTHERS + "rewritten[rewrites_port]"
+        "kernel/pybind.bpf.c",
+        "judged.port == w.question.port",
+        "true",
+        OTHERS + "rewritten[rewrites_port]",
     ),
     Mutant(
         "kernel/pybind.bpf.c",
-        "judged.addr_low == q->addr_low",
+        "judged.addr_low == w.question.addr_low",
         "true",
         OTHERS + "rewritten[rewrites_address]",
     ),
     Mutant(
         "kernel/pybind.bpf.c",
-        "    return FORBID;",
-        "    return AS_WITHOUT_US;",
+        "REFUSED_CHANGED);\n    return FORBID;",
+        "REFUSED_CHANGED);\n    return AS_WITHOUT_US;",
         OTHERS + "rewritten[rewrites_port]",
+    ),
+    Mutant(
+        "kernel/pybind.bpf.c",
+        "c->numbers[slot] == judged->table",
+        "c->numbers[slot]",
+        "tests/kernel/test_held_up.py::test_case_73_revoked_while_held_up",
+    ),
+    Mutant(
+        "kernel/pybind.bpf.c",
+        "return caller_read(&w->caller, c->userns_inum) && grants(c, w, &event);",
+        "return event = 0;",
+        "tests/kernel/test_held_up.py::test_case_73_granted_anew_while_held_up",
     ),
     # note.h: from bind to post_bind.
     Mutant(

@@ -22,6 +22,7 @@ def can_bind(user="alice", port=80, before=""):
 @pytest.fixture(scope="module", autouse=True)
 def running():
     """Start pybindd as a service."""
+    world.run("pybindd", "--trial")  # says why it cannot run, which a failing unit does not
     world.systemctl("start", SERVICE)
     yield
     world.systemctl("stop", SERVICE)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command: calls the stages in order, and turns every error into text and status.
 
-argv -> Request -> the user's rights alone -> proof of the listed ports -> Target -> Plan -> exec
+argv -> Request -> the user of --user -> Target -> proof of the listed ports -> Plan -> exec
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(arguments: list[str], notes: str) -> int:
 
     def start() -> int:
         if sys.platform != "linux":
-            raise PybindError("works on Linux only: file capabilities and its /proc are Linux's")
+            raise PybindError("works on Linux only: it needs file capabilities and /proc")
         try:
             request = options.read(arguments) or _ask_click(arguments)
         except UsageError as error:
@@ -39,8 +39,8 @@ def main(arguments: list[str], notes: str) -> int:
 def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = None) -> int:
     """Call `start` and print the error that it raises; returns the exit status.
 
-    name: the command that was typed. failure: the status of every error; None for the
-    error's own.
+    name: the command that was typed. failure: the exit status for every error. None:
+    each error has its own.
     """
     try:
         return start()
@@ -52,12 +52,12 @@ def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = 
     except KeyboardInterrupt:
         return 130
     except MemoryError:
-        _say("no memory is left to start with; allow more: ulimit -v", name=name)
+        _say("there is too little memory to start; allow more: ulimit -v", name=name)
         status = STATUS_REFUSED
     except ImportError as error:
         _say(
             f"cannot load the Python module {error.name}: {error}",
-            "it is made for another Python, or no memory is left to load it: ulimit -v",
+            "the module is made for another Python, or there is too little memory: ulimit -v",
             name=name,
         )
         status = STATUS_REFUSED
@@ -77,12 +77,12 @@ def _ask_click(arguments: list[str]) -> Request | int:
 def run(request: Request, notes: str) -> int:
     """Prove the ports, choose how the program is served, and start it.
 
-    Returns the exit status of --check, or of the front of a supervised program;
-    otherwise the program takes the place of this process. Raises PybindError.
+    Returns 0 after --check. Else this process becomes the program, or stands for the
+    program until the supervised program ends. Raises PybindError.
     """
     if request.listen:
         launch.check_free(plan.LISTEN_FDS_START, len(request.listed), notes)
-    environ = launch.read_environ()  # first: after --user, the file would still be root's
+    environ = launch.read_environ()  # first: a user cannot read what was root's environment
     if request.user is not None:
         environ = _become(request.user, environ)
     program = None
@@ -96,12 +96,12 @@ def run(request: Request, notes: str) -> int:
             return 0
         _give_sockets(request, program, environ, opened, notes)
     if program and request.mode == SUPERVISE:
-        _check_supervised(request, program)  # before the proof: its reasons say more
+        _check_supervised(request, program)  # before the proof: this check gives the clearer reason
     needed = _needs_helper(request, environ)
     judged = program is not None and _kernel_judges(request, program, needed)
     if judged:
-        # The library costs nothing until a bind is refused, and serves while pybindd is
-        # restarted. A supervisor would cost two processes.
+        # The preload library does nothing until the kernel refuses a bind. While pybindd
+        # restarts, the library serves the program. A supervisor would mean two processes more.
         needed = program is not None and program.obstacle is None
     as_root = not needed and _is_root_with_ports(request)
     way = _choose_way(request, program, needed=needed or as_root) if program else None
@@ -110,14 +110,14 @@ def run(request: Request, notes: str) -> int:
     if as_root:
         _note_root(request, program)
     if way is None:
-        how = "started plainly" + ("; pybindd has the kernel judge its binds" if judged else "")
+        how = "started plainly" + (f"; {_JUDGED}" if judged else "")
         _explain_way(request, program, how)
         launch.execute(plan.plain(request, program, environ), notes)
     if way == PRELOAD:
         _explain_way(request, program, _preloaded(judged=judged, as_root=as_root))
         launch.execute(plan.preload(request, program, environ, fsencode(LIBRARY)), notes)
     why = program.obstacle or "as --mode says"
-    text = f"served by a supervisor ({why}); sudo and ping cannot work in it"
+    text = f"served by a supervisor ({why}); sudo and ping cannot work there"
     _explain_way(request, program, text)
     add_site_packages()
     from .supervise import start  # its imports take longer than everything before
@@ -127,9 +127,9 @@ def run(request: Request, notes: str) -> int:
 
 
 def _find(request: Request, environ: tuple[bytes, ...]) -> Target:
-    """Return the program. Raises PybindError; with --check also about its ports.
+    """Return the program. Raises PybindError.
 
-    --check reports refused ports even where the program cannot be executed.
+    With --check the error names the refused ports too, before what is wrong with the program.
     """
     try:
         return target.classify(target.find(request.argv[0], environ))
@@ -166,7 +166,7 @@ def _give_sockets(
 
 
 def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Become the --user for good; returns the environment that belongs to that user."""
+    """Change to the user of --user for good; returns that user's environment."""
     from . import become  # ctypes and the name service: for this option alone
 
     account = become.resolve(text)
@@ -175,8 +175,9 @@ def _become(text: str, environ: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
-    """Tell whether only the helper can bind some port of the request.
+    """Prove the listed ports; tell whether the program needs the helper.
 
+    Inside another pybind a program always does: that pybind had reason to serve it.
     Raises Refused, HelperUnusable.
     """
     nested = plan.is_nested(environ, fsencode(LIBRARY))
@@ -186,8 +187,8 @@ def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
         return listed.ports_need_helper(request, environ) or nested
     if diagnose.binds_alone() or diagnose.first_unprivileged_port() == 0:
         return nested
-    # No port is named, so no port can be proved. A check of port 0, which is never
-    # granted, still shows whether the helper has its capability.
+    # No port is named, so none can be proved. The helper never grants port 0, but its
+    # answer says whether the helper has its capability.
     able = helper.check(Address(socket.AF_INET, bytes(4), 0, 0, False)).capable
     if not able or diagnose.foreign_network():
         from . import explain
@@ -197,11 +198,11 @@ def _needs_helper(request: Request, environ: tuple[bytes, ...]) -> bool:
 
 
 def _kernel_judges(request: Request, program: Target, needed: bool) -> bool:
-    """Tell whether pybindd lets the kernel itself grant this program's binds.
+    """Tell whether the kernel itself grants the program's binds, because pybindd runs.
 
-    For listed ports the proof has shown it: they were bound without the helper,
-    although they are privileged. Without listed ports pybindd is asked. The question
-    takes time, so it is asked only where a supervisor would be needed otherwise.
+    needed: what _needs_helper() said. If the proof bound a listed privileged port without
+    the helper, the kernel grants. Without listed ports pybindd is asked. The question
+    takes time: only a program that would need a supervisor is worth it.
     """
     if diagnose.binds_alone():
         return False
@@ -216,9 +217,9 @@ def _kernel_judges(request: Request, program: Target, needed: bool) -> bool:
 
 
 def _is_root_with_ports(request: Request) -> bool:
-    """Tell whether root's program might become another user and then bind a privileged port.
+    """Tell whether root's program might change its user and then bind a privileged port.
 
-    The library serves such a program: su, setpriv, servers that give up root themselves.
+    The preload library serves such programs, for example su, setpriv and nginx.
     """
     first = diagnose.first_unprivileged_port()
     ports = [listed.port for listed in request.listed] or [0]
@@ -245,13 +246,13 @@ def _choose_way(request: Request, program: Target, *, needed: bool) -> str | Non
     if program.unsupervisable:
         raise Refused(
             f"cannot serve {name!r}, {program.kind}: {program.obstacle}",
-            "the loader leaves the preload library out, and its bind would fail with "
-            "'Permission denied'",
+            "the loader ignores the preload library there, so the program's bind would fail "
+            "with 'Permission denied'",
         )
     _note(
         request,
-        f"{name!r} is not served itself ({program.obstacle}), what it executes is",
-        "to serve its own binds too: --mode supervise",
+        f"{name!r} itself is not served ({program.obstacle}); the programs that it starts are",
+        "to serve all of them: --mode supervise",
     )
     return PRELOAD
 
@@ -263,11 +264,14 @@ def _check_supervised(request: Request, program: Target) -> None:
     preflight.check(request, program)
 
 
+_JUDGED = "pybindd lets the kernel judge the program's binds"
+
+
 def _preloaded(*, judged: bool, as_root: bool) -> str:
     """Return the reason for the preload library, in words."""
     if judged:
-        return "pybindd has the kernel judge its binds; the preload library is there for a restart"
-    return "served by the preload library" + (", for what becomes another user" if as_root else "")
+        return f"{_JUDGED}; the preload library serves while pybindd restarts"
+    return "served by the preload library" + (", for processes of other users" if as_root else "")
 
 
 def _note_root(request: Request, program: Target) -> None:

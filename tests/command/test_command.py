@@ -184,7 +184,7 @@ def test_root_is_started_with_the_library():
                           text=True, cwd="/")  # fmt: skip
     assert done.returncode == 0
     assert f"LD_PRELOAD={support.LIBRARY}\n" in done.stdout
-    assert "served by the preload library, for what becomes another user" in done.stderr
+    assert "served by the preload library, for processes of other users" in done.stderr
 
 
 def test_nothing_privileged_is_started_plainly():

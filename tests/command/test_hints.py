@@ -161,7 +161,7 @@ def test_static_launcher_of_a_dynamic_server(grant80):
     done = pybind(*argv)
     assert done.stdout == "bound\n"
     assert "note: " in done.stderr
-    assert "is not served itself (it is statically linked" in done.stderr
+    assert "itself is not served (it is statically linked" in done.stderr
     assert "--mode supervise" in done.stderr
     assert pybind("-q", *argv).stderr == ""
 

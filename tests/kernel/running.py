@@ -53,7 +53,7 @@ class Pybindd:
 
     def is_ready(self):
         """Tell whether pybindd has sent READY=1 by now."""
-        # Not MSG_DONTWAIT: on a socket with a timeout Python waits before it calls recv(2).
+        # select(), because with a timeout Python waits before recv(2), even with MSG_DONTWAIT.
         while not self._ready and select.select([self._notify], [], [], 0)[0]:
             self._ready = b"READY=1" in self._notify.recv(4096)
         return self._ready
@@ -64,7 +64,7 @@ class Pybindd:
         return self._stderr.read_text()
 
     def sync(self):
-        """Wait until the present files are in force; return pybindd's answer."""
+        """Wait until the present permission files are in force; return pybindd's answer."""
         said = client.sync()
         assert said is not None, self.log
         assert said["in_force"], said
@@ -121,7 +121,7 @@ def _work(cgroup, caller, prepare, connection):
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             function, arguments = connection.recv()
-            if function is None:  # no end of file comes: another child may hold a copy of the pipe
+            if function is None:  # end(); a closed pipe is no sign: another child may hold a copy
                 return
             try:
                 connection.send((True, function(*arguments)))
@@ -130,7 +130,7 @@ def _work(cgroup, caller, prepare, connection):
 
 
 class Worker:
-    """A process in a control group with a caller's credentials, which calls functions."""
+    """A process in a control group. It has a caller's credentials, and calls functions for tests."""
 
     def __init__(self, cgroup, caller=USER, prepare=None):
         context = multiprocessing.get_context("fork")
@@ -231,11 +231,12 @@ def binding(address="127.0.0.1", port=80):
 
 
 def take_places(daemon, port=0):
-    """Let threads fail on port 80, which the user is granted, until every place is taken.
+    """Take every place for notes (helpers/kernel/maps.h) with threads of the user.
 
-    A place is where a thread leaves the note of a granted bind (helpers/kernel/maps.h).
-    All threads fail with one socket. Afterwards another thread binds that socket to
-    `port`, if that is not 0; returns the errno.
+    Each thread binds port 80 on one shared socket. The kernel grants the port, and notes
+    the grant in the thread's place. The bind then fails, because another socket holds the
+    port, and the place stays taken. Then the main thread binds the same socket to `port`,
+    unless that is 0; returns the errno, or 0.
     """
     header = support.REPOSITORY / "helpers/kernel/maps.h"
     places = int(re.search(r"#define PLACES (\d+)", header.read_text())[1])

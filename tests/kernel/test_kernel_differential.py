@@ -18,7 +18,7 @@ from differences import KERNEL_DIFFERENCES
 
 CASES = int(os.environ.get("PYBIND_KERNEL_CASES", "50000"))
 SEED = int(os.environ.get("PYBIND_KERNEL_SEED", "20261126"))
-CASES_FOR_SHARES = 20000
+CASES_FOR_COUNTS = 20000
 WORKERS = 8  # more than processors: a worker mostly waits for the kernel
 WORKER = pathlib.Path(__file__).with_name("judging.py")
 GIVE_UP_S = 300 + CASES // 50
@@ -43,7 +43,7 @@ def test_only_named_differences(findings):
 
 def test_verdicts_are_mixed(findings):
     """Every kind of answer is frequent enough to make the comparison meaningful."""
-    if findings["cases"] < CASES_FOR_SHARES:
+    if findings["cases"] < CASES_FOR_COUNTS:
         return
     shares = {name: count / findings["cases"] for name, count in findings["verdicts"].items()}
     assert "kernel True, helper False" not in shares

@@ -93,9 +93,11 @@ def test_no_supervisor_is_needed(daemon, programs, kind, listed):
         granted = "0.0.0.0:80/tcp: granted (pybindd has the kernel judge by the permission files)"
         assert (granted in program.told) == bool(listed)
         if kind == "static":
-            assert "started plainly; pybindd has the kernel judge its binds" in program.told
+            assert (
+                "started plainly; pybindd lets the kernel judge the program's binds" in program.told
+            )
         elif listed:
-            assert "the preload library is there for a restart" in program.told
+            assert "the preload library serves while pybindd restarts" in program.told
 
 
 def test_the_library_carries_over_a_restart(daemon, programs):

@@ -72,5 +72,5 @@ def _served(name: str, program: Target) -> Finding:
     elif program.unsupervisable:
         text = f"{head}: cannot be served: {program.unsupervisable}"
         return Finding(BROKEN, _TOPIC, text)
-    text = f"{head}: served by a supervisor ({program.obstacle}); sudo and ping cannot work in it"
+    text = f"{head}: served by a supervisor ({program.obstacle}); sudo and ping cannot work there"
     return Finding(OK, _TOPIC, text)

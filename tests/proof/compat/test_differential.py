@@ -16,7 +16,7 @@ from differences import DIFFERENCES
 
 CASES = int(os.environ.get("PYBIND_COMPAT_CASES", "50000"))
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
-CASES_FOR_SHARES = 20000  # with fewer cases a rare difference may not occur
+CASES_FOR_COUNTS = 20000  # with fewer cases a rare difference may not occur
 WORKERS = 2
 WORKER = pathlib.Path(__file__).resolve().parents[2] / "lib/worker.py"
 GIVE_UP_S = 300 + CASES // 50  # many times the duration on an idle machine
@@ -30,6 +30,11 @@ def findings():
 
 
 def _table(findings):
+    """Return a table of the named differences.
+
+    held: in how many cases the difference could count. explained: how many differing answers
+    had it among their explanations. alone: how many had no other explanation.
+    """
     lines = [f"seed {SEED}, {findings['cases']} cases, {dict(findings['verdicts'])}"]
     lines.append(f"{'':24}{'held':>8}{'explained':>11}{'alone':>8}")
     for name in (difference.identifier for difference in DIFFERENCES):
@@ -39,7 +44,7 @@ def _table(findings):
 
 
 def test_authbind_helper_is_there():
-    """authbind's real helper is installed, so the comparison cannot pass without it."""
+    """authbind's real helper is installed; without that helper the comparison means nothing."""
     status = pathlib.Path(AUTHBIND_HELPER).stat()
     assert status.st_uid == 0
     assert status.st_mode & stat.S_ISUID, "apt-get install --reinstall authbind"
@@ -47,23 +52,23 @@ def test_authbind_helper_is_there():
 
 @pytest.mark.hostile(55)
 def test_only_named_differences(findings):
-    """Every difference has a name, refusals are EACCES, and the right file decides."""
+    """The workers found no unnamed difference, no other error than EACCES, no wrong deciding file."""
     print(_table(findings))
     assert findings["cases"] >= CASES
     comparing.assert_none_failed(findings, f"tests/lib/worker.py {SEED} NUMBER 1 1")
 
 
-def test_no_dead_excuse(findings):
+def test_each_difference_is_needed(findings):
     """Each named difference occurred, and was at least once the only explanation."""
-    if findings["cases"] < CASES_FOR_SHARES:
+    if findings["cases"] < CASES_FOR_COUNTS:
         return
     dead = [d.identifier for d in DIFFERENCES if not findings["alone"][d.identifier]]
-    assert not dead, f"never exercised: {dead}\n{_table(findings)}"
+    assert not dead, f"never the only explanation: {dead}\n{_table(findings)}"
 
 
 def test_verdicts_are_mixed(findings):
-    """Both helpers give both answers often enough to make the comparison meaningful."""
-    if findings["cases"] < CASES_FOR_SHARES:
+    """Each of the four pairs of answers occurs in more than 2 % of the cases."""
+    if findings["cases"] < CASES_FOR_COUNTS:
         return
     shares = {name: count / findings["cases"] for name, count in findings["verdicts"].items()}
     assert len(shares) == 4

@@ -13,7 +13,8 @@ import support
 from running import USER
 from support import CONFIG, flag, rules
 
-TRIES = 400  # one in some thirty is held up at the right moment
+TRIES = 400  # one in some thirty is held up at the right moment, on a busy machine fewer
+ROUNDS = 20
 
 
 @contextlib.contextmanager
@@ -39,14 +40,17 @@ def held_up(cgroup):
 
 def test_case_73_revoked_while_held_up(daemon):
     """A bind that was judged before the revocation, and held up until after it, is refused."""
-    rules(f"byuser/{support.UID}", "any,80")
-    daemon.sync()
-    with held_up(daemon.cgroup) as let_go:
-        (CONFIG / f"byuser/{support.UID}").unlink()
+    for _ in range(ROUNDS):
+        rules(f"byuser/{support.UID}", "any,80")
         daemon.sync()
-        errors = let_go()
-    assert 0 not in errors
-    assert errno.EPERM in errors  # else none was held up between the judgement and its end
+        with held_up(daemon.cgroup) as let_go:
+            (CONFIG / f"byuser/{support.UID}").unlink()
+            daemon.sync()
+            errors = let_go()
+        assert 0 not in errors
+        if errno.EPERM in errors:
+            return
+    raise AssertionError("no bind was held up between the judgement and its end")
 
 
 def test_case_73_granted_anew_while_held_up(daemon):

@@ -126,7 +126,7 @@ MUTANTS = [
     # What is asked before, and of whom.
     Mutant(
         "admin/commands/grant.py",
-        "        if not yes:\n            _confirm(_warnings(whom, rules))\n",
+        "        if not yes:\n            _confirm(whom, rules)\n",
         "        pass\n",
         _GRANT + "test_confirmation",
     ),

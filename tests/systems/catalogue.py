@@ -39,7 +39,7 @@ DISKS = {
         "systemd-container dbus-user-session polkitd acl apparmor apparmor-utils psmisc libbpf1 "
         "btrfs-progs xfsprogs dosfstools squashfs-tools "
         "podman crun fuse-overlayfs slirp4netns passt uidmap netavark aardvark-dns catatonit "
-        "docker.io iptables nftables",
+        "docker.io ?name(^docker-cli$) iptables nftables",  # Debian 12 has the client in docker.io
         "",
     ),
     "workshop": (

@@ -23,7 +23,7 @@ SUPERVISED = [
 
 def docker(*options):
     """Return the argv of a container that runs as alice and ends with its command."""
-    return ["docker", "run", "--rm", "--init", "--name", "c", "-u", "alice", *options, IMAGE]
+    return ["docker", "run", "--rm", "--init", "--name", "served", "-u", "alice", *options, IMAGE]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +39,7 @@ def image():
 def nothing_left():
     """End the containers of a check."""
     yield
-    world.run("docker", "rm", "-f", "c", status=None)
+    world.run("docker", "rm", "-f", "served", status=None)
 
 
 @pytest.mark.parametrize("network", ["none", "host"])

@@ -123,15 +123,22 @@ def test_other_port_is_refused():
 
 def test_socket_handed_on():
     """Rootless `pybind --listen -- podman run --network none` hands the socket into the container."""
-    code = (
-        "import socket; s = socket.socket(fileno=3); c, _ = s.accept(); c.recv(1000); "
-        f"c.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n{world.PAGE}'); c.close()"
-    )
+    answer = f"HTTP/1.0 200 OK\r\n\r\n{world.PAGE}".encode()
+    code = f"""
+import socket
+server = socket.socket(fileno=3)
+while True:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall({answer!r})
+"""
     command = alice("pybind", "--listen", "--port", "80", "--", "podman", "run", "--rm", "--name", "c",
                     "--network", "none", IMAGE, "python3", "-c", code)  # fmt: skip
-    with world.started(command):
-        world.wait_for(lambda: not world.free(80), "the socket")
-        assert world.PAGE in (world.fetch() or "")
+    with world.started(command, "/run/container.log") as process:
+        world.wait_for(lambda: process.poll() is not None or world.fetch(), "a page")
+        said = pathlib.Path("/run/container.log").read_text(errors="replace")
+        assert world.PAGE in (world.fetch() or ""), said
 
 
 @pytest.mark.parametrize("network", ["none", "host"])

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .paired import Series
 
 _LIGHT = {"ink": "#1f2328", "grid": "#d1d9e0", "pybind": "#0969da", "supervised": "#8250df",
-          "authbind": "#bc4c00", "other": "#6e7781"}  # fmt: skip
+          "authbind": "#bc4c00", "kernel": "#1a7f37", "other": "#6e7781"}  # fmt: skip
 _DARK = {"ink": "#e6edf3", "grid": "#3d444d", "pybind": "#58a6ff", "supervised": "#bc8cff",
-         "authbind": "#f0883e", "other": "#9198a1"}  # fmt: skip
+         "authbind": "#f0883e", "kernel": "#3fb950", "other": "#9198a1"}  # fmt: skip
 _WIDTH = 7.2  # inches
-_MARKERS = {"pybind": "o", "supervised": "s", "authbind": "^", "other": "D"}
+_MARKERS = {"pybind": "o", "supervised": "s", "authbind": "^", "kernel": "v", "other": "D"}
 
 
 def draw(part: str, found: Outcome, machine: dict[str, Any], results: pathlib.Path) -> None:
@@ -82,8 +82,9 @@ def _kind(way: str) -> str:
     for kind in ("supervis", "front"):
         if kind in way:
             return "supervised"
-    if "authbind" in way:
-        return "authbind"
+    for kind in ("authbind", "kernel"):
+        if kind in way:
+            return kind
     return "pybind" if "pybind" in way or "preload" in way else "other"
 
 
@@ -155,7 +156,7 @@ def _bind(found: Outcome) -> Any:
     heaps = [heap for heap in bind.HEAPS_GIB if bind.name_of("preload", heap) in main.values]
     ways = (("authbind", "authbind", main, "authbind"), ("pybind, supervised", "supervised", rest,
             "supervised"), ("pybind, preload", "pybind", main, "preload"),
-            ("as root, nothing between", "other", rest, "native"))  # fmt: skip
+            ("while pybindd runs", "kernel", rest, "kernel"), ("as root, nothing between", "other", rest, "native"))  # fmt: skip
     places = list(range(len(heaps)))
     _lines(axes, places, {
         label: (kind, [series.median(bind.name_of(way, heap)) for heap in heaps])

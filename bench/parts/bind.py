@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING
 from bench import machine, world
 from bench.outcome import Outcome, Promise
 from bench.paired import Series, paired
+from bench.running import entering, pybindd
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterator
 
 MAIN = "bind of port 80: preload and authbind"
-REST = "bind of port 80: native and supervised"
+REST = "bind of port 80: native, kernel and supervised"
 UNPRIVILEGED = "bind of port 8080"
 HEAPS_GIB = (0, 1, 4)
 ROUNDS = 25
 _BINDS = 30  # of one way, in one round
+_ALIVE = 3  # ways with each heap that are alive at the same time
 _BINDS_LONG = 3  # if one bind takes tens of milliseconds
 _PINNED = "one CPU"
 _EMPTY = "an empty program is started and ends"  # the minimum cost of a process
@@ -30,15 +33,18 @@ _UNPRIVILEGED_FROM = 1024
 _MEMORY_SPARE = 1.15  # for page tables and the rest of the machine
 
 
-def _start_loop(program: str, way: str, heap_gib: int, port: int, pinned: bool) -> world.Loop:
-    """Start a bind_loop; `native` runs as root, all others as nobody."""
+def _start_loop(
+    program: str, way: str, heap_gib: int, port: int, pinned: bool, cgroup: pathlib.Path | None
+) -> world.Loop:
+    """Start a bind_loop; `native` runs as root, all others as nobody, `kernel` in the group."""
     argv = [*world.wrapper(way), program, str(port), str(heap_gib << 10)]
     if way == _EMPTY:
         argv.append(world.compiled("empty", "-static", "-nostdlib"))
     count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
     ids = {"uid": 0, "gid": 0} if way == "native" and port < _UNPRIVILEGED_FROM else {}
     before = world.pinned(world.FIRST_CPU) if pinned else []
-    return world.Loop([*before, *argv], count, **ids)
+    enter = entering(cgroup if way == "kernel" else None)
+    return world.Loop([*before, *argv], count, preexec_fn=enter, **ids)
 
 
 def name_of(way: str, heap_gib: int | str) -> str:
@@ -56,7 +62,7 @@ def run(rounds: int) -> Outcome:
             for way in ("preload", "authbind")}  # fmt: skip
     both |= {name_of(way, _PINNED): (way, 0, 80, True) for way in ("preload", "authbind")}
     rest = {name_of(way, heap): (way, heap, 80, False) for heap in heaps
-            for way in ("native", "supervised")}  # fmt: skip
+            for way in ("native", "kernel", "supervised")}  # fmt: skip
     rest |= {small: ("preload", 0, 80, False), _EMPTY: (_EMPTY, 0, 80, False)}
     rest |= {name_of(_EMPTY, _PINNED): (_EMPTY, 0, 80, True)}
     free = {way: (way, 0, 8080, False) for way in ("native", "preload", "supervised", "authbind")}
@@ -80,18 +86,21 @@ def run(rounds: int) -> Outcome:
 def _measured(
     program: str, ways: dict[str, tuple[str, int, int, bool]], rounds: int, reference: str
 ) -> dict[str, list[float]]:
-    with _running(program, ways) as loops:
+    with contextlib.ExitStack() as stack:
+        judged = any(way == "kernel" for way, *_ in ways.values())
+        cgroup = stack.enter_context(pybindd()).cgroup if judged else None
+        loops = stack.enter_context(_running(program, ways, cgroup))
         return paired({name: loop.bind for name, loop in loops.items()}, rounds, reference)
 
 
 @contextlib.contextmanager
 def _running(
-    program: str, ways: dict[str, tuple[str, int, int, bool]]
+    program: str, ways: dict[str, tuple[str, int, int, bool]], cgroup: pathlib.Path | None
 ) -> Iterator[dict[str, world.Loop]]:
     loops: dict[str, world.Loop] = {}
     try:
         for name, words in ways.items():
-            loops[name] = _start_loop(program, *words)
+            loops[name] = _start_loop(program, *words, cgroup)
         yield loops
     finally:
         for loop in loops.values():
@@ -100,7 +109,7 @@ def _running(
 
 def _heaps_that_fit() -> tuple[list[int], list[str]]:
     free = machine.memory()["MemAvailable"] / 2**30 / _MEMORY_SPARE
-    heaps = [heap for at, heap in enumerate(HEAPS_GIB) if 2 * sum(HEAPS_GIB[: at + 1]) <= free]
+    heaps = [heap for at, heap in enumerate(HEAPS_GIB) if _ALIVE * sum(HEAPS_GIB[: at + 1]) <= free]
     left = [str(heap) for heap in HEAPS_GIB if heap not in heaps]
     note = f"heaps of {', '.join(left)} GiB left out: {free:.0f} GiB of memory are available"
     return heaps, [note] if left else []

@@ -14,7 +14,6 @@ import pathlib
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -23,6 +22,7 @@ import support
 from bench import world
 from bench.outcome import Outcome, Promise
 from bench.paired import Series, paired
+from bench.running import Pybindd, entering, pybindd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,35 +33,11 @@ EFFECT = "from a change of 10,000 files to its effect"
 NATIVE, FEW, MANY = "root, native", "nobody, kernel", "nobody, kernel, 100,000 files"
 AUTHBIND, PRELOAD = "nobody, authbind", "nobody, preload"
 WITHOUT, WITH, WITH_MANY = "without pybindd", "with pybindd", "with pybindd, 100,000 files"
-_PYBINDD = support.PREFIX + "/sbin/pybindd"
 _COUNTS = {FEW: 300, NATIVE: 300, MANY: 300, PRELOAD: 20, AUTHBIND: 20}
 _LARGE = 100_000
 _CHANGES = 60  # of each kind
 _SIZES = {"10 flag files": 10, "1,000 flag files": 1000, "100,000 flag files": _LARGE}
 _RULE_FILES, _RULES = 10_000, 100
-
-
-class _Pybindd:
-    """A running pybindd: its control group, its process, the seconds until it was ready."""
-
-    def __init__(self, cgroup: pathlib.Path) -> None:
-        path = str(support.scratch_dir() / "notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.bind(path)
-            notify.settimeout(120)
-            began = time.monotonic()
-            self.process = subprocess.Popen(
-                [_PYBINDD, "--cgroup", cgroup], env={**world.ENVIRON, "NOTIFY_SOCKET": path},
-                stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            while b"READY=1" not in notify.recv(4096):
-                pass
-        self.cgroup, self.start_s = cgroup, time.monotonic() - began
-
-    def resident(self) -> int:
-        """Return the resident memory of the process in bytes."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) << 10
 
 
 def _table_bytes() -> int:
@@ -78,39 +54,10 @@ def _table_bytes() -> int:
     return total
 
 
-def _hierarchy() -> pathlib.Path:
-    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
-        if " - cgroup2 " in line:
-            return pathlib.Path(line.split()[4])
-    raise OSError("no control group hierarchy of version 2 is mounted")
-
-
-@contextlib.contextmanager
-def pybindd() -> Iterator[_Pybindd]:
-    """Run a pybindd that serves a new control group."""
-    cgroup = pathlib.Path(tempfile.mkdtemp(prefix="pybind-bench-", dir=_hierarchy()))
-    try:
-        running = _Pybindd(cgroup)
-        try:
-            yield running
-        finally:
-            running.process.terminate()
-            running.process.wait()
-    finally:
-        while (cgroup / "cgroup.procs").read_text():
-            time.sleep(0.01)
-        cgroup.rmdir()
-
-
 def _start_loop(way: str, port: int, cgroup: pathlib.Path | None, uid: int) -> world.Loop:
     """Start a bind_loop in a control group, or outside of all."""
     argv = [*world.wrapper(way.rpartition(", ")[2]), world.compiled("bind_loop"), str(port), "0"]
-
-    def enter() -> None:
-        if cgroup:
-            (cgroup / "cgroup.procs").write_text("0")
-
-    return world.Loop(argv, _COUNTS.get(way, 300), uid=uid, gid=uid, preexec_fn=enter)
+    return world.Loop(argv, _COUNTS.get(way, 300), uid=uid, gid=uid, preexec_fn=entering(cgroup))
 
 
 def run(rounds: int) -> Outcome:
@@ -150,7 +97,7 @@ def run(rounds: int) -> Outcome:
 
 
 def _paired(
-    rounds: int, running: _Pybindd, ways: dict[str, int], reference: str, port: int
+    rounds: int, running: Pybindd, ways: dict[str, int], reference: str, port: int
 ) -> dict[str, list[float]]:
     """Let ways take turns: 0 is root outside the group, 1 nobody."""
     outside = {NATIVE, WITHOUT, PRELOAD, AUTHBIND}

@@ -156,7 +156,8 @@ def _bind(found: Outcome) -> Any:
     heaps = [heap for heap in bind.HEAPS_GIB if bind.name_of("preload", heap) in main.values]
     ways = (("authbind", "authbind", main, "authbind"), ("pybind, supervised", "supervised", rest,
             "supervised"), ("pybind, preload", "pybind", main, "preload"),
-            ("while pybindd runs", "kernel", rest, "kernel"), ("as root, nothing between", "other", rest, "native"))  # fmt: skip
+            ("while pybindd runs", "kernel", rest, "kernel"),
+            ("as root, nothing between", "other", rest, "native"))  # fmt: skip
     places = list(range(len(heaps)))
     _lines(axes, places, {
         label: (kind, [series.median(bind.name_of(way, heap)) for heap in heaps])

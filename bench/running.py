@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Callable
 import support
 
 from bench import world
+from pybind.kernel.obstacles import find_cgroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +45,10 @@ class Pybindd:
         return int(status.partition("VmRSS:")[2].split()[0]) << 10
 
 
-def _hierarchy() -> pathlib.Path:
-    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
-        if " - cgroup2 " in line:
-            return pathlib.Path(line.split()[4])
-    raise OSError("no control group hierarchy of version 2 is mounted")
-
-
 @contextlib.contextmanager
 def pybindd() -> Iterator[Pybindd]:
     """Run a pybindd that serves a new control group."""
-    cgroup = pathlib.Path(tempfile.mkdtemp(prefix="pybind-bench-", dir=_hierarchy()))
+    cgroup = pathlib.Path(tempfile.mkdtemp(prefix="pybind-bench-", dir=find_cgroup()))
     try:
         running = Pybindd(cgroup)
         try:

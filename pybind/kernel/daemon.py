@@ -220,9 +220,8 @@ class Daemon:
         if not lost:
             self._attached = True
             return
-        self._program.end_lease()
         try:
-            self._program.attach(self._cgroup_fd)
+            self._program.attach(self._cgroup_fd, lost)
         except BpfError as error:
             why = obstacles.not_attached(error, self._cgroup).lines[0]
             what = "another process has taken the programs away, and they cannot be attached again"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from . import layout
 from .bpf import ARRAY, HASH, INNER_MAP, Libbpf, map_memory
@@ -49,18 +49,16 @@ class Program:
         ctypes.c_uint64.from_buffer(self._control, layout.NETNS_COOKIE).value = netns_cookie
         ctypes.c_uint32.from_buffer(self._control, layout.USERNS_INUM).value = userns_inum
 
-    def attach(self, cgroup_fd: int) -> None:
-        """Attach all programs to a control group (cgroup_fd: borrowed), until this process ends.
+    def attach(self, cgroup_fd: int, names: Iterable[str] = PROGRAMS) -> None:
+        """Attach programs to a control group (cgroup_fd: borrowed), until this process ends.
 
-        What lost() does not name stays attached: it may have a bind to confirm. If this
-        raises OSError, nothing is attached.
+        names: those that lost() named. The others stay attached, because they may have a
+        bind to confirm. If this raises OSError, nothing is attached.
         """
+        self.end_lease()
         try:
-            lost = self.lost()
-            self.end_lease()
-            for name in lost:
+            for name in names:
                 self._detach(name)
-            for name in lost:
                 link = self._libbpf.attach(self._handle, name, cgroup_fd)
                 self._links[name] = (link, ())
                 self._links[name] = (link, self._libbpf.attached_to(link))

@@ -69,6 +69,12 @@ class Listing(NamedTuple):
     unseen: list[tuple[str, str]]
     flags: FlagIndex
 
+    def taken(self) -> Listing:
+        """Take all delegations, for the sake of refusing and unseen; return this listing."""
+        for _ in self.delegations:
+            pass
+        return self
+
 
 def delegations(
     who: Identity | None = None,

@@ -35,6 +35,11 @@ class Trouble(NamedTuple):
     text: str
     repair: str
 
+    @property
+    def where(self) -> str:
+        """The path and the line, for people."""
+        return path_of(self.name) + (f" line {self.line}" if self.line else "")
+
 
 def path_of(name: str) -> str:
     """Return the absolute path of a name below CONFIG_DIR; an absolute path stays."""

@@ -108,41 +108,43 @@ def test_case_80_no_btf(cgroup):
     assert "has no /sys/kernel/btf/vmlinux" in done.stderr
 
 
-def test_case_80_locked_down(cgroup):
-    """Lockdown is named. Stand-ins play the failing load and the file that says why."""
+def _trial_with(stand_ins, cgroup):
+    """Run the trial with parts of the daemon replaced by Python code."""
     code = f"""
 import sys
-from pybind.kernel import obstacles, daemon
+from pybind.kernel import daemon, obstacles
 from pybind.kernel.bpf import BpfError
+{stand_ins}
+sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
+"""
+    return subprocess.run(
+        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
+    )
+
+
+def test_case_80_locked_down(cgroup):
+    """Lockdown is named. Stand-ins play the failing load and the file that says why."""
+    stand_ins = f"""
 obstacles.LOCKDOWN = {str(support.scratch_dir() / "lockdown")!r}
 open(obstacles.LOCKDOWN, "w").write("none integrity [confidentiality]\\n")
 def fails(*_): raise BpfError({errno.EINVAL}, "bpf_object__load")
 daemon.Program = fails
-sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
 """
-    done = subprocess.run(
-        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
-    )
+    done = _trial_with(stand_ins, cgroup)
     assert done.returncode == 3
     assert "locked down (lockdown=confidentiality)" in done.stderr
 
 
 def test_case_80_old_kernel(cgroup):
     """A kernel without bpf_loop is named. A stand-in fails the load with the verifier's words."""
-    code = f"""
-import sys
-from pybind.kernel import daemon
-from pybind.kernel.bpf import BpfError, Libbpf
+    stand_ins = f"""
 class Old:
     def __init__(self, libbpf, path):
         libbpf.messages.append("invalid func unknown#181")
         raise BpfError({errno.EINVAL}, "bpf_object__load")
 daemon.Program = Old
-sys.exit(daemon.main(["--trial", "--cgroup", {str(cgroup)!r}]))
 """
-    done = subprocess.run(
-        ["/usr/bin/python3", "-c", code], capture_output=True, text=True, cwd=support.REPOSITORY
-    )
+    done = _trial_with(stand_ins, cgroup)
     assert done.returncode == 3
     assert "too old for the programs (bpf_loop came with Linux 5.17)" in done.stderr
 

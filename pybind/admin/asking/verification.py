@@ -125,19 +125,13 @@ def _from_lines(lines: Sequence[str]) -> Trouble:
 def everything() -> Condition:
     """Return host(), with every permission file that refuses."""
     condition = host()
-    listing = delegations(progress=output.progress)
-    for _ in listing.delegations:
-        pass
-    return of_listing(listing, condition)
+    return of_listing(delegations(progress=output.progress).taken(), condition)
 
 
 def for_user(who: Identity) -> Condition:
     """Return host(), with the refusing files that the helper asks for one user."""
     condition = host()
-    listing = delegations(who)
-    for _ in listing.delegations:
-        pass
-    return of_listing(listing, condition)
+    return of_listing(delegations(who).taken(), condition)
 
 
 def of_listing(listing: Listing, condition: Condition) -> Condition:
@@ -178,11 +172,10 @@ def tell(condition: Condition) -> int:
     """Print the refusing files with their repairs; returns the exit status()."""
     for note in condition.notes:
         output.tell("note", note)
-    for name, line, text, repair in condition.refusing[:_SHOWN]:
-        where = path_of(name) + (f" line {line}" if line else "")
-        output.tell("error", f"refuses: {_at(where, text)}")
-        if repair:
-            output.tell("repair", repair)
+    for trouble in condition.refusing[:_SHOWN]:
+        output.tell("error", f"refuses: {_at(trouble.where, trouble.text)}")
+        if trouble.repair:
+            output.tell("repair", trouble.repair)
     more = len(condition.refusing) - _SHOWN
     if more > 0:
         output.tell("note", f"{more} more; all of them: pybindctl lint")

@@ -93,17 +93,15 @@ def _permission_files() -> list[Finding]:
     """Return whether a permission file refuses; none where a folder is broken, which comes first."""
     if folders.broken():
         return []
-    listing = delegations()
-    for _ in listing.delegations:
-        pass
-    refusing = [trouble for trouble in listing.refusing if not trouble.name.startswith("/")]
+    found = delegations().taken().refusing
+    refusing = [trouble for trouble in found if not trouble.name.startswith("/")]
     if not refusing:
         return [Finding(OK, "permission files", "none refuses what it should grant")]
-    name, line, text, repair = refusing[0]
-    where = folders.path_of(name) + (f" line {line}" if line else "")
+    first = refusing[0]
     more = "all that refuse: sudo pybindctl lint" if len(refusing) > 1 else ""
-    commands = (repair,) if repair else ()
-    return [Finding(BROKEN, "permission files", f"{where}: {text}", commands, more)]
+    commands = (first.repair,) if first.repair else ()
+    text = f"{first.where}: {first.text}"
+    return [Finding(BROKEN, "permission files", text, commands, more)]
 
 
 def _capable_programs() -> list[Finding]:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-pytest_plugins = ["bound", "skips"]
+pytest_plugins = ["limits"]
 
 collect_ignore = ["systems"]  # for virtual machines: make test-systems
 

@@ -19,7 +19,6 @@ import importing
 import pytest
 import reference
 import support
-import worker
 from importing import AUTHBIND
 
 from pybind.admin.importers import authbind, authbind_answers, authbind_lines
@@ -41,7 +40,7 @@ every_address = pytest.fixture(importing.every_address)
 @pytest.fixture(autouse=True)
 def only_authbinds_tree(monkeypatch):
     """Have the generator write authbind's tree only."""
-    monkeypatch.setattr(worker, "TREES", ((AUTHBIND, {"byuser": "byuid"}),))
+    monkeypatch.setattr(comparing, "TREES", ((AUTHBIND, {"byuser": "byuid"}),))
 
 
 def judged(request):
@@ -131,7 +130,7 @@ def test_same_answers(every_address):
         if comparison.imported == CONFIGURATIONS:
             break
         configuration = generate.configuration(SEED, number)
-        worker.write_files(configuration.files)
+        comparing.write_files(configuration.files)
         support.clear_config()
         status, said = ctl.run_here("import", "authbind", "--apply")
         assert "Traceback" not in said

@@ -21,10 +21,9 @@ sys.path[1:1] = [str(REPOSITORY / part) for part in ("", "tests/lib")]
 import generate  # noqa: E402
 import support  # noqa: E402
 from callers import start_drivers  # noqa: E402
-from comparing import Tally  # noqa: E402
+from comparing import Tally, prepare_namespaces, write_files  # noqa: E402
 from model import ACL, Foreign, List, in_kernel, is_left, listed  # noqa: E402
 from reference import Caller, judge  # noqa: E402
-from worker import prepare_namespaces, write_files  # noqa: E402
 
 from pybind.kernel.bpf import Libbpf  # noqa: E402
 from pybind.kernel.files import Files  # noqa: E402
@@ -67,7 +66,7 @@ def vary(files, rng):
 
 
 def write(files, left):
-    """Write a configuration as tests/lib/worker.py does, then its lists and links."""
+    """Write a configuration as tests/lib/comparing.py does, then its lists and links."""
     write_files(files)
     if support.CONFIG.is_symlink():
         return

@@ -12,7 +12,6 @@ import socket
 
 import launching
 import pytest
-import realservers
 import supervising
 import support
 import uring
@@ -77,74 +76,74 @@ def assert_both(daemon, place, start, body, path="/", **options):
 @pytest.mark.program("Java HttpServer", "/usr/bin/java")
 def test_java(daemon, place):
     """`java -jar app.jar` answers."""
-    assert_both(daemon, place, realservers.java_jar, "java http")
+    assert_both(daemon, place, launching.java_jar, "java http")
 
 
 @pytest.mark.program("nginx", "nginx-light")
 def test_nginx(daemon, place):
     """nginx with two workers answers."""
-    start = lambda port: realservers.nginx(support.scratch_dir(), "one", port)  # noqa: E731
+    start = lambda port: launching.nginx(support.scratch_dir(), "one", port)  # noqa: E731
     assert_both(daemon, place, start, "one")
 
 
 @pytest.mark.program("Node.js cluster", "nodejs")
 def test_node_cluster(daemon, place):
     """A worker of a Node cluster answers."""
-    assert_both(daemon, place, realservers.node_cluster, r"node \d+")
+    assert_both(daemon, place, launching.node_cluster, r"node \d+")
 
 
 @pytest.mark.program("Go net/http", "golang-go")
 def test_go(daemon, place):
     """A Go net/http server, built without cgo, answers."""
-    assert_both(daemon, place, lambda port: [realservers.go_server(), port], "go net/http")
+    assert_both(daemon, place, lambda port: [launching.go_server(), port], "go net/http")
 
 
 @pytest.mark.program("Go with cgo", "golang-go")
 def test_cgo(daemon, place):
     """A Go server with cgo answers."""
-    assert_both(daemon, place, lambda port: [realservers.cgo_server(), port], "cgo")
+    assert_both(daemon, place, lambda port: [launching.cgo_server(), port], "cgo")
 
 
 @pytest.mark.program("Caddy", "caddy")
 def test_caddy(daemon, place):
     """Debian's caddy answers."""
-    environ = realservers.caddy("respond")[1]
+    environ = launching.caddy("respond")[1]
     assert_both(
-        daemon, place, lambda port: realservers.caddy("respond", port)[0], "caddy", env=environ
+        daemon, place, lambda port: launching.caddy("respond", port)[0], "caddy", env=environ
     )
 
 
 @pytest.mark.program("busybox httpd", "busybox-static")
 def test_busybox_httpd(daemon, place):
     """The web server of Debian's busybox-static answers with a file."""
-    assert_both(daemon, place, realservers.busybox_httpd, "busybox", path="/hello")
+    assert_both(daemon, place, launching.busybox_httpd, "busybox", path="/hello")
 
 
 @pytest.mark.program("server.c, static musl")
 def test_static_musl(daemon, place):
     """A static program of musl answers."""
-    assert_both(daemon, place, lambda port: [realservers.server_musl(), "bind", port], "bind 6 80")
+    assert_both(daemon, place, lambda port: [launching.server_musl(), "bind", port], "bind 6 80")
 
 
 @pytest.mark.program("server.c, MPTCP")
 def test_mptcp(daemon, place):
     """An MPTCP server answers."""
-    assert_both(daemon, place, lambda port: [realservers.server(), "mptcp", port], "mptcp 262 80")
+    assert_both(daemon, place, lambda port: [launching.server(), "mptcp", port], "mptcp 262 80")
 
 
 @pytest.mark.program("server.c, i386")
 @pytest.mark.parametrize("how", ["bind", "socketcall"])
 def test_program_of_32_bits(daemon, place, how):
     """An i386 program answers, by bind's own system call and by socketcall."""
-    program = realservers.server32()
-    realservers.skip_unless_machine_can(program, how)
+    program = launching.server32()
+    launching.skip_unless_machine_can(program, how)
     assert_both(daemon, place, lambda port: [program, how, port], f"{how} 6 80")
 
 
 @pytest.mark.program("server.c, bindresvport")
 def test_bindresvport(daemon, place):
     """glibc's bindresvport gets a port of 600 to 1023 where ! entries grant them, else EACCES."""
-    argv = [realservers.server(), "bindresvport"]
+    argv = [launching.server(), "bindresvport"]
     done = support.run(argv, **place)
     assert done.returncode != 0
     assert EACCES.search(done.stderr), done
@@ -190,9 +189,7 @@ def test_sandboxes(daemon, place, around):
     launching.need(words[0], package)
     if around in ("bwrap", "user namespace"):
         skip_without_namespaces([*words, "true"])
-    assert_both(
-        daemon, place, lambda port: [*words, realservers.server(), "bind", port], "bind 6 80"
-    )
+    assert_both(daemon, place, lambda port: [*words, launching.server(), "bind", port], "bind 6 80")
 
 
 def skip_without_namespaces(argv):
@@ -210,7 +207,7 @@ def test_sandbox_and_the_others_of_a_flag_file(daemon, place, around):
     grant(daemon)
     flag(f"byport/{REFUSED}", gid=0, mode=0o755)
     daemon.sync()
-    server = [realservers.server(), "bind", REFUSED]
+    server = [launching.server(), "bind", REFUSED]
     with support.server(server, ready=lambda: support.answers_http(port=REFUSED), **place):
         assert support.http_get(port=REFUSED) == b"bind 6 81"
     assert_refused(daemon, [*words, *server], place)
@@ -222,7 +219,7 @@ def test_chroot(daemon, place):
     root = support.scratch_dir()
     root.chmod(0o755)
     program = root / "server"
-    program.write_bytes(realservers.server("-static").read_bytes())
+    program.write_bytes(launching.server("-static").read_bytes())
     program.chmod(0o755)
     words = ["chroot", f"--userspec={UID}:{support.GID}", "--groups=", root, "/server", "bind"]
     # Root makes the chroot; chroot(1) becomes UID before it executes the program.
@@ -236,7 +233,7 @@ def test_script_that_replaces_ld_preload(daemon, place):
     script = support.scratch_dir() / "start"
     script.write_text(f'#!/bin/sh\nLD_PRELOAD={library}\nexport LD_PRELOAD\nexec "$@"\n')
     script.chmod(0o755)
-    start = lambda port: [script, realservers.server(), "bind", port]  # noqa: E731
+    start = lambda port: [script, launching.server(), "bind", port]  # noqa: E731
     assert_both(daemon, place, start, "bind 6 80")
 
 
@@ -248,7 +245,7 @@ def started_earlier(daemon, tell):
     folder = support.scratch_dir()
     grant(daemon)
     for port in (REFUSED, GRANTED):
-        tell([str(realservers.server()), "bind", str(port)], folder / str(port))
+        tell([str(launching.server()), "bind", str(port)], folder / str(port))
     said = folder / str(REFUSED)
     support.wait_for(lambda: said.exists() and EACCES.search(said.read_text()), "EACCES on port 81")
     in_log(daemon, "refused")

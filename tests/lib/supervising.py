@@ -11,15 +11,13 @@ import subprocess
 import tempfile
 import time
 
+import launching
 import support
 from launching import SRC as COMMON
-from launching import need
 
-SRC = support.REPOSITORY / "tests/supervise/src"
-GO = "/usr/bin/go"
+SRC = launching.SUPERVISE_SRC
 DROP = ["/usr/bin/setpriv", "--reuid", str(support.UID), "--regid", str(support.GID),
         "--clear-groups", "--inh-caps=-all", "/usr/bin/env"]  # fmt: skip
-BUILD_TIMEOUT_S = 300  # Go compiles its library of network functions anew
 
 
 def under_pybind(*program, mode="auto", ports=("80",), options=()):
@@ -33,35 +31,12 @@ def under_pybind(*program, mode="auto", ports=("80",), options=()):
 
 def build(name, *flags, compiler="gcc", package="gcc"):
     """Compile src/NAME; returns the path of a binary that UID can run."""
-    need(compiler, package)
-    binary = support.scratch_dir() / pathlib.Path(name).stem
-    command = [compiler, "-O1", "-g", "-Wall", "-I", COMMON, "-o", binary, SRC / name, "-pthread"]
-    subprocess.run([*command, *flags], check=True, timeout=BUILD_TIMEOUT_S)
-    return binary
+    return launching.build(SRC / name, "-I", COMMON, *flags, compiler=compiler, package=package)
 
 
 def need_launch():
     """Return launch.c, compiled: it sets up a process's world and executes a program."""
     return build(COMMON / "launch.c")
-
-
-def build_go(source=SRC / "main.go", *flags, cgo=False):
-    """Compile a Go program without a network, and without cgo; returns the binary's path."""
-    need(GO, "golang-go")
-    folder = support.scratch_dir()
-    binary = folder / "server"
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "GOCACHE": str(folder / "cache"),
-        "GOFLAGS": "-mod=mod",
-        "GOPROXY": "off",
-        "GO111MODULE": "off",
-        "CGO_ENABLED": "1" if cgo else "0",
-    }
-    command = [GO, "build", *flags, "-o", binary, source]
-    subprocess.run(command, env=environ, cwd=folder, check=True, timeout=BUILD_TIMEOUT_S)
-    return binary
 
 
 def status_of(pid):

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import supervising
 import support
-from launching import need
+from launching import build_go, need
 from support import GID, PYBIND, UID
 
 SRC = pathlib.Path(__file__).resolve().parent / "src"
@@ -60,7 +60,7 @@ def app(text):
 @pytest.fixture(scope="module")
 def go_server():
     """Return src/server.go, compiled."""
-    return supervising.build_go(SRC / "server.go")
+    return build_go(SRC / "server.go")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import socket
 
 import launching
 import pytest
-import realservers
 import support
 from launching import under_pybind
 
@@ -25,7 +24,7 @@ def app(environ, start_response):
 
 def java(name):
     """Return the argv that runs a compiled Java program under pybind."""
-    return under_pybind(*realservers.JAVA, "-cp", realservers.java_classes(), name)
+    return under_pybind(*launching.JAVA, "-cp", launching.java_classes(), name)
 
 
 def read_tcp(host, send=b""):
@@ -55,7 +54,7 @@ def expect_bodies(check):
 @pytest.mark.program("Java HttpServer", "/usr/bin/java")
 def test_java_http_server():
     """`java -jar app.jar` with the JDK's HttpServer answers over IPv4 and IPv6."""
-    with support.server(under_pybind(*realservers.java_jar()), ready=support.answers_http):
+    with support.server(under_pybind(*launching.java_jar()), ready=support.answers_http):
         expect_bodies(lambda body: body == b"java http")
 
 
@@ -63,7 +62,7 @@ def test_java_http_server():
 def test_java_source_file():
     """`java File.java`, compiled as it starts, answers too."""
     source = launching.copy_source("HttpAnswer.java", support.scratch_dir())
-    argv = under_pybind(*realservers.JAVA, source)
+    argv = under_pybind(*launching.JAVA, source)
     with support.server(argv, ready=support.answers_http):
         expect_bodies(lambda body: body == b"java http")
 
@@ -96,12 +95,12 @@ def test_nginx_reloads():
     def fresh():
         return support.answers_http(port=81) and support.http_get("::1") == b"two"
 
-    argv = under_pybind(*realservers.nginx(folder, "one"), ports=("80", "81"))
+    argv = under_pybind(*launching.nginx(folder, "one"), ports=("80", "81"))
     with support.server(argv, ready=support.answers_http) as process:
         expect_bodies(lambda body: body == b"one")
         support.wait_for(lambda: len(children(process.pid)) == 2, "two workers")
         old = children(process.pid)
-        realservers.nginx(folder, "two", more="listen 127.0.0.1:81;")
+        launching.nginx(folder, "two", more="listen 127.0.0.1:81;")
         os.kill(process.pid, signal.SIGHUP)
         support.wait_for(fresh, "the new configuration")
         support.wait_for(lambda: not old & children(process.pid), "the old workers to end")
@@ -141,7 +140,7 @@ def test_gunicorn_workers():
 def test_node_cluster():
     """Both workers of a Node cluster answer, through the socket of the primary."""
     seen = set()
-    argv = under_pybind(*realservers.node_cluster())
+    argv = under_pybind(*launching.node_cluster())
     with support.server(argv, ready=support.answers_http) as process:
         support.wait_for(
             lambda: seen.add(support.http_get()) or len(seen) == 2, "both workers to answer"

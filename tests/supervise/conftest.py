@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs that are built once, and a check that no test leaves a process."""
 
+import launching
 import pytest
-import realservers
 import supervising
 import support
 
@@ -41,4 +41,4 @@ def dynamic_agent():
 @pytest.fixture(scope="session")
 def static_server():
     """Return src/server.c as a static program."""
-    return realservers.server("-static")
+    return launching.server("-static")

@@ -6,8 +6,8 @@ import platform
 import shutil
 import subprocess
 
+import launching
 import pytest
-import realservers
 import supervising
 import support
 from supervising import under_pybind
@@ -26,16 +26,14 @@ def answer_of(argv, **options):
 @pytest.fixture(scope="session")
 def dynamic_server():
     """Return src/server.c as a dynamic program."""
-    return realservers.server()
+    return launching.server()
 
 
 @pytest.mark.hostile(61)
 @pytest.mark.program("Go net/http", "golang-go")
 def test_go():
     """A Go net/http server, built without cgo, answers over IPv4 and IPv6."""
-    with support.server(
-        under_pybind(realservers.go_server()), ready=support.answers_http
-    ) as process:
+    with support.server(under_pybind(launching.go_server()), ready=support.answers_http) as process:
         assert support.http_get() == support.http_get("::1") == b"go net/http"
         assert process.log.read_text() == ""
 
@@ -56,7 +54,7 @@ def copied(program):
 @pytest.mark.parametrize("less", ["as built", "strip", "no section headers"])
 def test_cgo_without_a_build_id(less):
     """A dynamic Go program whose build id was left out is known all the same, and served."""
-    program = copied(realservers.cgo_server())
+    program = copied(launching.cgo_server())
     if less == "strip":
         subprocess.run(["/usr/bin/strip", program], check=True)
     elif less == "no section headers":
@@ -81,7 +79,7 @@ def test_dynamic_program_without_section_headers():
 @pytest.mark.parametrize("command", ["file-server", "respond"])
 def test_caddy(command):
     """Debian's caddy answers, as file server and with a fixed answer."""
-    words, environ = realservers.caddy(command)
+    words, environ = launching.caddy(command)
     with support.server(under_pybind(*words), ready=support.answers_http, env=environ):
         for host in ("127.0.0.1", "::1"):
             assert support.http_get(host, path="/hello") == b"caddy"
@@ -90,7 +88,7 @@ def test_caddy(command):
 @pytest.mark.program("busybox httpd", "busybox-static")
 def test_busybox_httpd():
     """The web server of Debian's busybox-static answers with a file."""
-    argv = under_pybind(*realservers.busybox_httpd())
+    argv = under_pybind(*launching.busybox_httpd())
     with support.server(argv, ready=support.answers_http):
         assert support.http_get(path="/hello") == b"busybox"
 
@@ -105,7 +103,7 @@ def test_static_glibc(static_server, how):
 @pytest.mark.program("server.c, static musl")
 def test_static_musl():
     """A static program of musl answers."""
-    assert answer_of(under_pybind(realservers.server_musl())) == "bind 6 80"
+    assert answer_of(under_pybind(launching.server_musl())) == "bind 6 80"
 
 
 @pytest.mark.program("server.c, MPTCP")
@@ -152,8 +150,8 @@ def test_bindresvport(static_server, dynamic_server, mode):
 @pytest.mark.parametrize("how", ["bind", "syscall", "socketcall"])
 def test_program_of_32_bits(how):
     """An i386 program answers, by bind's own system call and by socketcall."""
-    server32 = realservers.server32()
-    realservers.skip_unless_machine_can(server32, how)
+    server32 = launching.server32()
+    launching.skip_unless_machine_can(server32, how)
     assert answer_of(under_pybind(server32, how)) == f"{how} 6 80"
 
 
@@ -161,9 +159,9 @@ def test_program_of_32_bits(how):
 @pytest.mark.parametrize("how", ["int80", "int80-socketcall", "x32"])
 def test_other_system_calls_of_a_64_bit_program(static_server, how):
     """The i386 and x32 system calls of a 64-bit program are served too."""
-    if not realservers.INTEL:
+    if not launching.INTEL:
         pytest.skip(f"only x86_64 has such system calls, this is {platform.machine()}")
-    realservers.skip_unless_machine_can(static_server, how)
+    launching.skip_unless_machine_can(static_server, how)
     assert answer_of(under_pybind(static_server, how)) == f"{how} 6 80"
 
 
@@ -193,7 +191,7 @@ def test_shell_script_with_a_static_server(static_server, end):
 @pytest.mark.program("busybox sh script", "busybox-static")
 def test_script_of_a_static_interpreter(static_server):
     """A script whose interpreter is static is served without being told."""
-    busybox = realservers.busybox()
+    busybox = launching.busybox()
     script = support.scratch_dir() / "script"
     script.write_text(f"#!{busybox} sh\nexec {static_server} bind\n")
     script.chmod(0o755)

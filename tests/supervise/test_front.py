@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 
+import launching
 import pytest
 import supervising
 import support
@@ -38,7 +39,7 @@ SCRIPTS += ["kill -INT $$", "kill -PIPE $$", "kill -HUP $$", "kill -ABRT $$"]
 def test_exit_status(script, shell):
     """The caller sees the program's own wait status, and no message of pybind."""
     command = {
-        "static": [supervising.need("busybox", "busybox-static"), "sh", "-c", script],
+        "static": [launching.need("busybox", "busybox-static"), "sh", "-c", script],
         "dynamic": ["/bin/sh", "-c", script],
     }[shell]
     mode = "auto" if shell == "static" else "supervise"

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 
+import launching
 import pytest
 import supervising
 import support
@@ -144,7 +145,7 @@ def test_sigstop_and_sigchld_of_the_front():
 def test_tracer_by_a_filter_sees_no_bind(grant80, agent):
     """What another filter hands to a tracer (SECCOMP_RET_TRACE) is the supervisor's first."""
     log = support.scratch_dir() / "log"
-    strace = [supervising.need("strace", "strace"), "-f", "-e", "trace=bind", "-o", log]
+    strace = [launching.need("strace", "strace"), "-f", "-e", "trace=bind", "-o", log]
     for words in ([], ["--seccomp-bpf"]):
         argv = supervising.under_pybind(*strace, *words, agent, mode="supervise")
         with supervising.started(argv) as (_, talk):

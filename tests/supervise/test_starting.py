@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import launching
 import pytest
 import supervising
 import support
@@ -162,7 +163,7 @@ def test_no_process_left(marked, processes):
 @pytest.mark.parametrize("call", range(1, 7))
 def test_interrupted_calls(call):
     """An ioctl(2) of the supervisor's that ends with EINTR refuses no bind and ends no tree."""
-    strace = supervising.need("strace", "strace")
+    strace = launching.need("strace", "strace")
     argv = under_pybind("/usr/bin/python3", "-c", BINDS, mode="supervise")
     with started(argv) as (process, talk):
         assert talk.hear() == 0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The supervised mode is silent, but says with -v which way was taken and why."""
 
+import launching
 import pytest
-import supervising
 import support
 from supervising import started, under_pybind
 
@@ -19,7 +19,7 @@ def said(argv):
 @pytest.fixture(scope="module")
 def go_program():
     """Return a Go program that reads no stdin, such as Debian's go."""
-    return supervising.need(supervising.GO, "golang-go")
+    return launching.need(launching.GO, "golang-go")
 
 
 @pytest.mark.hostile("R17")

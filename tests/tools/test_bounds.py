@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""tests/lib/bound.py and skips.py: no test hangs, and no test is skipped in silence."""
+"""tests/lib/limits.py: no test hangs, and no test is skipped in silence."""
 
 import os
 import pathlib
@@ -56,7 +56,7 @@ def pytest_of(folder, text, **environ):
         f"import os, signal, subprocess\nimport pytest\n{text}\ndef test_next(): pass\n"
     )
     tests = pathlib.Path(__file__).resolve().parents[1]
-    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "bound", "-p", "skips",
+    command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "limits",
                "--rootdir", path.parent, "-c", os.devnull, path]  # fmt: skip
     done = subprocess.run(command, env={**ENVIRON, "PYTHONPATH": str(tests / "lib"), **environ},
                           capture_output=True, text=True, cwd="/", timeout=200)  # fmt: skip

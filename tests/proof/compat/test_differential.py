@@ -18,7 +18,7 @@ CASES = int(os.environ.get("PYBIND_COMPAT_CASES", "50000"))
 SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
 CASES_FOR_COUNTS = 20000  # with fewer cases a rare difference may not occur
 WORKERS = 2
-WORKER = pathlib.Path(__file__).resolve().parents[2] / "lib/worker.py"
+WORKER = pathlib.Path(__file__).resolve().parents[2] / "lib/comparing.py"
 GIVE_UP_S = 300 + CASES // 50  # many times the duration on an idle machine
 pytestmark = pytest.mark.bound(2 * GIVE_UP_S)
 
@@ -55,7 +55,7 @@ def test_only_named_differences(findings):
     """The workers found no unnamed difference, no other error than EACCES, no wrong deciding file."""
     print(_table(findings))
     assert findings["cases"] >= CASES
-    comparing.assert_none_failed(findings, f"tests/lib/worker.py {SEED} NUMBER 1 1")
+    comparing.assert_none_failed(findings, f"tests/lib/comparing.py {SEED} NUMBER 1 1")
 
 
 def test_each_difference_is_needed(findings):

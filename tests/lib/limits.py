@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No test hangs: each of its three phases (set-up, test, clean-up) has a bound.
+"""A plugin of pytest, loaded by conftest.py: no test hangs, and none is skipped in silence.
 
-This is a plugin of pytest, loaded by conftest.py. After the bound the phase fails, and
-the failure shows where the phase waited and which processes the sandbox has. The
+Each of a test's three phases (set-up, test, clean-up) has a bound. After the bound the phase
+fails, and the failure shows where the phase waited and which processes the sandbox has. The
 exception is raised again soon, in case the test catches it or the clean-up hangs. The
 timer is that of setitimer(2), which no child inherits. A test that never returns to
 Python is ended by tools/test, which bounds the whole run.
+
+In CI an unexpected skip is a failure.
 """
 
 import os
@@ -16,6 +18,16 @@ import pytest
 
 DEFAULT_S = 600  # for a loaded machine; no test takes a minute on an idle one
 AGAIN_S = 30
+# Reasons that lie in the machine: CI accepts them.
+ALLOWED_SKIPS = (
+    "this system makes no user namespaces",
+    "this system allows a user no namespaces",
+    "this kernel has no system calls",
+    "this system makes no control groups",
+    "this kernel cannot judge binds",
+    "this kernel has no sockets",
+    "this kernel has no Landlock for ports",
+)
 
 
 class Bound:
@@ -62,3 +74,23 @@ def pytest_runtest_call(item):
 def pytest_runtest_teardown(item):
     with Bound(item):
         yield
+
+
+def _judge(report):
+    if report.skipped and "CI" in os.environ and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(ALLOWED_SKIPS):
+            report.outcome = "failed"
+            report.longrepr = f"unexpected skip: {reason}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """Judge a test that is skipped by itself, a fixture or a mark."""
+    _judge((yield).get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report():
+    """Judge a whole file that is skipped, as by importorskip."""
+    _judge((yield).get_result())

@@ -1,24 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of pybindctl share: how to run it and how to read the permission files."""
+"""What the tests of pybindctl share: how to run and ask it, how to read its files, how to break in on it."""
 
 import contextlib
 import errno
 import io
 import json
 import os
+import pathlib
+import shutil
 import signal
 import stat
 import subprocess
 import tempfile
 
+import printed
 import support
-from support import CONFIG, FOLDERS, PATIENCE_S
+from support import CONFIG, FOLDERS, HELPER, LIBRARY, PATIENCE_S, UID
 
 from pybind.admin import cli
 from pybind.permissions import access
 from pybind.permissions.changing import writing
 
 PYBINDCTL = support.PREFIX + "/bin/pybindctl"
+SANE = {"PATH": f"{support.PREFIX}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+NOBODY = ("--user", "nobody")
+CAPABILITY = "cap_net_bind_service=p"
+AUTHBIND = pathlib.Path("/etc/authbind")
 CALLS = ("open", "mkdir", "link", "rename", "unlink", "fchown", "fchmod", "fsync", "chmod",
          "chown", "setxattr", "removexattr")  # fmt: skip
 
@@ -69,6 +76,85 @@ def as_json(*args, status=0, **options):
     return answer
 
 
+def as_root(*arguments, **options):
+    """Run pybindctl as the administrator, with an environment of its own."""
+    return pybindctl(*arguments, **{"cwd": "/", "env": SANE, **options})
+
+
+def as_himself(*arguments, **options):
+    """Run pybindctl as UID."""
+    return support.run([PYBINDCTL, *arguments], **options)
+
+
+def question(*arguments):
+    """Return the JSON answer, which must be the same for root and for the user."""
+    theirs = as_root(*arguments, "--json", *NOBODY)
+    own = as_himself(*arguments, "--json")
+    assert theirs.stderr == own.stderr == ""
+    answer = json.loads(theirs.stdout)
+    assert answer == json.loads(own.stdout)
+    assert answer["schema"] == 1
+    assert theirs.returncode == own.returncode == (0 if answer["granted"] else 1)
+    return answer
+
+
+def granted(spec):
+    """Tell whether check says that UID is granted, to root and to that user."""
+    answer = question("check", spec)
+    pybind = support.pybind("-q", "--check", "--port", spec)
+    assert (pybind.returncode == 0) == answer["granted"]
+    return answer["granted"]
+
+
+def check_grants(spec, uid=UID):
+    """Tell whether check says to root that this user is granted."""
+    return pybindctl("check", spec, "--user", uid).returncode == 0
+
+
+def repair(command, name):
+    """Type a command at a terminal, and answer grant's question with yes."""
+    command = printed.said(command, name).replace("pybindctl grant ", "pybindctl grant --yes ")
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"], input=b"y\n", env=SANE,
+        capture_output=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def lint(*arguments):
+    """Return {(code, file below the folder, line)} of lint's findings."""
+    process = pybindctl("lint", "--json", *arguments)
+    assert process.returncode in (0, 3), process.stderr
+    found = as_json("lint", *arguments, status=process.returncode)
+    assert (process.returncode == 3) == bool(found["broken"])
+    assert found["broken"] + found["warnings"] == len(found["findings"])
+    return {
+        (entry["code"], entry["file"].replace(f"{CONFIG}/", ""), entry["line"]): entry
+        for entry in found["findings"]
+    }
+
+
+def examine(*args, status=0, **options):
+    """Return topic -> (level, text, repair) of doctor's findings."""
+    process = pybindctl("doctor", "--json", *args, **options)
+    assert process.returncode == status, (process.stdout, process.stderr)
+    answer = json.loads(process.stdout)
+    assert answer["schema"] == 1
+    assert answer["healthy"] == (status == 0)
+    return {f["topic"]: (f["level"], f["text"], f["repair"]) for f in answer["findings"]}
+
+
+def as_installed():
+    """Restore the helper, the library and the permission folders after a test (a fixture's body)."""
+    yield
+    support.clear_config()
+    for path in (HELPER, LIBRARY):
+        os.chown(path, 0, 0)
+        pathlib.Path(path).chmod(0o755)
+    pathlib.Path(HELPER).parent.chmod(0o755)
+    printed.type_as_root(f"setcap {CAPABILITY} {HELPER}")
+
+
 def acl(path):
     """Return a file's access control list as bytes, empty if the file has none."""
     try:
@@ -95,6 +181,29 @@ def lines(name):
     """Return the lines of a rule file, none if the file is missing."""
     path = CONFIG / name
     return path.read_text().splitlines() if path.exists() else []
+
+
+def make_authbind():
+    """Leave empty folders of authbind's, as its package makes them."""
+    shutil.rmtree(AUTHBIND, ignore_errors=True)
+    for folder in (AUTHBIND, *(AUTHBIND / name for name in ("byport", "byaddr", "byuid"))):
+        folder.mkdir(mode=0o755)
+
+
+def authbind_folders():
+    """Give a test empty folders of authbind's, and remove them afterwards (a fixture's body)."""
+    make_authbind()
+    yield AUTHBIND
+    shutil.rmtree(AUTHBIND, ignore_errors=True)
+
+
+def old_flag(name, uid=0, gid=0, mode=0o755):
+    """Make a flag file of authbind's."""
+    path = AUTHBIND / name
+    path.touch()
+    os.chown(path, uid, gid)
+    path.chmod(mode)
+    return path
 
 
 class Counting:

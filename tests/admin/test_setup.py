@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where setup and doctor meet more than one installation, or a file system that takes no writing."""
+"""pybindctl setup: it repairs the helper and the folders, and trusts no file of a stranger's.
+
+Also: doctor and setup where there is a second installation, or a file system that takes no writing.
+"""
 
 import contextlib
 import os
@@ -12,11 +15,61 @@ import ctl
 import printed
 import pytest
 import support
+from ctl import examine
 from support import CONFIG, HELPER, UID, pybind, rules
 
+as_installed = pytest.fixture(autouse=True)(ctl.as_installed)
 PREFIX = pathlib.Path(support.PREFIX)
 SECOND = pathlib.Path("/opt/pybind")  # where README installs what pip brings
 PARTS = ("bin/pybind", "bin/pybindctl", "share/pybind", "lib/pybind", "libexec/pybind")
+
+
+def test_nothing_to_set_up():
+    """setup changes nothing on a sound installation."""
+    before = os.stat(HELPER).st_ctime_ns
+    assert "nothing to do" in ctl.done("setup")
+    assert os.stat(HELPER).st_ctime_ns == before
+
+
+def test_setup_needs_root():
+    """setup tells an ordinary user that it needs root."""
+    done = support.run([ctl.PYBINDCTL, "setup"])
+    assert done.returncode == 4
+    said = printed.typed(done.stderr, "cli._with_sudo: sudo pybindctl ...")
+    assert "nothing to do" in said
+
+
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        (f"mkfifo {HELPER}", "doctor._repair_open_helper: sudo {REINSTALL}"),
+        (f"cp /bin/true {HELPER}", "doctor._refuse_another_program: sudo {REINSTALL}"),
+    ],
+)
+def test_setup_of_what_is_no_helper(how, name):
+    """Setup gives no capability to something else in the helper's place; the repair puts it there."""
+    kept = shutil.move(HELPER, HELPER + ".kept")
+    try:
+        printed.type_as_root(how)
+        process = ctl.pybindctl("setup")
+        assert process.returncode == 1
+        printed.typed(process.stderr, name)
+        assert examine()["helper's capability"][0] == "ok"
+    finally:
+        shutil.move(kept, HELPER)
+
+
+def test_another_program_gets_no_capability():
+    """Setup gives the capability to no file that does not answer as the helper."""
+    kept = shutil.move(HELPER, HELPER + ".kept")
+    try:
+        shutil.copy("/bin/true", HELPER)
+        process = ctl.pybindctl("setup")
+        assert process.returncode == 1
+        assert "repair: sudo make" in process.stderr
+        assert "security.capability" not in os.listxattr(HELPER)
+    finally:
+        shutil.move(kept, HELPER)
 
 
 def others():
@@ -88,21 +141,15 @@ def read_only(path):
 def test_read_only_file_system(damage, place, named):
     """Setup names the file, not a descriptor, and the command after which setup succeeds."""
     damage()
-    try:
-        with read_only(place):
-            process = ctl.pybindctl("setup")
-            assert process.returncode == 1
-            first = process.stderr.splitlines()[0]
-            assert first.startswith(f"pybindctl: {named}: Read-only file system"), process.stderr
-            assert not re.search(r"pybindctl: \d", process.stderr)
-            printed.typed(process.stderr, "writing._failed: sudo {remount}")
-            ctl.done("setup")
-        assert "nothing to do" in ctl.done("setup")
-    finally:
-        support.clear_config()
-        os.chown(HELPER, 0, 0)
-        os.chmod(HELPER, 0o755)
-        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+    with read_only(place):
+        process = ctl.pybindctl("setup")
+        assert process.returncode == 1
+        first = process.stderr.splitlines()[0]
+        assert first.startswith(f"pybindctl: {named}: Read-only file system"), process.stderr
+        assert not re.search(r"pybindctl: \d", process.stderr)
+        printed.typed(process.stderr, "writing._failed: sudo {remount}")
+        ctl.done("setup")
+    assert "nothing to do" in ctl.done("setup")
 
 
 def test_to_compare():

@@ -226,12 +226,12 @@ MUTANTS = [
         "admin/commands/doctor.py",
         "    if not trusted:\n        _refuse_a_stranger()\n",
         "",
-        "tests/admin/test_doctor_helper.py::test_helper_of_a_stranger",
+        "tests/admin/test_doctor_installation.py::test_helper_of_a_stranger",
     ),
     Mutant(
         "admin/commands/doctor.py",
         "        _refuse_another_program()\n        os.setxattr",
         "        os.setxattr",
-        "tests/admin/test_doctor_helper.py::test_another_program_gets_no_capability",
+        "tests/admin/test_setup.py::test_another_program_gets_no_capability",
     ),
 ]

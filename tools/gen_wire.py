@@ -2,7 +2,7 @@
 """Prints pybind/_wire.py, made from helpers/protocol.h.
 
 The header is the only definition of the wire format. `make` runs this script when the
-header changed. tests/unit/test_wire.py fails if the committed file is out of date, or if
+header changed. tests/unit/test_tree.py fails if the committed file is out of date, or if
 the compiler lays out a structure differently.
 """
 

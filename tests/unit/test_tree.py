@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Imports point one way, as docs/architecture.md says."""
+"""The source tree holds together: imports, the wire format, the Makefile, and the tests' files."""
 
 import ast
 import collections
 import importlib.machinery
 import importlib.util
+import os
 import pathlib
 import re
+import struct
+import subprocess
+import sys
 
 import pytest
 
+from pybind import _wire
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "pybind"
+TESTS = ROOT / "tests"
+
+
+# -- imports point one way, as docs/architecture.md says
 
 
 def load(path):
@@ -121,14 +130,87 @@ def test_folders_have_room():
     assert max(counts.values()) <= 14
 
 
-def test_names_of_test_files_are_unique():
-    """pytest imports test files by their names alone, and collects nothing where two are alike."""
-    names = collections.Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
-    assert [name for name, count in names.items() if count > 1] == []
-
-
 def test_wheel_has_every_folder():
     """pyproject.toml lists packages by name: pip does not install one that is missing there."""
     text = (ROOT / "pyproject.toml").read_text()
     listed = set(re.findall(r'^    "(pybind[\w.]*)",$', text, re.MULTILINE)) - {"pybind.source"}
     assert listed == {f"pybind/{folder(name)}".strip("/").replace("/", ".") for name in NAMES}
+
+
+# -- protocol.h and _wire.py define the same wire format
+
+
+def test_generated_file_is_current():
+    """_wire.py is what tools/gen_wire.py makes from the header."""
+    made = subprocess.run(
+        [sys.executable, ROOT / "tools" / "gen_wire.py"], capture_output=True, text=True, check=True
+    )
+    assert made.stdout == (ROOT / "pybind" / "_wire.py").read_text()
+
+
+def test_compiler_agrees(tmp_path):
+    """The compiler lays the structures out as the struct module does."""
+    source = tmp_path / "sizes.c"
+    source.write_text(
+        '#include <stdio.h>\n#include <stddef.h>\n#include "protocol.h"\n'
+        'int main(void){printf("%zu %zu %zu %zu %zu %zu", sizeof(struct pb_request),'
+        "sizeof(struct pb_reply), sizeof(struct pb_step), offsetof(struct pb_request, addr),"
+        "offsetof(struct pb_reply, name), sizeof(struct pb_trace)); return 0;}\n"
+    )
+    subprocess.run(["cc", "-I", ROOT / "helpers", "-o", tmp_path / "sizes", source], check=True)
+    sizes = subprocess.run([tmp_path / "sizes"], capture_output=True, text=True, check=True)
+    request = struct.calcsize(_wire.REQUEST_FORMAT)
+    reply = struct.calcsize(_wire.REPLY_FORMAT)
+    step = struct.calcsize(_wire.STEP_FORMAT)
+    expected = [request, reply, step, request - 16, reply - 64, 4 + _wire.TRACE_MAX * step]
+    assert [int(size) for size in sizes.stdout.split()] == expected
+
+
+# -- what make tells a newcomer
+
+INNER = {"FORCE", "no-bpf"}  # targets that nobody types
+
+
+def test_help_has_a_line_for_each_target():
+    """Each phony target of the Makefile has a line in `make help`, and nothing else has."""
+    phony = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = set(phony[1].replace("\\", "").split()) - INNER
+    shown = subprocess.run(["make", "-C", ROOT, "-s", "help"], capture_output=True, text=True)
+    lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
+    assert shown.returncode == 0, shown.stderr
+    assert sorted(name for name, _ in lines) == sorted(targets)
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+
+
+def test_a_build_without_clang_says_so_once():
+    """What is left out is said with the command that helps; the installation after it is silent."""
+    command = ["make", "-C", ROOT, "-s", "no-bpf", "BPF_CLANG=no-such-clang"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert said.endswith("to build them too: sudo apt-get install clang libbpf-dev\n")
+    again = subprocess.run([*command, "QUIET=1"], capture_output=True, text=True, check=True)
+    assert again.stderr == again.stdout == ""
+
+
+# -- faults that end a run of all tests before the first test starts
+
+
+def test_names_of_test_files_are_unique():
+    """pytest imports test files by their names alone, and collects nothing where two are alike."""
+    names = collections.Counter(path.name for path in TESTS.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_two_files_have_one_name():
+    """pytest puts each folder on sys.path, so it finds only the first of two equal names."""
+    names = collections.Counter(p.name for p in TESTS.rglob("*.py") if "src" not in p.parts)
+    assert {name for name, count in names.items() if count > 1} <= {"conftest.py", "__init__.py"}
+
+
+def test_each_file_can_be_collected(tmp_path):
+    """A file that cannot be imported would end the run."""
+    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only"]
+    done = subprocess.run(
+        [*command, TESTS], env={**os.environ, "PYBIND_SANDBOX": str(tmp_path)},
+        capture_output=True, text=True, cwd=ROOT, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pybindd that runs for one test, and processes that bind in its control group."""
+"""A pybindd that runs for one test, and processes that bind in its control group.
+
+The processes have real credentials and namespaces.
+"""
 
 import contextlib
+import ctypes
 import errno
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -14,14 +19,16 @@ import subprocess
 import tempfile
 
 import cgroups
+import prctl
+import pytest
 import support
-from callers import become
 from reference import Caller
 
 from pybind import pybindd as client
 
 USER = Caller(support.UID, support.GID)
 OTHER = Caller(support.OTHER_UID, support.OTHER_UID)
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -109,6 +116,40 @@ def bind_error(address, port, kind="tcp"):
             return error.errno
         assert sock.getsockname()[1] == port
     return 0
+
+
+def become(caller: Caller) -> None:
+    """Become the caller for good; root keeps no capability."""
+    os.setgroups(caller.groups)
+    os.setresgid(caller.gid, caller.gid, caller.gid)
+    os.setresuid(caller.uid, caller.uid, caller.uid)
+    if caller.uid == 0:
+        prctl.cap_effective.limit()
+        prctl.cap_permitted.limit()
+
+
+def enter_user_namespace(maps="0 0 4294967295") -> None:
+    """Enter a new user namespace. maps: uid and gid map, written by a child that stays outside."""
+    ours, theirs = os.pipe()
+    pid = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(theirs)
+        os.read(ours, 1)
+        for name in ("uid_map", "gid_map"):
+            pathlib.Path(f"/proc/{pid}/{name}").write_text(maps + "\n")
+        os._exit(0)
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    os.close(theirs)
+    os.close(ours)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def enter_network_namespace() -> None:
+    """Enter a new network namespace."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
 
 
 def _work(cgroup, caller, prepare, connection):
@@ -212,6 +253,25 @@ def run_in(cgroup, argv, caller=USER, **options):
     )
     assert done.returncode == 0, done
     return done.stdout
+
+
+@functools.cache
+def uring():
+    """Return src/uring.c, built."""
+    return support.compile_c((pathlib.Path(__file__).with_name("src") / "uring.c").read_text())
+
+
+def bind_by_uring(daemon, *words, caller=USER):
+    """Run src/uring.c in pybindd's control group; return the errno of the bind, or skip."""
+    try:
+        said = int(run_in(daemon.cgroup, [uring(), *words], caller))
+    except AssertionError as error:
+        if "io_uring_setup" in str(error):
+            pytest.skip("this kernel has no system calls of io_uring for this user")
+        raise
+    if said == errno.EINVAL:  # no such operation: IORING_OP_BIND came with Linux 6.11
+        pytest.skip("this kernel has no system calls of io_uring that bind")
+    return said
 
 
 PYTHON_BIND = """

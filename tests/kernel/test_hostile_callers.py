@@ -9,10 +9,17 @@ import subprocess
 import pytest
 import running
 import support
-import uring
-from callers import become, enter_network_namespace, enter_user_namespace
 from reference import Caller
-from running import OTHER, USER, run_in, worker
+from running import (
+    OTHER,
+    USER,
+    become,
+    bind_by_uring,
+    enter_network_namespace,
+    enter_user_namespace,
+    run_in,
+    worker,
+)
 from support import CONFIG, flag, rules
 
 
@@ -211,8 +218,8 @@ def test_case_83_io_uring(daemon):
     """A bind through io_uring is judged like any other."""
     _grant()
     daemon.sync()
-    assert uring.bind(daemon, "plain", "80") == 0
-    assert uring.bind(daemon, "plain", "81") == errno.EACCES
+    assert bind_by_uring(daemon, "plain", "80") == 0
+    assert bind_by_uring(daemon, "plain", "81") == errno.EACCES
 
 
 @pytest.mark.parametrize("how", ["personality", "sqpoll"])
@@ -221,9 +228,9 @@ def test_case_83_io_uring_of_root(daemon, how):
     _grant("any,81")
     daemon.sync()
     root = Caller(0, 0)
-    assert uring.bind(daemon, how, "80", support.UID, caller=root) == 0
-    assert uring.bind(daemon, "plain", "80", support.UID, caller=root) == errno.EACCES
-    assert uring.bind(daemon, "plain", "81", support.UID, caller=root) == 0
+    assert bind_by_uring(daemon, how, "80", support.UID, caller=root) == 0
+    assert bind_by_uring(daemon, "plain", "80", support.UID, caller=root) == errno.EACCES
+    assert bind_by_uring(daemon, "plain", "81", support.UID, caller=root) == 0
 
 
 def test_case_83_sandboxes(daemon):

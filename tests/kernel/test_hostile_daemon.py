@@ -12,8 +12,7 @@ import subprocess
 import cgroups
 import running
 import support
-from callers import enter_user_namespace
-from running import OTHER, worker
+from running import OTHER, enter_user_namespace, worker
 from support import CONFIG, flag, wait_for
 
 from pybind import paths

@@ -11,8 +11,7 @@ import subprocess
 
 import pytest
 import support
-from callers import CLONE_NEWNET, become, enter_network_namespace
-from running import USER, run_in, take_places, worker
+from running import CLONE_NEWNET, USER, become, enter_network_namespace, run_in, take_places, worker
 from support import flag, rules
 
 IPPROTO_MPTCP, IPPROTO_UDPLITE, IPPROTO_SCTP = 262, 136, 132

@@ -14,7 +14,7 @@ import launching
 import pytest
 import supervising
 import support
-import uring
+from running import bind_by_uring
 from support import UID, flag, rules
 
 GRANTED, REFUSED = 80, 81
@@ -167,8 +167,8 @@ def test_bindresvport(daemon, place):
 def test_io_uring(daemon):
     """A bind through io_uring is granted."""
     grant(daemon)
-    assert uring.bind(daemon, "plain", str(GRANTED)) == 0
-    assert os.strerror(uring.bind(daemon, "plain", str(REFUSED))) == "Permission denied"
+    assert bind_by_uring(daemon, "plain", str(GRANTED)) == 0
+    assert os.strerror(bind_by_uring(daemon, "plain", str(REFUSED))) == "Permission denied"
     in_log(daemon, "refused")
 
 

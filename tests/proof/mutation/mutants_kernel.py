@@ -209,13 +209,13 @@ KERNEL_MUTANTS = [
         "kernel/pybind.bpf.c",
         "c->numbers[slot] == judged->table",
         "c->numbers[slot]",
-        "tests/kernel/test_held_up.py::test_case_73_revoked_while_held_up",
+        IN_FORCE + "case_73_revoked_while_held_up",
     ),
     Mutant(
         "kernel/pybind.bpf.c",
         "return caller_read(&w->caller, c->userns_inum) && grants(c, w, &event);",
         "return event = 0;",
-        "tests/kernel/test_held_up.py::test_case_73_granted_anew_while_held_up",
+        IN_FORCE + "case_73_granted_anew_while_held_up",
     ),
     # note.h: from bind to post_bind.
     Mutant(

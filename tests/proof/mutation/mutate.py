@@ -33,7 +33,7 @@ COMPAT_CASES = "6000"
 KERNEL_CASES = "4000"
 COMPARISONS = {
     COMPAT: "tests/proof/compat/test_differential.py::test_only_named_differences",
-    KERNEL: "tests/kernel/test_kernel_differential.py::test_only_named_differences",
+    KERNEL: "tests/kernel/test_verdicts.py::test_only_named_differences",
 }
 EVERYTHING_OF_KERNEL = (KERNEL, "tests/kernel")
 EVERYTHING = ("tests/helper", COMPAT, FUZZ, "tests/proof/faults/test_helper_faults.py")

@@ -109,7 +109,8 @@ pybind/_wire.py: SHELL := $(SETPRIV)
 pybind/_wire.py: .SHELLFLAGS := $(wordlist 2,9,$(AS_OWNER)) /bin/sh -c
 endif
 
-PARTS        = pybind-helper libpybind.so pybind authbind pybindctl pybindd pybindd.service paths.py
+STARTS       = start.py startauthbind.py startctl.py startd.py
+PARTS        = pybind-helper libpybind.so pybind authbind pybindctl pybindd pybindd.service paths.py $(STARTS)
 
 all: $(addprefix $(BUILD)/,$(PARTS)) pybind/_wire.py $(BPF) ## build everything, below build/ (make alone does this)
 
@@ -149,6 +150,16 @@ $(BUILD)/pybindctl: $(BUILD)/settings
 $(BUILD)/pybindd: $(BUILD)/settings
 	printf '#!/bin/sh\nexec %s -I -X utf8 %s "$$@"\n' '$(PYTHON)' '$(SHARE)/startd.py' >$@
 
+# The Python file of each front end. The starters in C put their notes before the user's words.
+$(BUILD)/start.py:         START = s|@COMMAND@|bin/pybind with -S|; s|@MODULE@|cli|
+$(BUILD)/startauthbind.py: START = s|@COMMAND@|bin/authbind with -S|; s|@MODULE@|authbind|
+$(BUILD)/startctl.py:      START = s|@COMMAND@|bin/pybindctl|; s|@MODULE@|admin.cli|
+$(BUILD)/startd.py:        START = s|@COMMAND@|sbin/pybindd|; s|@MODULE@|kernel.daemon|
+$(BUILD)/start.py $(BUILD)/startauthbind.py: ARGUMENTS = sys.argv[2:], notes=sys.argv[1]
+$(BUILD)/startctl.py $(BUILD)/startd.py: ARGUMENTS = sys.argv[1:]
+$(addprefix $(BUILD)/,$(STARTS)): tools/start.py.in $(BUILD)/settings
+	sed -e '$(START); s|@ARGUMENTS@|$(ARGUMENTS)|' tools/start.py.in >$@
+
 $(BUILD)/pybindd.service: contrib/pybindd/pybindd.service $(BUILD)/settings
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|' contrib/pybindd/pybindd.service >$@
 
@@ -178,13 +189,13 @@ endif
 	mv -f $(DESTDIR)$(HELPER).new $(DESTDIR)$(HELPER)
 	$(INSTALL) -m 0755 $(BUILD)/libpybind.so $(DESTDIR)$(LIBRARY)
 	$(INSTALL) -m 0755 $(BUILD)/pybind $(DESTDIR)$(PREFIX)/bin/pybind
-	$(INSTALL) -m 0644 tools/start.py $(DESTDIR)$(SHARE)/start.py
+	$(INSTALL) -m 0644 $(BUILD)/start.py $(DESTDIR)$(SHARE)/start.py
 	for name in $(MODULES); do $(INSTALL) -m 0644 $$name $(DESTDIR)$(SHARE)/$$name || exit 1; done
-	$(INSTALL) -m 0644 tools/startctl.py $(DESTDIR)$(SHARE)/startctl.py
+	$(INSTALL) -m 0644 $(BUILD)/startctl.py $(DESTDIR)$(SHARE)/startctl.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/bin/pybindctl
 	@# Earlier versions had pybindctl in sbin.
 	if grep -qsF '$(SHARE)/startctl.py' $(DESTDIR)$(PREFIX)/sbin/pybindctl; then rm $(DESTDIR)$(PREFIX)/sbin/pybindctl; fi
-	$(INSTALL) -m 0644 tools/startd.py $(DESTDIR)$(SHARE)/startd.py
+	$(INSTALL) -m 0644 $(BUILD)/startd.py $(DESTDIR)$(SHARE)/startd.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindd $(DESTDIR)$(PREFIX)/sbin/pybindd
 	rm -f $(DESTDIR)$(BPF_OBJECT) # an earlier version's, if this build has none
 	$(if $(BPF_BUILDS),$(INSTALL) -m 0644 $(BUILD)/pybind.bpf.o $(DESTDIR)$(BPF_OBJECT))
@@ -210,7 +221,7 @@ endif
 
 # The command line of authbind(1), in addition to `install`. It never overwrites the real authbind:
 # our command and its manual contain the word startauthbind.py.
-install-authbind-compat: $(BUILD)/authbind ## the command line of authbind(1) beside it (root)
+install-authbind-compat: $(BUILD)/authbind $(BUILD)/startauthbind.py ## the command line of authbind(1) beside it (root)
 	@[ -e $(DESTDIR)$(SHARE)/start.py ] || { \
 	  if [ -e /usr/share/pybind/start.py ]; then \
 	    echo "pybind is installed as a package, and its package pybind-ports-authbind has this command line:" >&2; \
@@ -220,7 +231,7 @@ install-authbind-compat: $(BUILD)/authbind ## the command line of authbind(1) be
 	  if [ -e $$file ] && ! grep -qF startauthbind.py $$file; then \
 	    echo "$$file is not pybind's, and is not overwritten: remove the package authbind, or choose another PREFIX" >&2; \
 	    exit 1; fi; done
-	$(INSTALL) -m 0644 tools/startauthbind.py $(DESTDIR)$(AUTHBIND_PY)
+	$(INSTALL) -m 0644 $(BUILD)/startauthbind.py $(DESTDIR)$(AUTHBIND_PY)
 	$(INSTALL) -m 0644 man/authbind.1 $(AUTHBIND_1)
 	$(OWN_PATHS) $(AUTHBIND_1)
 	$(INSTALL) -m 0755 $(BUILD)/authbind $(AUTHBIND)

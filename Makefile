@@ -334,7 +334,7 @@ prove-short: ## the short form of prove: some minutes (root)
 
 lint: ## ruff, mypy, shellcheck, mandoc; pip fetches the first two
 	tools/need lint
-	$(AS_OWNER) tools/run-lint
+	$(AS_OWNER) tools/check lint
 
 clean: ## remove build/
 	rm -rf $(BUILD)

@@ -301,12 +301,12 @@ bench: ## the figures of speed; BENCH='launch' for some (root)
 
 deb: ## the Debian packages, into build/deb
 	tools/need deb
-	$(AS_OWNER) tools/build-deb $(BUILD)/deb
+	$(AS_OWNER) tools/package deb $(BUILD)/deb
 	@ls $(BUILD)/deb/*.deb
 
 rpm: ## the RPM package, into build/rpm
 	tools/need rpm
-	$(AS_OWNER) tools/build-rpm $(BUILD)/rpm
+	$(AS_OWNER) tools/package rpm $(BUILD)/rpm
 
 test-deb: ## the life of the Debian package in fresh systems of two releases (root)
 	tools/need test-deb

@@ -24,7 +24,7 @@ def package(architecture):
     """Build the working tree's package for an architecture; return its path."""
     folder = BUILD / f"deb-{architecture}"
     cross = () if architecture == "amd64" else ("-a", architecture)
-    subprocess.run([TREE / "tools/build-deb", *cross, folder], check=True)
+    subprocess.run([TREE / "tools/package", "deb", *cross, folder], check=True)
     (path,) = folder.glob(f"pybind-ports_*_{architecture}.deb")
     return path
 
@@ -32,7 +32,7 @@ def package(architecture):
 def tree():
     """Pack the working tree for the job that builds and tests it; return the tar file's path."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([TREE / "tools/export-tree", f"{folder}/tree"], check=True)
+        subprocess.run([TREE / "tools/package", "tree", f"{folder}/tree"], check=True)
         path = BUILD / "tree.tar"
         subprocess.run(["tar", "-cf", path, "-C", f"{folder}/tree", "."], check=True)
     return path

@@ -8,8 +8,7 @@ import subprocess
 import printed
 import pytest
 import support
-from checking import NOBODY, SANE, as_himself, as_root, explained, granted, question, repair
-from ctl import PYBINDCTL
+from ctl import NOBODY, PYBINDCTL, SANE, as_himself, as_root, granted, question, repair
 from support import CONFIG, GID, OTHER_UID, UID, flag, rules
 
 from pybind.model import Address
@@ -21,6 +20,27 @@ PORT80 = Address(support.socket.AF_INET, bytes(4), 0, 80, False)
 
 
 SPECS = ["80", "127.0.0.1:80/udp", "[::1]:443", "631", "[::ffff:127.0.0.1]:80", "[::]:80", "53/udp"]
+
+
+def explained(spec, *words, file=None, line=None):
+    """Ask why UID is refused; return the proposed commands."""
+    answer = question("explain", spec)
+    first = answer["addresses"][0]
+    assert not answer["granted"]
+    assert first["file"] == (str(file) if file else None)
+    assert first["line"] == line
+    text = as_root("explain", spec, *NOBODY).stdout
+    for word in ("nobody", "REFUSED", *words):
+        assert word in text
+    if file and first["steps"]:
+        place = re.escape(str(file)) + (f" line {line}" if line else "")
+        assert re.search(f"  {place}: refuses", text)
+        assert first["steps"][-1] == {
+            "file": str(file), "result": "refuses", "line": line, "for_ipv4_half": False
+        }  # fmt: skip
+    for command in first["commands"]:
+        assert command in text
+    return first["commands"]
 
 
 @pytest.mark.parametrize("spec", SPECS)

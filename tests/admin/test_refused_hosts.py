@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A host on which a fault refuses granted ports: no command calls the host sound.
 
-Each fault is tried with a flag file and a rule file. The repair that each command
-prints is typed, and then the port can be bound.
+check and explain name the folder, the helper or the process that refuses everything. Each
+fault of the host is tried with a flag file and a rule file, and by every command. The repair
+that a command prints is typed, and then the port can be bound.
 """
 
 import json
@@ -16,10 +17,10 @@ import ctl
 import printed
 import pytest
 import support
-from support import CONFIG, HELPER, OTHER_UID, UID, flag, pybind, rules
+from ctl import CAPABILITY, NOBODY, PYBINDCTL, as_himself, as_root, granted, question, repair
+from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, pybind, rules
 
 RULES = f"{CONFIG}/byuser/{UID}"
-CAPABILITY = "cap_net_bind_service=p"
 APPLY = f'[[grant]]\nuser = {UID}\nports = ["443"]\n[[grant]]\neveryone = true\nports = ["80"]\n'
 # name -> what breaks the host, and the file that every command must name.
 WAYS = {
@@ -63,15 +64,6 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-def typed(command):
-    """Type a command as root."""
-    done = subprocess.run(
-        command, shell=True, check=False, timeout=120, cwd=support.REPOSITORY,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, (command, done.stderr)
-
-
 def can_bind():
     """Tell whether the user really binds both ports."""
     wanted = pybind("-q", "--port", "443/tcp", "--port", "80/tcp", "true")
@@ -79,7 +71,7 @@ def can_bind():
 
 
 @pytest.fixture
-def granted():
+def granted_ports():
     """Grant a port by a rule file and one by a flag file; restore the installation after."""
     rules(f"byuser/{UID}", "any,443")
     flag("byport/80", mode=0o755)
@@ -92,7 +84,7 @@ def granted():
     if os.path.exists(HELPER + ".kept"):
         os.replace(HELPER + ".kept", HELPER)
     os.chown(HELPER, 0, 0)
-    typed(f"setcap {CAPABILITY} {HELPER}")
+    printed.type_as_root(f"setcap {CAPABILITY} {HELPER}")
 
 
 def repairs(text):
@@ -101,11 +93,11 @@ def repairs(text):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_command_says_so(granted, way):
+def test_every_command_says_so(granted_ports, way):
     """No command exits with 0 or leaves the file unnamed; the repair works."""
     assert can_bind()
     damage, path = WAYS[way]
-    typed(damage)
+    printed.type_as_root(damage)
     assert not can_bind()
     for command in COMMANDS:
         answers = way in ("unreadable rules", "rules of somebody else") and "80" in command
@@ -129,27 +121,27 @@ def test_every_command_says_so(granted, way):
 @pytest.mark.parametrize(
     "command", [("status",), ("list",), ("export",), ("apply", "-", "--check")]
 )
-def test_in_json(granted, command):
+def test_in_json(granted_ports, command):
     """The JSON object names the file and the repair too."""
-    typed(f"chmod 0600 {RULES}")
+    printed.type_as_root(f"chmod 0600 {RULES}")
     process = ctl.pybindctl(*command, "--json", input=APPLY)
     assert process.returncode == 3, process.stderr
     (refusing,) = json.loads(process.stdout)["refusing"]
     assert refusing["file"] == RULES
-    typed(refusing["repair"])
+    printed.type_as_root(refusing["repair"])
     assert can_bind()
 
 
-def test_an_ordinary_user_is_told(granted):
+def test_an_ordinary_user_is_told(granted_ports):
     """status, list and export say the same without root, and note what only root can read."""
-    typed(f"chmod 0600 {RULES}")
+    printed.type_as_root(f"chmod 0600 {RULES}")
     for command, status in (("status", 3), ("list", 3), ("export", 4)):
         process = support.run([ctl.PYBINDCTL, command])
         assert process.returncode == status, (command, process.stderr)
         assert f"repair: sudo chmod 0644 {RULES}" in process.stderr
 
 
-def test_not_of_this_host(granted):
+def test_not_of_this_host(granted_ports):
     """A right that only this process lacks is a note, because others can bind."""
     done = subprocess.run(
         ["setpriv", "--no-new-privs", ctl.PYBINDCTL, "list"],
@@ -157,3 +149,102 @@ def test_not_of_this_host(granted):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "note: no_new_privs is set" in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["", "byport", "bygroup"])
+def test_unsafe_directory(folder):
+    """A folder that others can write is named, and no file below is looked at."""
+    flag("byport/80")
+    (CONFIG / folder).chmod(0o777)
+    answer = question("explain", "80")
+    assert answer["addresses"][0]["steps"] == []
+    text = as_root("explain", "80", *NOBODY).stdout
+    assert "no permission file was looked at" in text
+    assert f"{CONFIG / folder} is owner 0, group 0, mode 0777" in text
+    repair(answer["addresses"][0]["commands"][0], "folders._unfit: sudo pybindctl setup")
+    assert granted("80")
+
+
+def test_missing_directory():
+    """The proposed command makes a missing /etc/pybind."""
+    shutil.rmtree(CONFIG)
+    answer = question("explain", "80")
+    repair(answer["addresses"][0]["commands"][0], "folders.broken: sudo pybindctl setup")
+    assert "nothing in /etc/pybind grants it" in as_root("explain", "80", *NOBODY).stdout
+
+
+def test_helper_missing():
+    """A missing helper is an error, not a refusal."""
+    moved = pathlib.Path(HELPER).rename(HELPER + ".aside")
+    try:
+        for done in (as_root("check", "80", *NOBODY), as_himself("explain", "80")):
+            assert done.returncode == 1
+            assert done.stdout == ""
+            assert HELPER in done.stderr
+            assert "repair: sudo make -C " in done.stderr
+    finally:
+        moved.rename(HELPER)
+
+
+def test_helper_lost_its_capability():
+    """A copied helper has no capability; the proposed setup gives it back."""
+    flag("byport/80")
+    subprocess.run(["setcap", "-r", HELPER], check=True)
+    try:
+        answer = question("explain", "80")
+        first = answer["addresses"][0]
+        assert "lost its file capability" in "".join(first["explanation"])
+        assert first["file"] == str(CONFIG / "byport" / "80")
+        repair(first["commands"][0], "decision._commands: sudo ...")
+        assert granted("80")
+    finally:
+        subprocess.run(["setcap", "cap_net_bind_service=p", HELPER], check=True)
+
+
+def test_nosuid_mount():
+    """A nosuid mount below the helper is named, and the proposed remount works."""
+    flag("byport/80")
+    folder = pathlib.Path(HELPER).parent
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,nosuid", folder], check=True)
+        text = as_root("explain", "80", *NOBODY).stdout
+        assert "mounted nosuid" in text
+        assert f"repair: sudo mount -o remount,bind,suid {folder}\n" in text
+        repair(text, "diagnose._about_the_file: sudo {remount}")
+        assert granted("80")
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("--no-new-privs", "no_new_privs is set"), ("--bounding-set=-net_bind_service", "bounding")],
+)
+def test_stripped_caller(option, words):
+    """no_new_privs and a reduced bounding set are named, to the user and to root."""
+    flag("byport/80")
+    ids = ["--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
+    for arguments, user in ((ids, []), ([], NOBODY)):
+        drop = ["/usr/bin/setpriv", *arguments, "--inh-caps=-all", option, "env"]
+        asking = [PYBINDCTL, "explain", "80", *user]
+        done = subprocess.run([*drop, *asking], capture_output=True, text=True, cwd="/")
+        assert done.returncode == 1, done.stderr
+        assert words in done.stdout
+
+
+def test_user_namespace():
+    """The message says that root of a user namespace is not root of the host."""
+    if support.run(["/usr/bin/unshare", "-U", "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    done = support.run(["/usr/bin/unshare", "-U", PYBINDCTL, "explain", "80"])
+    assert done.returncode == 1
+    assert "in a user namespace" in done.stdout
+
+
+def test_traced():
+    """The message names the tracer if an ordinary user runs strace."""
+    flag("byport/80")
+    strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
+    done = support.run([*strace, PYBINDCTL, "explain", "80"])
+    assert "traces this one" in done.stdout

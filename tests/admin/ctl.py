@@ -111,6 +111,11 @@ def check_grants(spec, uid=UID):
     return pybindctl("check", spec, "--user", uid).returncode == 0
 
 
+def served(*ports):
+    """Tell whether UID can bind these ports now."""
+    return all(support.pybind("-q", "--port", port, "true").returncode == 0 for port in ports)
+
+
 def repair(command, name):
     """Type a command at a terminal, and answer grant's question with yes."""
     command = printed.said(command, name).replace("pybindctl grant ", "pybindctl grant --yes ")
@@ -194,6 +199,17 @@ def authbind_folders():
     """Give a test empty folders of authbind's, and remove them afterwards (a fixture's body)."""
     make_authbind()
     yield AUTHBIND
+    shutil.rmtree(AUTHBIND, ignore_errors=True)
+
+
+def every_address():
+    """Make every address local; afterwards remove authbind's folder too (a fixture's body)."""
+    paths = [f"/proc/sys/net/{family}/ip_nonlocal_bind" for family in ("ipv4", "ipv6")]
+    for path in paths:
+        pathlib.Path(path).write_text("1")
+    yield
+    for path in paths:
+        pathlib.Path(path).write_text("0")
     shutil.rmtree(AUTHBIND, ignore_errors=True)
 
 

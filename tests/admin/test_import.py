@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""pybindctl import: its plan, what it leaves out, and the helper's answers afterwards."""
+"""pybindctl import: its plan and what comes next, and the lists of daemonusr and mac_portacl."""
 
 import json
 import pathlib
@@ -8,16 +8,15 @@ import shutil
 import subprocess
 
 import ctl
-import importing
 import printed
 import pytest
 import support
-from importing import AUTHBIND, granted, old_flag
+from ctl import AUTHBIND, check_grants, old_flag
 from support import CONFIG, OTHER_UID, UID, flag, pybind, rules
 
 from pybind.admin.asking import in_kernel
 
-authbind = pytest.fixture(autouse=True)(importing.empty_folders)
+authbind = pytest.fixture(autouse=True)(ctl.authbind_folders)
 
 
 def test_plan_changes_nothing():
@@ -32,174 +31,13 @@ def test_plan_changes_nothing():
     assert "--apply" in text
 
 
-def test_apply_and_again():
-    """authbind's grants are made and verified, and a second run finds nothing to do."""
-    old_flag("byport/80", uid=UID, mode=0o500)
-    old_flag("byport/443", gid=2000, mode=0o750)
-    old_flag("byport/!631")
-    old_flag("byaddr/127.0.0.1:22", gid=UID, mode=0o750)
-    (AUTHBIND / "byuid" / str(OTHER_UID)).write_text("# mine\n127.0.0.1,25\n")
-    text = ctl.done("import", "authbind", "--apply")
-    assert "answers are as before" in text
-    assert "DIFFERS" not in text
-    assert granted("80")
-    assert not granted("80", OTHER_UID)
-    assert granted("631")
-    assert granted("127.0.0.1:22")
-    assert granted("127.0.0.1:25", OTHER_UID)
-    assert not granted("443")
-    head = f"# from /etc/authbind/byuid/{OTHER_UID}"
-    assert ctl.lines(f"byuser/{OTHER_UID}") == [head, "# mine", "127.0.0.1,25"]
-    assert (CONFIG / "byport/443").stat().st_gid == 2000
-    before = ctl.snapshot()
-    assert "nothing to do" in ctl.done("import", "authbind", "--apply")
-    assert ctl.snapshot() == before
-
-
-def test_owner_becomes_an_entry():
-    """A flag file that the user owns becomes root's, with an entry for the user."""
-    old_flag("byport/80", uid=UID, mode=0o500)
-    assert f"belongs to nobody (uid {UID})" in ctl.done("import", "authbind", "--apply")
-    assert (CONFIG / "byport/80").stat().st_uid == 0
-    assert pybind("-q", "--port", "80", "true").returncode == 0
-
-
-def test_lists_and_links_are_kept():
-    """An access control list grants the same users; a link is followed as by authbind."""
-    target = old_flag("target", mode=0o700)
-    subprocess.run(["setfacl", "-m", f"u:{UID}:x,u:{OTHER_UID}:-", target], check=True)
-    (AUTHBIND / "byport/80").symlink_to(target)
-    ctl.done("import", "authbind", "--apply")
-    assert granted("80")
-    assert not granted("80", OTHER_UID)
-    assert not granted("80", 4242)
-
-
-@pytest.mark.parametrize(
-    ("line", "becomes"),
-    [
-        ("10.0.0.0/8:80,90", "10.0.0.0/8:80,90"),
-        (" 10.0.0.0/8: 80, 90 ", "10.0.0.0/8,80-90"),
-        ("10.0.0.1,080", "10.0.0.1,80"),
-        ("10.0.0.1, 80- 90", "10.0.0.1,80-90"),
-        ("::/0,1-65536", "::/0,1-1023"),
-        ("10.0.0.1-10.0.0.9,80\r", "10.0.0.1-10.0.0.9,80"),
-        ("10.0.0.1/ 32 ,80\0x", "10.0.0.1,80"),
-        ("10.0.0.1,80" + " " * 280, "10.0.0.1,80"),
-    ],
-)
-def test_lines_in_a_strict_spelling(line, becomes):
-    """A line that only authbind reads is written in a spelling that pybind reads too."""
-    (AUTHBIND / f"byuid/{UID}").write_bytes(line.encode() + b"\n::1,22\n")
-    ctl.done("import", "authbind", "--apply")
-    assert ctl.lines(f"byuser/{UID}")[1:] == [becomes, "::1,22"]
-    assert granted("[::1]:22")
-
-
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ("any,80", "here it would grant something"),
-        ("10.0.0.1,80/tcp", "here it would grant something"),
-        ("10.0.0.1,80 # web", "here it would grant something"),
-        ("10.0.0.1,4294967376", "authbind reads 4294967376 as 80"),
-        ("10.0.0.1,80--1", "authbind reads -1 as 4294967295"),
-        ("10.0.0.1/8,80", "bits set beyond its prefix"),
-        ("10.0.0.1,90-80", "minimum is above its maximum"),
-        ("alice,80", "not an IPv4 or IPv6 address"),
-        ("10.0.0.1,6667", "authbind never serves ports from 1024 on"),
-        ("\x1b[2Kx", "byte that no rule contains"),
-    ],
-)
-def test_lines_left_out(line, why):
-    """A line that never matched, or that nobody can have meant, becomes a comment."""
-    (AUTHBIND / f"byuid/{UID}").write_text(line + "\n::1,22\n")
-    process = ctl.pybindctl("import", "authbind", "--apply")
-    assert process.returncode == 0, process.stdout
-    assert (
-        f"line 1 ({line.replace(chr(27), chr(92) + 'x1b')}): is not carried over" in process.stdout
-    )
-    assert why in process.stdout
-    written = ctl.lines(f"byuser/{UID}")
-    assert written[1].startswith("# not carried over (")
-    assert written[2:] == ["::1,22"]
-    assert granted("[::1]:22")
-    assert not granted("10.0.0.1:80")
-
-
-def test_tail_of_a_long_comment():
-    """authbind reads the end of a long comment as a rule: left out and listed as a difference."""
-    text = "#".ljust(298, "x") + "127.0.0.1,80\n"
-    (AUTHBIND / f"byuid/{UID}").write_text(text)
-    process = ctl.pybindctl("import", "authbind", "--apply")
-    assert "differs: authbind takes the line from byte 299 on for a rule" in process.stdout
-    assert "127.0.0.1:80 is refused now" in process.stdout
-    assert process.returncode == 0
-    assert not granted("127.0.0.1:80")
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("byport/53,udp", "authbind knows no protocols"),
-        ("byport/080", "PORT[,PROTOCOL]"),
-        ("byport/631", "needs a '!'"),
-        ("byport/!80", "must have no '!'"),
-        ("byport/80.dpkg-old", "none that authbind looks at"),
-        ("byport/!6667", "authbind never serves port 6667"),
-        ("byport/6667", "authbind never serves port 6667"),
-        ("byaddr/::ffff:127.0.0.1,80", "mapped-refused"),
-        ("byaddr/0:0::1,80", "is spelled"),
-        ("byuid/alice", "pybindctl grant USER PORT"),
-    ],
-)
-def test_files_that_authbind_never_reads(name, why):
-    """Files that authbind never reads are named with the reason and left out."""
-    old_flag(name)
-    process = ctl.pybindctl("import", "authbind", "--apply")
-    assert process.returncode == 1
-    assert why in process.stdout
-    assert "nothing could be taken over" in process.stdout
-    assert ctl.snapshot() == {}
-    old_flag("byport/22")
-    assert why in ctl.done("import", "authbind", "--apply")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "commands"),
-    [
-        ("byaddr/::,80", "", ["grant everyone 0.0.0.0:80"]),
-        (f"byuid/{UID}", "::,80\n", ["grant nobody 0.0.0.0:80"]),
-        (f"byuid/{UID}", "::/0,80-90\n", ["grant nobody 0.0.0.0:80-90", "grant nobody 0.0.0.0/0:80-90"]),
-        (f"byuid/!{UID}", "::-::5,631\n", ["grant nobody 0.0.0.0:631"]),
-    ],
-)  # fmt: skip
-def test_wildcard_alone(name, content, commands):
-    """The plan names a grant of :: alone, with the commands that keep it."""
-    old_flag(name).write_text(content)
-    before = ctl.snapshot()
-    plan = ctl.done("import", "authbind")
-    assert ctl.snapshot() == before
-    assert "differs: wildcard-needs-both" in plan
-    assert "would be refused" in plan
-    for command in commands:
-        assert f"to keep it: sudo pybindctl {command}\n" in plan
-    done = ctl.done("import", "authbind", "--apply")
-    assert "differs: wildcard-needs-both" in done
-    assert done.count("to keep it: sudo pybindctl") == len(commands)
-    for line in done.splitlines():
-        if "to keep it" in line:
-            printed.typed_saying_yes(line, "import_._say_compared: sudo ...")
-    again = ctl.done("import", "authbind")
-    assert "differs" not in again
-    assert "to keep it" not in again
-
-
-def test_unsearchable_folder():
-    """authbind refuses all to a user who cannot search byport; no file of pybind can say so."""
-    old_flag("byport/80")
-    (AUTHBIND / "byport").chmod(0o750)
-    ctl.failed(3, "import", "authbind", "--apply", words=["mode 0750", "chmod 0755"])
+def test_import_that_was_only_planned():
+    """The command that a plan ends with carries it out."""
+    path = support.scratch_dir() / "list"
+    path.write_text("25:nobody\n")
+    out = ctl.done("import", "daemonusr", path)
+    printed.typed(out, "import_._print: sudo pybindctl import ... --apply")
+    assert ctl.served("25")
 
 
 def test_needs_root_and_a_folder():
@@ -233,9 +71,9 @@ def test_copied_tree(tmp_path):
     command = printed.said(command, name).replace(pwd.getpwuid(0).pw_dir + "/", f"{tmp_path}/")
     printed.type_as_root(command)
     assert (CONFIG / "byport/80").stat().st_uid == 0
-    assert granted("80")
-    assert not granted("80", OTHER_UID)
-    assert granted("127.0.0.1:25", OTHER_UID)
+    assert check_grants("80")
+    assert not check_grants("80", OTHER_UID)
+    assert check_grants("127.0.0.1:25", OTHER_UID)
     left = {each["code"] for each in ctl.as_json("lint")["findings"]}
     assert left <= {"no-user"}  # the account of this test's second user
     assert [path.name for path in (tmp_path / "byuid").iterdir()] == [str(OTHER_UID)]
@@ -284,19 +122,9 @@ def test_words_of_a_plan():
     assert "next: in start scripts write pybind for authbind" in done
     command = printed.said(done, "import_._next_steps: grep -rls authbind ...")
     assert subprocess.run(["sh", "-c", command], capture_output=True, check=False).stderr == b""
-    assert granted("80")
-    assert granted("81")
-    assert granted("81", 4242)
-
-
-def test_folder_in_place_of_a_flag_file():
-    """authbind grants by a folder's mode too; a note says what stands there."""
-    (AUTHBIND / "byport/90").mkdir(mode=0o755)
-    plan = ctl.done("import", "authbind")
-    assert "note: /etc/authbind/byport/90: a directory; authbind grants by its mode" in plan
-    assert "DIFFERS" not in ctl.done("import", "authbind", "--apply")
-    assert granted("90")
-    assert (CONFIG / "byport/90").is_file()
+    assert check_grants("80")
+    assert check_grants("81")
+    assert check_grants("81", 4242)
 
 
 def test_what_comes_next(tmp_path):
@@ -327,3 +155,89 @@ def test_what_comes_next_beside_pybindd(judged, monkeypatch, tmp_path):
         assert (status, "next: " in out) == (0, True), out
         assert ("because pybindd runs\n" in out) == judged
         assert ("write pybind" in out or "pybind --port" in out) == (not judged)
+
+
+def test_daemonusr(tmp_path):
+    """Lines PORT:USER become grants, without unknown users; a second run changes nothing."""
+    path = tmp_path / "daemonusr"
+    path.write_text(f"# mail\n25:{UID}\n\n80:nobody, 443:www-data # web\n700:{UID}\n25:no-such\n")
+    text = ctl.done("import", "daemonusr", "--apply", path)
+    assert "no user 'no-such'" in text
+    assert "0 of" not in text
+    for spec in ("25", "80", "700", "25/udp"):
+        assert check_grants(spec)
+    assert check_grants("443", "www-data")
+    assert not check_grants("443")
+    before = ctl.snapshot()
+    assert "nothing to do" in ctl.done("import", "daemonusr", "--apply", path)
+    assert ctl.snapshot() == before
+
+
+@pytest.mark.parametrize("line", ["25", "25:", ":exim", "x:1:root", "99999:root", "80:everyone"])
+def test_daemonusr_wrong(tmp_path, line):
+    """A line that is not PORT:USER is named, and nothing is written."""
+    path = tmp_path / "daemonusr"
+    path.write_text(f"80:{UID}\n{line}\n")
+    ctl.failed(3, "import", "daemonusr", "--apply", path, words=[f"{path} line 2"])
+
+
+def test_portacl():
+    """FreeBSD's rules become grants, even in the form that sysctl prints."""
+    words = f"security.mac.portacl.rules: uid:{UID}:tcp:80,gid:2000:udp:53, uid:{UID}:tcp:0"
+    answer = ctl.as_json("import", "portacl", words, "--apply")
+    assert answer["differences"] == []
+    assert answer["asked"] == 14  # the wildcards, the mapped and the other addresses
+    assert [note["why"] for note in answer["left"]] == [
+        "port 0 means any free port, and needs no grant"
+    ]
+    assert ctl.lines(f"byuser/{UID}") == ["any,80/tcp"]
+    assert ctl.lines("bygroup/2000") == ["any,53/udp"]
+    assert check_grants("80")
+    assert not check_grants("80/udp")
+
+
+@pytest.mark.parametrize(
+    "rule", ["uid:80:tcp", "uid:80:sctp:80", "uid:x:tcp:80", "gid:1:udp:65536"]
+)
+def test_portacl_wrong(rule):
+    """A malformed rule is named, and nothing is written."""
+    ctl.failed(3, "import", "portacl", f"uid:1:tcp:80,{rule}", "--apply", words=["rule 2", rule])
+
+
+def test_names_beside_numbers(tmp_path):
+    """The plan says whose a number is, because another system may number users differently."""
+    rules_text = "uid:8:tcp:119,gid:33:udp:53,uid:4242:tcp:80"
+    text = ctl.done("import", "portacl", rules_text)
+    assert "note: rule 1 (uid:8:tcp:119): uid 8 is mail on this host" in text
+    assert "gid 33 is @www-data on this host" in text
+    assert "uid 4242 has no name on this host" in text
+    assert "would be made /etc/pybind/byuser/8 (mail)\n" in text
+    path = tmp_path / "list"
+    path.write_text("25:8, 26:mail\n")
+    text = ctl.done("import", "daemonusr", path)
+    assert text.count("uid 8 is mail on this host") == 1
+    old_flag("byport/80", uid=8, gid=33, mode=0o550)
+    (AUTHBIND / "byuid/8").write_text("127.0.0.1,25\n")
+    text = ctl.done("import", "authbind")
+    assert "byport/80 (mode 0750 owner 0 group 33 (www-data) user:8 (mail):r-x)" in text
+    assert "would be made /etc/pybind/byuser/8 (mail)\n" in text
+
+
+def test_names_are_no_users_of_a_list():
+    """An imported list that grants to everyone is told what opens a port."""
+    path = support.scratch_dir() / "list"
+    path.write_text("80:everyone\n")
+    done = ctl.pybindctl("import", "daemonusr", path)
+    name = "lists._add_daemonusr: sudo pybindctl grant everyone PORT"
+    command = printed.said(done.stderr, name).replace("PORT", "80")
+    printed.type_as_root(command.replace("grant", "grant --yes"))
+    assert ctl.served("80")
+
+
+def test_list_without_authbind():
+    """After a list of daemonusr the next step is the start, by pybind."""
+    path = support.scratch_dir() / "list"
+    path.write_text("25:nobody\n")
+    out = ctl.done("import", "daemonusr", path, "--apply")
+    command = printed.said(out, "import_._next_steps: pybind --port 25 -- PROGRAM")
+    assert pybind(*command.replace("PROGRAM", "true").split()[1:]).returncode == 0

@@ -15,11 +15,10 @@ import ask
 import comparing
 import ctl
 import generate
-import importing
 import pytest
 import reference
 import support
-from importing import AUTHBIND
+from ctl import AUTHBIND
 
 from pybind.admin.importers import authbind, authbind_answers, authbind_lines
 from pybind.admin.importers.authbind_lines import LIBRARY_PORT_MAX
@@ -34,7 +33,7 @@ SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
 NOT_CARRIED, HIGH_PORT = "line-", "port above 1023"
 
 
-every_address = pytest.fixture(importing.every_address)
+every_address = pytest.fixture(ctl.every_address)
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,9 @@ import subprocess
 
 import ask
 import ctl
-import importing
 import pytest
 import support
-from importing import AUTHBIND
+from ctl import AUTHBIND
 from reference import Caller, Request
 from support import CONFIG, FOLDERS
 
@@ -47,7 +46,7 @@ ASKED = ("0.0.0.0", "127.0.0.1", "127.0.0.2", "::", "::1", "::5", "2001:db8::1")
 ASKED += ("::ffff:0.0.0.0", "::ffff:127.0.0.1", "::ffff:10.0.0.1")
 
 
-every_address = pytest.fixture(importing.every_address)
+every_address = pytest.fixture(ctl.every_address)
 
 
 def mark(port):
@@ -90,7 +89,7 @@ def make(rng):
     """
     used = rng.sample(PORTS, 3)
     support.clear_config()
-    importing.make_folders()
+    ctl.make_authbind()
     for _ in range(rng.randint(0, 2)):
         port = rng.choice(used)
         make_flag(rng, AUTHBIND / "byport", f"{mark(port)}{port}")

@@ -27,15 +27,6 @@ def served(*ports):
     return all(pybind("-q", "--port", port, "true").returncode == 0 for port in ports)
 
 
-def test_import_that_was_only_planned():
-    """The command that a plan ends with carries it out."""
-    path = support.scratch_dir() / "list"
-    path.write_text("25:nobody\n")
-    out = ctl.done("import", "daemonusr", path)
-    printed.typed(out, "import_._print: sudo pybindctl import ... --apply")
-    assert served("25")
-
-
 def test_more_than_is_shown():
     """Of many broken files a few are named, and lint names all."""
     for number in range(30):
@@ -197,40 +188,3 @@ def test_list_of_a_rule_file():
     printed.typed(err, name)
     assert served("80")
     assert ctl.acl(path) == b""
-
-
-def test_names_are_no_users_of_a_list():
-    """An imported list that grants to everyone is told what opens a port."""
-    path = support.scratch_dir() / "list"
-    path.write_text("80:everyone\n")
-    done = ctl.pybindctl("import", "daemonusr", path)
-    name = "lists._add_daemonusr: sudo pybindctl grant everyone PORT"
-    command = printed.said(done.stderr, name).replace("PORT", "80")
-    printed.type_as_root(command.replace("grant", "grant --yes"))
-    assert served("80")
-
-
-def test_name_that_authbind_reads_no_rules_of():
-    """A file of byuid that has a name is told what grants a user a port."""
-    authbind = ETC / "authbind"
-    shutil.rmtree(authbind, ignore_errors=True)
-    for folder in ("byport", "byaddr", "byuid"):
-        (authbind / folder).mkdir(parents=True)
-    (authbind / "byuid/nobody").write_text("127.0.0.1,80\n")
-    try:
-        said = ctl.pybindctl("import", "authbind").stdout
-        name = "authbind._Reader.read_rule_files: sudo pybindctl grant USER PORT"
-        command = printed.said(said, name).replace("USER", "nobody").replace("PORT", "80")
-        printed.type_as_root(command)
-        assert served("80")
-    finally:
-        shutil.rmtree(authbind)
-
-
-def test_list_without_authbind():
-    """After a list of daemonusr the next step is the start, by pybind."""
-    path = support.scratch_dir() / "list"
-    path.write_text("25:nobody\n")
-    out = ctl.done("import", "daemonusr", path, "--apply")
-    command = printed.said(out, "import_._next_steps: pybind --port 25 -- PROGRAM")
-    assert pybind(*command.replace("PROGRAM", "true").split()[1:]).returncode == 0

@@ -10,19 +10,18 @@ import subprocess
 import termios
 
 import ctl
-import importing
 import pytest
 import support
 from support import UID, rules
 
-folders = pytest.fixture(importing.empty_folders)
+folders = pytest.fixture(ctl.authbind_folders)
 COLUMNS = 80
 COMMAND = re.compile(r"[:?] ((?:sudo|pybindctl|pybind|grep) .*)$", re.M)
 
 
 def _import_two_notes():
-    importing.old_flag("byport/80", uid=UID, mode=0o500)
-    path = importing.AUTHBIND / "byuid" / str(UID)
+    ctl.old_flag("byport/80", uid=UID, mode=0o500)
+    path = ctl.AUTHBIND / "byuid" / str(UID)
     path.write_text("0.0.0.0/0:1,1023\n10.0.0.0/8,80 foo\n")
     path.chmod(0o644)
 

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The installed binaries: position independence, memory rights, symbols.
+"""The binaries: what the installed ones may do, and builds for other machines.
 
-CET (x86) is not tested: a static program has its note only if every object has one, and
-the start files of the helper's libc have none.
+Installed: position independence, memory rights, symbols, modes. CET (x86) is not tested:
+a static program has its note only if every object has one, and the start files of the
+helper's libc have none.
+
+Built: by other compilers, for other machines, with other flags. If a machine lacks an
+instruction, a compiler calls a function by name (atomics, division, copies). The preload
+library has no such functions, so the loader would end every program under pybind. The
+helper and the starter are static: there a missing function ends the link.
 """
 
 import os
@@ -11,6 +17,7 @@ import stat
 import subprocess
 
 import pytest
+import support
 from support import HELPER, LIBRARY, PYBIND, REPOSITORY
 
 BINARIES = {"helper": HELPER, "library": LIBRARY, "starter": PYBIND}
@@ -62,6 +69,12 @@ def symbols(path, option="-s"):
     lines = (line.split() for line in readelf(option, path))
     found = (w for w in lines if len(w) == 8 and w[3] not in ("FILE", "SECTION"))
     return {w[7].partition("@")[0]: (w[6], w[4], w[5]) for w in found}
+
+
+def undefined(path):
+    """Return {name: binding} of the symbols that a shared library lacks."""
+    words = [line.split() for line in readelf("--dyn-syms", path) if " UND " in line]
+    return {w[7].partition("@")[0]: w[4] for w in words if len(w) > 7}
 
 
 @pytest.mark.parametrize("name", HARDENED)
@@ -128,8 +141,8 @@ def test_helper_was_compiled_as_told():
 
 def test_library_takes_and_gives_nothing_else():
     """The library defines only the functions that it wraps, and no other global name."""
+    taken = undefined(LIBRARY)
     found = symbols(LIBRARY, "--dyn-syms")
-    taken = {name: kind for name, (section, kind, _) in found.items() if section == "UND" and name}
     given = {name for name, (section, kind, _) in found.items() if section.isdigit()}
     assert given == LIBRARY_GIVES
     assert set(taken) <= LIBRARY_TAKES
@@ -148,3 +161,120 @@ def test_one_file_has_one_capability():
     """The helper has cap_net_bind_service, permitted and not effective; the others have none."""
     got = subprocess.run(["getcap", *BINARIES.values()], check=True, capture_output=True, text=True)
     assert got.stdout == f"{HELPER} cap_net_bind_service=p\n"
+
+
+MACHINES = {
+    "native": ("gcc", None),
+    "arm64": ("aarch64-linux-gnu-gcc", "AArch64"),
+    "riscv64": ("riscv64-linux-gnu-gcc", "RISC-V"),
+    "i386": ("i686-linux-gnu-gcc", "Intel 80386"),
+}
+# Flags of distributions: they change which functions a compiler calls by name.
+BUILT_WITH = {
+    "debian": "-g -O2 -flto=auto -ffat-lto-objects -fstack-protector-strong "
+    "-fstack-clash-protection -D_FORTIFY_SOURCE=2",
+    "fedora": "-O2 -fexceptions -g -fasynchronous-unwind-tables -fstack-protector-strong "
+    "-fno-omit-frame-pointer -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3",
+    "O0": "-O0 -g",
+    "O3": "-O3",
+    "Os": "-Os",
+}
+PROGRAM = r"""
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80)};
+    int yes = 1, status;
+    for (int i = 0; i < 20; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+        if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0)
+            return perror("bind"), 1;
+        if (i % 2 && waitpid(-1, &status, __WALL) != -1)
+            return puts("a child was left"), 1;
+        if (i < 19 && dup2(0, fd) != fd)
+            return perror("dup2"), 1;
+    }
+    return puts("bound"), 0;
+}
+"""
+
+
+def build(compiler, *targets, **variables):
+    """Build the given targets in a new folder; return the folder."""
+    folder = support.scratch_dir()
+    settings = [f"{name}={value}" for name, value in variables.items()]
+    command = ["make", "-s", f"BUILD={folder}", f"CC={compiler}", *settings]
+    done = subprocess.run(
+        [*command, *(f"{folder}/{name}" for name in targets)],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=support.PATIENCE_S * 4,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def check_library(path):
+    """Check that the library lacks only symbols that it can do without."""
+    found = undefined(path)
+    assert set(found) <= LIBRARY_TAKES
+    assert set(found.values()) <= {"WEAK"}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_built_for_each_machine(machine):
+    """Helper, library and starter can be built, and the library lacks no symbol."""
+    compiler, name = MACHINES[machine]
+    variables = {}
+    if machine != "native":
+        variables["MUSL_GCC"] = ""  # musl-gcc cannot build for another machine
+    if machine == "riscv64":  # Debian 12's libc for it has no start files for -static-pie
+        variables["HELPER_LINK"] = "-static $(HELPER_SRC)"
+    folder = build(compiler, "libpybind.so", "pybind-helper", "pybind", **variables)
+    for binary in ("libpybind.so", "pybind-helper", "pybind"):
+        command = ["readelf", "-h", folder / binary]
+        head = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert name is None or re.search(rf"Machine: +{name}\b", head), binary
+    check_library(folder / "libpybind.so")
+
+
+@pytest.mark.parametrize("flags", BUILT_WITH.values(), ids=BUILT_WITH)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_built_with_others_flags(machine, flags):
+    """The same holds with the flags of distributions and at each optimisation level."""
+    check_library(build(MACHINES[machine][0], "libpybind.so", CFLAGS=flags) / "libpybind.so")
+
+
+def test_built_with_clang():
+    """The same holds with clang."""
+    check_library(build("clang", "libpybind.so") / "libpybind.so")
+
+
+def test_undefined_symbol_ends_the_build():
+    """A function that nobody provides ends the build, before it could end users' programs."""
+    source = support.scratch_dir() / "calls.c"
+    source.write_text(
+        "int nobody_has_it(void);\nint calls(void);\n"
+        "int calls(void) { return nobody_has_it(); }\n"
+    )
+    with pytest.raises(AssertionError, match="undefined reference to .nobody_has_it"):
+        build("gcc", "libpybind.so", LIBRARY_SRC=f"$(wildcard helpers/preload/*.c) {source}")
+
+
+def test_serves_32_bit_programs(grant80):
+    """The i386 library serves a 32-bit program, where the kernel runs one."""
+    library = build("i686-linux-gnu-gcc", "libpybind.so") / "libpybind.so"
+    root = "/usr/i686-linux-gnu/lib"
+    program = support.compile_c(
+        PROGRAM, f"-Wl,--dynamic-linker={root}/ld-linux.so.2", f"-Wl,-rpath,{root}",
+        compiler="i686-linux-gnu-gcc",
+    )  # fmt: skip
+    plain = support.run([program])
+    if plain.returncode in (126, 127):
+        pytest.skip("this kernel runs no 32-bit programs (CONFIG_IA32_EMULATION)")
+    assert "Permission denied" in plain.stderr, plain
+    served = support.run(["/usr/bin/env", f"LD_PRELOAD={library}", program])
+    assert (served.returncode, served.stdout) == (0, "bound\n"), served.stderr

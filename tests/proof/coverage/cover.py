@@ -30,11 +30,11 @@ COMMON = ["-O0", "-g", "-D_GNU_SOURCE", "-std=c11", f'-DCONFIG_DIR="{support.CON
 
 
 class Subject(NamedTuple):
-    """A subject. dump: a source that writes the counters, itself built without counters."""
+    """A subject. dump: flags of dump.c, which writes the counters and is built without them."""
 
     folder: pathlib.Path
     flags: List[str]
-    dump: str
+    dump: List[str]
     link: List[str]
     installed: str
     capability: str
@@ -45,7 +45,7 @@ SUBJECTS = {
     "helper": Subject(
         folder=REPOSITORY / "helpers" / "helper",
         flags=[],
-        dump="dump_helper.c",
+        dump=[],
         link=["-static", "-Wl,--wrap=_exit"],
         installed=support.HELPER,
         capability="cap_net_bind_service=p",
@@ -57,7 +57,7 @@ SUBJECTS = {
             *["-fPIC", "-ffreestanding", "-fvisibility=hidden", "-fno-stack-protector"],
             *[f'-DHELPER_PATH="{support.HELPER}"', f'-DLIBRARY_PATH="{support.LIBRARY}"'],
         ],
-        dump="dump_library.c",
+        dump=["-DOF_LIBRARY"],
         link=["-shared", "-Wl,--wrap=progress_stop"],
         installed=support.LIBRARY,
         capability="",
@@ -75,7 +75,7 @@ def build(subject, folder):
     """Build with counters, which every process that runs the binary writes to folder."""
     objects = []
     sources = {source: [*COMMON, *subject.flags] for source in sorted(subject.folder.glob("*.c"))}
-    sources[TESTS / "proof/coverage" / subject.dump] = ["-fPIC"]
+    sources[TESTS / "proof/coverage/dump.c"] = ["-fPIC", *subject.dump]
     for source, flags in sources.items():
         objects.append(folder / f"{source.stem}.o")
         subprocess.run(["gcc", *flags, "-c", source, "-o", objects[-1]], check=True)

@@ -90,6 +90,7 @@ def test_each_promise_names_a_test():
 
 
 PROOF = (ROOT / "docs/proof.txt").read_text()
+FAULTS = ("mutants", "mutants_rules", "mutants_kernel")  # of the helper and pybindd's programs
 # The lists of mutants and coverage exceptions follow the source and are newer than the record.
 FIGURES = (
     r"^rules +ok +([\d,]+) cases",
@@ -117,12 +118,12 @@ def test_mutants_and_exceptions_are_as_many_as_the_table_says(monkeypatch):
     """The pages show the lengths of the lists, because make prove tries every entry."""
     for folder in ("mutation", "coverage"):
         monkeypatch.syspath_prepend(str(ROOT / "tests/proof" / folder))
-    mutants = importlib.import_module("mutants")
+    helpers = [importlib.import_module(name) for name in FAULTS]
     never = importlib.import_module("exceptions").NEVER
-    assert f"| {len(mutants.MUTANTS)}, each noticed" in TRIED
-    pythons = importlib.import_module("mutants_python").MUTANTS
+    assert f"| {sum(len(part.MUTANTS) for part in helpers)}, each noticed" in TRIED
+    pythons = importlib.import_module("mutants_pybindctl").MUTANTS
     assert f"into pybindctl by hand (the same) | {len(pythons)}, each noticed" in TRIED
-    assert f"; {len(mutants.EQUIVALENT)} more are argued" in TRIED
+    assert f"; {sum(len(part.EQUIVALENT) for part in helpers)} more are argued" in TRIED
     for subject, name in (("helper", "the helper"), ("library", "the preload library")):
         row = re.search(rf"coverage of {name} by .* is argued in (\d+) entries", TRIED)
         assert row and int(row[1]) == len(never[subject])
@@ -134,19 +135,18 @@ def test_mutants_and_exceptions_are_as_many_as_the_table_says(monkeypatch):
 def test_each_fault_can_be_put_in(monkeypatch):
     """The text that an entry replaces occurs exactly once in its file."""
     monkeypatch.syspath_prepend(str(ROOT / "tests/proof/mutation"))
-    lists, python = map(importlib.import_module, ("mutants", "mutants_python"))
-    places = [(mutant, ROOT / mutant.path) for mutant in (*lists.MUTANTS, *lists.EQUIVALENT)]
-    places += [(mutant, ROOT / "pybind" / mutant.file) for mutant in python.MUTANTS]
-    wrong = [(m.file, m.old) for m, path in places if path.read_text().count(m.old) != 1]
+    parts = [importlib.import_module(name) for name in (*FAULTS, "mutants_pybindctl")]
+    faults = [m for part in parts for m in (*part.MUTANTS, *getattr(part, "EQUIVALENT", ()))]
+    wrong = [(m.file, m.old) for m in faults if (ROOT / m.path).read_text().count(m.old) != 1]
     assert wrong == []
 
 
 def test_each_fault_names_a_test(monkeypatch):
     """Each fault names the comparison, the fuzz targets, or an existing test or file."""
     monkeypatch.syspath_prepend(str(ROOT / "tests/proof/mutation"))
-    lists, python, mutant = map(importlib.import_module, ("mutants", "mutants_python", "mutant"))
-    killers = {m.killer for m in (*lists.MUTANTS, *python.MUTANTS)}
-    killers -= {mutant.COMPAT, mutant.KERNEL, mutant.FUZZ}
+    parts = [importlib.import_module(name) for name in (*FAULTS, "mutants_pybindctl")]
+    killers = {m.killer for part in parts for m in part.MUTANTS}
+    killers -= {parts[0].COMPAT, parts[0].KERNEL, parts[0].FUZZ}
     missing = []
     for killer in killers:
         file, _, test = killer.partition("::")

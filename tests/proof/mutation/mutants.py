@@ -1,9 +1,49 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults put into the helper by hand, and with them those put into pybindd's programs."""
+"""Faults put in by hand: what an entry is, and those in how the helper meets its caller.
 
-from mutant import FUZZ, PROCESS, PROTOCOL, RULES, Mutant
-from mutants_kernel import KERNEL_EQUIVALENT, KERNEL_MUTANTS
-from mutants_text import TEXT_MUTANTS
+A fault replaces one piece of text, which must occur exactly once in its file. The entry
+names the test that notices the fault: a node of pytest, COMPAT (the comparison with
+authbind's helper and the model), KERNEL (that of the kernel with helper and model) or FUZZ
+(the kept inputs of the fuzz targets).
+
+The entries here are about requests, capabilities and sockets. mutants_rules.py has those in
+the helper's reading of files, mutants_kernel.py those in pybindd's programs, and
+mutants_pybindctl.py those in pybindctl.
+"""
+
+from typing import NamedTuple
+
+COMPAT = "compat"
+FUZZ = "fuzz"
+KERNEL = "kernel"
+PROCESS = "tests/helper/test_process.py::"
+PROTOCOL = "tests/helper/test_protocol.py::"
+RULES = "tests/helper/test_rules.py::"
+
+
+class Mutant(NamedTuple):
+    """A fault: in FILE OLD becomes NEW. killer: the test that notices.
+
+    file: of helpers/helper, kernel/NAME of helpers/kernel, or NAME.py of pybind.
+    """
+
+    file: str
+    old: str
+    new: str
+    killer: str
+
+    @property
+    def path(self) -> str:
+        """Return the file, from the repository on."""
+        if self.file.endswith(".py"):
+            return f"pybind/{self.file}"
+        return f"helpers/{self.file if self.in_kernel else f'helper/{self.file}'}"
+
+    @property
+    def in_kernel(self) -> bool:
+        """Tell whether it is a fault of pybindd's programs."""
+        return self.file.startswith("kernel/")
+
 
 MUTANTS = [
     # main.c: what is taken as a request.
@@ -173,204 +213,14 @@ MUTANTS = [
         "        reply->cause = error;",
         PROTOCOL + "test_kernel_errors_pass",
     ),
-    # rules.c: folders and files.
-    Mutant("rules.c", "st->st_uid == 0 && ", "", RULES + "test_unsafe_folders"),
-    Mutant("rules.c", "(S_IWGRP | S_IWOTH)", "S_IWOTH", RULES + "test_unsafe_folders"),
-    Mutant("rules.c", "(S_IWGRP | S_IWOTH)", "S_IWGRP", RULES + "test_unsafe_folders"),
-    Mutant(
-        "rules.c",
-        "fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW)",
-        "fstatat(dir_fd, path, &st, 0)",
-        RULES + "test_unsafe_folders",
-    ),
-    Mutant("rules.c", "S_ISDIR(st.st_mode) && ", "", RULES + "test_unsafe_folders"),
-    Mutant(
-        "rules.c",
-        'bool refused = directory_refuses(w, AT_FDCWD, "/", "", false);',
-        "bool refused = false;",
-        PROCESS + "test_root_folder_must_be_roots",
-    ),
-    Mutant(
-        "rules.c",
-        '        refused = directory_refuses(w, AT_FDCWD, path, "", false);',
-        "",
-        RULES + "test_unsafe_folders",
-    ),
-    Mutant(
-        "rules.c",
-        "refused = directory_refuses(w, w->config_fd, folders[i], folders[i], true);",
-        "(void)0;",
-        RULES + "test_unsafe_folders",
-    ),
-    Mutant("rules.c", "folders[i], true);", "folders[i], false);", RULES + "test_missing_folders"),
-    Mutant("rules.c", "error == ENOENT && may_lack", "may_lack", FUZZ),
-    Mutant(
-        "rules.c",
-        'directory_refuses(w, AT_FDCWD, path, "", false);',
-        'directory_refuses(w, AT_FDCWD, path, "", true);',
-        RULES + "test_missing_folders",
-    ),
-    Mutant("rules.c", "    reply->cause = cause;\n", "", RULES + "test_unsearchable_folder"),
-    Mutant("rules.c", "    reply->line = line;\n", "", RULES + "test_broken_line"),
-    Mutant("rules.c", "    reply->fault = (uint16_t)fault;\n", "", RULES + "test_broken_line"),
-    Mutant("rules.c", "w->v4_half && !grants ? PB", "!grants ? PB", RULES + "test_both_wildcards"),
-    Mutant(
-        "rules.c",
-        "memcpy(to, name, strnlen(name, PB_NAME_MAX - 1));",
-        "",
-        RULES + "test_flag_grants",
-    ),
-    Mutant(
-        "rules.c",
-        "        if (errno != ENOENT)\n            return refuse(w, name, PB_REASON_FLAG_ERROR, errno);\n",
-        "",
-        RULES + "test_unsearchable_folder",
-    ),
-    Mutant(
-        "rules.c",
-        "    if (!S_ISREG(st.st_mode))\n        return refuse(w, name, PB_REASON_FLAG_KIND",
-        "    if (0)\n        return refuse(w, name, PB_REASON_FLAG_KIND",
-        RULES + "test_flag_must_be_regular",
-    ),
-    Mutant("rules.c", "name, X_OK, 0) == 0", "name, F_OK, 0) == 0", RULES + "test_flag_modes"),
-    Mutant("rules.c", "name, X_OK, 0) == 0", "name, R_OK, 0) == 0", RULES + "test_flag_modes"),
-    Mutant("rules.c", "name, X_OK, 0) == 0", "name, X_OK, 0) != 0", RULES + "test_flag_modes"),
-    Mutant("rules.c", "q->port >= 512", "q->port > 512", RULES + "test_reserved_mark"),
-    Mutant("rules.c", "q->port <= 1023", "q->port < 1023", RULES + "test_reserved_mark"),
-    Mutant("rules.c", "q->port <= 1023", "1", RULES + "test_reserved_mark"),
-    Mutant("rules.c", "!decided && form < 6", "form < 6", RULES + "test_flag_modes"),
-    Mutant("rules.c", "form < 6; form++", "form < 5; form++", RULES + "test_flag_grants"),
-    Mutant(
-        "rules.c",
-        "byaddr ? form < 4 : first;",
-        "byaddr ? form < 4 : !first;",
-        RULES + "test_protocol_form_comes_first",
-    ),
-    Mutant("rules.c", 'v4 && first ? ":" : ","', '","', RULES + "test_flag_grants"),
-    Mutant(
-        "rules.c", 'q->udp ? ",udp" : ",tcp"', '",tcp"', RULES + "test_protocol_form_comes_first"
-    ),
-    Mutant("rules.c", "        if (fault)\n", "        if (0)\n", RULES + "test_broken_line"),
-    Mutant(
-        "rules.c", "if (matches && match == 0)", "if (matches)", RULES + "test_protocols_of_a_line"
-    ),
-    Mutant(
-        "rules.c", "    if (match)\n", "    if (match || number)\n", RULES + "test_user_then_groups"
-    ),
-    Mutant(
-        "rules.c",
-        "end = end ? end : text + len;",
-        "if (!end) break;",
-        RULES + "test_edges_of_a_file",
-    ),
-    Mutant(
-        "rules.c",
-        "    if (fd < 0 && errno == ENOENT) {",
-        "    if (fd < 0) {",
-        RULES + "test_unsafe_rule_files",
-    ),
-    Mutant(
-        "rules.c",
-        "O_RDONLY | O_NOFOLLOW | O_NONBLOCK",
-        "O_RDONLY | O_NONBLOCK",
-        RULES + "test_unsafe_rule_files",
-    ),
-    Mutant(
-        "rules.c",
-        " || !S_ISREG(st.st_mode) || !safely_roots(&st))",
-        " || !S_ISREG(st.st_mode))",
-        RULES + "test_unsafe_rule_files",
-    ),
-    Mutant(
-        "rules.c",
-        " || !S_ISREG(st.st_mode) || !safely_roots(&st))",
-        " || !safely_roots(&st))",
-        RULES + "test_unsafe_rule_files",
-    ),
-    Mutant("rules.c", "    if (len == sizeof text)", "    if (0)", RULES + "test_edges_of_a_file"),
-    Mutant("rules.c", "    if (got < 0)", "    if (0)", FUZZ),
-    Mutant("rules.c", " | O_NONBLOCK | O_NOCTTY", " | O_NOCTTY", FUZZ),
-    Mutant("rules.c", "t->count == PB_TRACE_MAX", "0", RULES + "test_many_groups"),
-    Mutant(
-        "rules.c",
-        'rules_step(w, "byuser", getuid())',
-        'rules_step(w, "bygroup", getuid())',
-        RULES + "test_rule_lines",
-    ),
-    Mutant(
-        "rules.c",
-        "for (int i = -1; !decided",
-        "for (int i = 0; !decided",
-        RULES + "test_nothing_grants",
-    ),
-    Mutant("rules.c", "i < count; i++", "i < count - 1; i++", RULES + "test_user_then_groups"),
-    Mutant("rules.c", "!decided && i < count", "i < count", FUZZ),
-    Mutant(
-        "rules.c",
-        "    if (!flag_files(w) && !rule_files(w))\n",
-        "    if (flag_files(w) && rule_files(w))\n",
-        RULES + "test_nothing_grants",
-    ),
-    Mutant(
-        "rules.c",
-        "    if (!flag_files(w) && !rule_files(w))\n",
-        "    if (!flag_files(w) || !rule_files(w))\n",
-        RULES + "test_flag_modes",
-    ),
-    Mutant(
-        "rules.c",
-        '        refuse(w, "", PB_REASON_NO_RULE, 0);',
-        "        (void)0;",
-        RULES + "test_both_wildcards",
-    ),
-    Mutant(
-        "rules.c",
-        "memcmp(q->addr, mapped, sizeof mapped) == 0",
-        "0",
-        RULES + "test_mapped_is_judged_as_ipv4",
-    ),
-    Mutant(
-        "rules.c",
-        "    if (open_config(&w))\n        return;\n",
-        "    open_config(&w);\n",
-        RULES + "test_unsafe_folders",
-    ),
-    Mutant("rules.c", "        judge(&w);\n    }", "    }", RULES + "test_both_wildcards"),
-    Mutant(
-        "rules.c",
-        "answer->reply.reason == PB_REASON_GRANTED && q->family",
-        "q->family",
-        RULES + "test_both_wildcards",
-    ),
-    Mutant(
-        "rules.c",
-        "q->udp = protocol == IPPROTO_UDP;",
-        "q->udp = false;",
-        RULES + "test_protocol_form_comes_first",
-    ),
-    *TEXT_MUTANTS,
-    *KERNEL_MUTANTS,
 ]
 
 # Faults that no run can show, and why.
 EQUIVALENT = [
-    Mutant(
-        "names.c",
-        "best == 0 && best_len == 6",
-        "best_len == 6",
-        "a run of six that starts later covers the seventh group, so none is written there",
-    ),
-    Mutant(
-        "names.c",
-        "n->len + len >= sizeof n->text",
-        "0",
-        "the longest name has 57 bytes: byaddr/! with 39 of an address and ,65535,tcp",
-    ),
     Mutant(
         "main.c",
         "    memset(request, 0, sizeof *request);",
         "",
         "a short message is refused by its length",
     ),
-    *KERNEL_EQUIVALENT,
 ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults put into pybindd's programs in the kernel by hand; mutant.py says what an entry is."""
+"""Faults put into pybindd's programs in the kernel by hand."""
 
-from mutant import KERNEL, Mutant
+from mutants import KERNEL, Mutant
 
 CALLERS = "tests/kernel/test_hostile_callers.py::test_case_"
 SOCKETS = "tests/kernel/test_hostile_sockets.py::test_case_77_"
@@ -9,7 +9,7 @@ OTHERS = "tests/kernel/test_hostile_others.py::test_case_78_"
 DAEMON = "tests/kernel/test_hostile_daemon.py::test_case_"
 IN_FORCE = "tests/kernel/test_in_force.py::test_"
 
-KERNEL_MUTANTS = [
+MUTANTS = [
     # caller.h: who binds.
     Mutant(
         "kernel/caller.h",
@@ -289,7 +289,7 @@ KERNEL_MUTANTS = [
 ]
 
 # Faults that no run can show, and why.
-KERNEL_EQUIVALENT = [
+EQUIVALENT = [
     Mutant(
         "kernel/caller.h",
         "if (c->uid != (__u32)ids || c->gid != ids >> 32)",

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds each mutant of the helper and of pybindd's programs, installs it and shows that a test notices.
+"""Puts each listed fault in, installs what has it, and shows that a test notices.
 
-    tools/sandbox /usr/bin/python3 tests/proof/mutation/mutate.py [search] [NUMBER | FIRST/STEP]...
+    tools/sandbox /usr/bin/python3 tests/proof/mutation/mutate.py SUBJECT [search] [NUMBER | FIRST/STEP]...
 
-FIRST/STEP: every STEPth mutant from FIRST on. Normally only the test that an entry names
-runs against its mutant. With `search`, for a new mutant, every test that could notice
-runs. Prints a line for each survivor and a line of JSON. Exits 1 if a mutant survives or
-does not apply.
-If the kernel takes no such programs, their mutants are left out.
+FIRST/STEP: every STEPth mutant from FIRST on. Only the test that an entry names runs
+against its mutant. With `search`, for a new mutant of the helpers, every test that could
+notice runs. Prints a line for each survivor and a line of JSON. Exits 1 if a mutant
+survives or does not apply.
+
+SUBJECT is helpers (the helper and pybindd's programs) or pybindctl. If the kernel takes no such programs, their
+mutants are left out. A fault of pybindctl is put into the installed package and into a
+copy of the repository, from which the tests run: some tests call pybindctl, others import
+it.
 """
 
 import json
@@ -21,13 +25,18 @@ TESTS = pathlib.Path(__file__).resolve().parents[2]
 REPOSITORY = TESTS.parent
 sys.path[1:1] = [str(TESTS / "lib"), str(REPOSITORY)]
 
+import mutants  # noqa: E402
+import mutants_kernel  # noqa: E402
+import mutants_pybindctl  # noqa: E402
+import mutants_rules  # noqa: E402
 import support  # noqa: E402
-from mutant import COMPAT, FUZZ, KERNEL  # noqa: E402
-from mutants import EQUIVALENT, MUTANTS  # noqa: E402
+from mutants import COMPAT, FUZZ, KERNEL  # noqa: E402
 
 from pybind.kernel import obstacles  # noqa: E402
 from pybind.paths import BPF_OBJECT  # noqa: E402
 
+HELPERS = (mutants, mutants_rules, mutants_kernel)
+INSTALLED = pathlib.Path(support.PREFIX) / "share/pybind/pybind"
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
 COMPAT_CASES = "6000"
 KERNEL_CASES = "4000"
@@ -47,16 +56,11 @@ def make_tree(folder):
         shutil.copy(REPOSITORY / name, folder)
 
 
-def apply(mutant, folder):
-    """Write the mutated file; raise AssertionError unless the text occurs exactly once."""
+def texts(mutant):
+    """Return the text of a file, and with the fault; raise AssertionError unless it fits once."""
     text = (REPOSITORY / mutant.path).read_text()
     assert text.count(mutant.old) == 1, f"{mutant.file}: {mutant.old!r} {text.count(mutant.old)}x"
-    (folder / mutant.path).write_text(text.replace(mutant.old, mutant.new))
-
-
-def restore(mutant, folder):
-    """Restore the file."""
-    shutil.copy(REPOSITORY / mutant.path, folder / mutant.path)
+    return text, text.replace(mutant.old, mutant.new)
 
 
 def build_and_install(folder, in_kernel):
@@ -100,25 +104,33 @@ def install_helper(folder):
     new.rename(support.HELPER)
 
 
-def notices(killer, folder):
-    """Run one test; tell whether it failed."""
-    cases = {"PYBIND_COMPAT_CASES": COMPAT_CASES, "PYBIND_KERNEL_CASES": KERNEL_CASES}
-    environment = {**os.environ, **cases, "PYBIND_PATIENCE": "30"}
-    if killer == FUZZ:
-        command, where = [*PYTEST, "tests/proof/fuzz"], folder  # compiles the mutant itself
-    else:
-        command, where = [*PYTEST, COMPARISONS.get(killer, killer)], REPOSITORY
+def fails(nodes, where, **environment):
+    """Run tests from a folder; tell whether one failed."""
     done = subprocess.run(
-        command, cwd=where, env=environment, stdin=subprocess.DEVNULL, capture_output=True
+        [*PYTEST, *nodes],
+        cwd=where,
+        env={**os.environ, "PYBIND_PATIENCE": "30", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
     )
     if done.returncode not in (0, 1):  # 1: a test failed; any other status: no test ran
-        raise AssertionError(f"{killer}: {done.stdout.decode()[-500:]}")
+        raise AssertionError(f"{nodes}: {done.stdout.decode()[-500:]}")
     return done.returncode == 1
+
+
+def notices(killer, folder):
+    """Run one test of a helper; tell whether it failed."""
+    if killer == FUZZ:
+        node, where = "tests/proof/fuzz", folder  # compiles the mutant itself
+    else:
+        node, where = COMPARISONS.get(killer, killer), REPOSITORY
+    cases = {"PYBIND_COMPAT_CASES": COMPAT_CASES, "PYBIND_KERNEL_CASES": KERNEL_CASES}
+    return fails([node], where, **cases)
 
 
 def check_baseline(chosen, folder):
     """Check that the tests of these mutants pass with the unchanged helper."""
-    killers = {MUTANTS[number].killer for number in chosen}
+    killers = {mutant.killer for mutant in chosen}
     nodes = sorted(killers - {COMPAT, KERNEL, FUZZ})
     if nodes:
         done = subprocess.run([*PYTEST, *nodes], cwd=REPOSITORY, stdin=subprocess.DEVNULL)
@@ -137,22 +149,23 @@ def choose(words, count):
     return chosen
 
 
-def main(arguments):
-    """Try the mutants; the numbers choose some."""
-    search = "search" in arguments
-    chosen = choose([word for word in arguments if word != "search"], len(MUTANTS))
+def try_helpers(words, folder):
+    """Try the mutants of the helper and of pybindd's programs; return the result."""
+    search = "search" in words
+    listed = [mutant for part in HELPERS for mutant in part.MUTANTS]
+    equivalent = [mutant for part in HELPERS for mutant in part.EQUIVALENT]
+    chosen = choose([word for word in words if word != "search"], len(listed))
     why = not_loaded()
-    left_out = len([mutant for mutant in MUTANTS if mutant.in_kernel]) if why else 0
+    left_out = len([mutant for mutant in listed if mutant.in_kernel]) if why else 0
     if why:
         print(f"the faults of pybindd's programs are left out: {why}", flush=True)
-        chosen = [number for number in chosen if not MUTANTS[number].in_kernel]
-    folder = support.scratch_dir()
-    make_tree(folder)
-    check_baseline(chosen, folder)
-    killed, alive = 0, []
+        chosen = [number for number in chosen if not listed[number].in_kernel]
+    check_baseline([listed[number] for number in chosen], folder)
+    alive = []
     for number in chosen:
-        mutant = MUTANTS[number]
-        apply(mutant, folder)
+        mutant = listed[number]
+        text, mutated = texts(mutant)
+        (folder / mutant.path).write_text(mutated)
         try:
             build_and_install(folder, mutant.in_kernel)
             every = EVERYTHING_OF_KERNEL if mutant.in_kernel else EVERYTHING
@@ -160,28 +173,58 @@ def main(arguments):
             by = next((killer for killer in killers if killer and notices(killer, folder)), None)
         except subprocess.CalledProcessError as error:
             raise AssertionError(f"mutant {number} does not build: {error.stderr}") from None
-        restore(mutant, folder)
-        killed += by is not None
-        if by is None:
-            alive.append(number)
+        (folder / mutant.path).write_text(text)
+        alive += [number] * (by is None)
         if by is None or search:
             print(f"{number}: {mutant.file}: {mutant.old!r} -> {mutant.new!r}: {by}", flush=True)
-    for mutant in EQUIVALENT:
-        apply(mutant, folder)
-        restore(mutant, folder)
-    for in_kernel in {MUTANTS[number].in_kernel for number in chosen}:
+    for mutant in equivalent:
+        texts(mutant)
+    for in_kernel in {listed[number].in_kernel for number in chosen}:
         build_and_install(folder, in_kernel)
-    result = {
-        "listed": len(MUTANTS) - left_out,
-        "left_out": left_out,
-        "mutants": len(chosen),
-        "killed": killed,
-        "alive": alive,
-        "equivalent": len(EQUIVALENT),
-    }
-    print(json.dumps(result))
-    sys.exit(1 if alive else 0)
+    found = result(len(listed) - left_out, chosen, alive)
+    return {**found, "left_out": left_out, "equivalent": len(equivalent)}
+
+
+def is_noticed(mutant, folder):
+    """Put a fault into pybindctl for a while; tell whether its test fails."""
+    text, mutated = texts(mutant)
+    places = (INSTALLED / mutant.file, folder / mutant.path)
+    for place in places:
+        place.write_text(mutated)
+    try:
+        return fails([mutant.killer], folder)
+    finally:
+        for place in places:
+            place.write_text(text)
+
+
+def try_pybindctl(words, folder):
+    """Try the mutants of pybindctl; return the result."""
+    listed = mutants_pybindctl.MUTANTS
+    chosen = choose(words, len(listed))
+    killers = sorted({listed[number].killer for number in chosen})
+    assert not fails(killers, folder), "a test fails without any mutant"
+    alive = [number for number in chosen if not is_noticed(listed[number], folder)]
+    for number in alive:
+        mutant = listed[number]
+        print(f"{number}: {mutant.file}: {mutant.old!r} -> {mutant.new!r}: {mutant.killer}")
+    return result(len(listed), chosen, alive)
+
+
+def result(listed, chosen, alive):
+    """Return what is printed of either."""
+    killed = len(chosen) - len(alive)
+    return {"listed": listed, "mutants": len(chosen), "killed": killed, "alive": alive}
+
+
+def main(subject, *words):
+    """Try the mutants; the words choose some."""
+    folder = support.scratch_dir()
+    make_tree(folder)
+    found = {"helpers": try_helpers, "pybindctl": try_pybindctl}[subject](words, folder)
+    print(json.dumps(found))
+    sys.exit(1 if found["alive"] else 0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

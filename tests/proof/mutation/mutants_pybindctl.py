@@ -1,17 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults put into pybindctl by hand: in the checks that keep root from acting for a user."""
 
-from typing import NamedTuple
-
-
-class Mutant(NamedTuple):
-    """A fault: in FILE, below pybind/, OLD becomes NEW. killer: the quick test that notices."""
-
-    file: str
-    old: str
-    new: str
-    killer: str
-
+from mutants import Mutant
 
 _GRANT = "tests/admin/test_grant.py::"
 _INPUT = "tests/admin/test_hostile_input.py::"

@@ -14,7 +14,7 @@ import supervising
 import support
 from attacked import answer, gated_helper, let_bind, waiting_program
 from hostile import Outcome, as_uid, ask, with_capability
-from test_manual import IO_URING, result_of_io_uring
+from test_world import IO_URING, result_of_io_uring
 
 SRC = pathlib.Path(__file__).resolve().parent / "src"
 

@@ -1,22 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment that the program is given."""
+"""The launch: the environment and the descriptors that the program is given, and _lean."""
 
+import os
+import signal
 import socket
+import stat
+import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pybind import plan
+from pybind import _lean, plan
+from pybind.become import environ_of
 from pybind.errors import UsageError
-from pybind.model import Address, Request, Target
+from pybind.model import Account, Address, Request, Target
 from pybind.ports import parse_listed, parse_named
 
 LIBRARY = b"/lib/libpybind.so"
+ACCOUNT = Account("eve", 7, 8, (8, 9), "/home/\udce4", "/bin/sh")
 TARGET = Target(b"/bin/true", "program", None, False)
 
 
 def request(*ports, depth=None, verbose=False):
     listed = tuple(parse_listed(port) for port in ports)
     return Request((b"true",), listed, depth, verbose=verbose)
+
+
+def named(*ports, argv=(b"prog",), **options):
+    listed = tuple(parse_named(port) for port in ports)
+    return Request(argv, listed, **options)
 
 
 def test_environment_is_kept():
@@ -88,31 +101,76 @@ def test_why_a_bind_is_not_among_the_listed(text, excluded):
     assert plan.limits_exclude(text, address) == excluded
 
 
-def given(*ports, argv=(b"prog",), **options):
-    listed = tuple(parse_named(port) for port in ports)
-    return Request(argv, listed, **options)
-
-
 def test_sockets():
     """The three variables of sd_listen_fds(3) are set anew, and no other entry changes."""
     environ = (b"LISTEN_FDS=1", b"A=1", b"LISTEN_FDS=2", b"LISTEN_PIDFDID=3", b"odd", b"LISTEN_X=")
-    made = plan.sockets(given("web=80", "443", listen=True), TARGET, environ, 77)
+    made = plan.sockets(named("web=80", "443", listen=True), TARGET, environ, 77)
     assert made.environ == (b"A=1", b"odd", b"LISTEN_X=", b"LISTEN_FDS=2", b"LISTEN_PID=77",
                             b"LISTEN_FDNAMES=web:unknown")  # fmt: skip
-    inetd = plan.sockets(given("80", inetd=True), TARGET, environ, 77)
+    inetd = plan.sockets(named("80", inetd=True), TARGET, environ, 77)
     assert inetd.environ == (b"A=1", b"odd", b"LISTEN_X=")
+
+
+def test_environment():
+    """HOME, SHELL, USER, LOGNAME and MAIL of the caller go, duplicates too; other entries stay."""
+    environ = (b"HOME=/root", b"A=\xff", b"odd", b"HOME=/x", b"HOMEPAGE=1", b"MAIL=m", b"USERS=2")
+    assert environ_of(ACCOUNT, environ) == (
+        b"A=\xff", b"odd", b"HOMEPAGE=1", b"USERS=2",
+        b"HOME=/home/\xe4", b"SHELL=/bin/sh", b"USER=eve", b"LOGNAME=eve",
+    )  # fmt: skip
 
 
 def test_descriptors_in_arguments():
     """Only whole {fd} and {fd:NAME} in arguments are replaced, never the program's name."""
     argv = (b"{fd}", b"{fd:web}", b"-{fd:a b}-", b"{fd", b"fd}", b"{ fd}", b"{fdx}", b"{}", b"\xff")
-    filled = plan.fill_descriptors(given("web=80", "a b=443", listen=True, argv=argv))
+    filled = plan.fill_descriptors(named("web=80", "a b=443", listen=True, argv=argv))
     assert filled == (
         b"{fd}", b"3", b"-4-", b"{fd", b"fd}", b"{ fd}", b"{fdx}", b"{}", b"\xff",
     )  # fmt: skip
-    assert plan.fill_descriptors(given("80", argv=(b"p", b"{fd}"), inetd=True)) == (b"p", b"0")
+    assert plan.fill_descriptors(named("80", argv=(b"p", b"{fd}"), inetd=True)) == (b"p", b"0")
     for wrong in (b"{fd}", b"{fd:}", b"{fd:unknown}", b"{fd:\xff}"):
         with pytest.raises(UsageError):
-            plan.fill_descriptors(given("web=80", "443", listen=True, argv=(b"p", wrong)))
+            plan.fill_descriptors(named("web=80", "443", listen=True, argv=(b"p", wrong)))
     with pytest.raises(UsageError):
-        plan.fill_descriptors(given("80", argv=(b"p", b"x{fd}")))
+        plan.fill_descriptors(named("80", argv=(b"p", b"x{fd}")))
+
+
+# -- _lean does what the slow standard modules do that it replaces on the launch path
+
+# Names that both modules have, but that the standard module defines anew in Python.
+REWRITTEN = {
+    os: {"environ"},
+    stat: set(),
+    struct: set(),
+    socket: {"SocketType", "getaddrinfo", "socket", "socketpair"},
+}
+
+
+@given(st.binary())
+def test_decoding(name):
+    """Any file name becomes the same text as by os.fsdecode(), and the same bytes again."""
+    assert _lean.fsdecode(name) == os.fsdecode(name)
+    assert _lean.fsencode(_lean.fsdecode(name)) == name
+
+
+@pytest.mark.parametrize(
+    "path", [b"/", b"/etc/passwd", b"/etc/passwd/x", b"/nowhere", b"", b"a\0b", b"/etc/../etc"]
+)
+def test_exists(path):
+    """exists() says whether a path exists, for every reason why it may not."""
+    assert _lean.exists(path) == os.path.exists(path)
+
+
+@pytest.mark.parametrize("whole", REWRITTEN)
+def test_halves(whole):
+    """A name that both modules have is the same function or number."""
+    half = _lean.posix if whole is os else getattr(_lean, whole.__name__)
+    common = [name for name in dir(half) if not name.startswith("_") and hasattr(whole, name)]
+    assert {n for n in common if getattr(half, n) != getattr(whole, n)} <= REWRITTEN[whole]
+    assert len(common) > 5
+
+
+def test_signals():
+    """_lean has plain numbers that equal the enum of signal."""
+    assert _lean.signal.SIGPIPE == signal.SIGPIPE
+    assert _lean.signal.SIG_IGN == signal.SIG_IGN

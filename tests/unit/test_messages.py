@@ -1,14 +1,133 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What check and explain say of pybindd, where a test cannot easily make it so."""
+"""What messages say: addresses, and causes and answers that the tests' machine does not have.
+
+Stand-ins play the systems on which a refusal has another cause, and the states of pybindd.
+"""
+
+import errno
+import os
+import pathlib
+import socket
+import types
 
 import pytest
 
-from pybind import _wire, pybindd
+import pybind
+from pybind import _wire, diagnose, explain, holders, pybindd
 from pybind.admin.asking import in_kernel
 from pybind.admin.commands import grant
-from pybind.model import Reply, Step
-from pybind.permissions.spec import parse_spec
+from pybind.kernel import layout, records
+from pybind.model import Address, Reply, Step, address_word
+from pybind.paths import HELPER
+from pybind.permissions.rule import parse_line, rule_text
+from pybind.permissions.spec import parse_spec, spec_text
 from pybind.permissions.who import Who
+
+# -- addresses: one function spells them, as people write them
+
+SPELLED = {
+    "127.0.0.1": "7f000001",
+    "::1": "0" * 31 + "1",
+    "::ffff:127.0.0.1": "0" * 20 + "ffff7f000001",
+    "2001:db8::ff:0:0:1": "20010db80000000000ff000000000001",
+}
+# Names for bind(2), and the names that authbind itself would look for.
+OTHERS = {"model.py", "binding.py", "admin/importers/authbind_answers.py"}
+
+
+class NoNames:
+    """Stands for pybindd's names of files."""
+
+    def name(self, _number):
+        return None
+
+
+def in_log(addr):
+    """Return the line of pybindd's log about a bind of this address."""
+    number = int.from_bytes(addr, "big")
+    family = 4 if len(addr) == 4 else 6
+    fields = (number >> 64, number & (1 << 64) - 1, 0, 1000, 4711, 0, 80, family, 0)
+    return records.line_of(layout.RECORD.pack(*fields, layout.GRANTED, 0, b"java"), NoNames())[1]
+
+
+@pytest.mark.parametrize("word", SPELLED)
+def test_every_message_spells_alike(word):
+    """A mapped address ends as an IPv4 address, in every place that prints one."""
+    addr = bytes.fromhex(SPELLED[word])
+    family = socket.AF_INET if len(addr) == 4 else socket.AF_INET6
+    bracketed = f"[{word}]" if ":" in word else word
+    rule = parse_line(f"{word},80/tcp".encode())
+    assert address_word(addr) == word
+    assert explain.address_text(Address(family, addr, 0, 80, False)) == f"{bracketed}:80/tcp"
+    assert holders.Socket("tcp", addr, 80, 1000, 4711).text == f"{bracketed}:80"
+    assert f" tcp {bracketed}:80 " in in_log(addr)
+    assert rule_text(rule) == f"{word},80/tcp"
+    assert spec_text(rule) == f"{bracketed}:80/tcp"
+
+
+def test_ranges_of_mapped_addresses():
+    """A prefix and a range are spelled like their ends, and can be read again."""
+    for text in ("::ffff:10.0.0.0/104,80", "::ffff:10.0.0.1-::ffff:10.0.0.6,80"):
+        assert rule_text(parse_line(text.encode())) == text
+
+
+def test_one_function_spells():
+    """No module spells an address for people by itself."""
+    folder = pathlib.Path(pybind.__file__).parent
+    spelling = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*.py")
+        if "socket.inet_ntop(" in path.read_text() or "import ipaddress" in path.read_text()
+    }
+    assert spelling == OTHERS
+
+
+# -- causes of a refusal
+
+
+@pytest.fixture
+def system(monkeypatch):
+    """Replace this system by one on which nothing is wrong with the helper."""
+    mount = types.SimpleNamespace(f_flag=0)
+    found = types.SimpleNamespace(
+        ST_NOSUID=os.ST_NOSUID, ST_NOEXEC=os.ST_NOEXEC, X_OK=os.X_OK, strerror=os.strerror,
+        statvfs=lambda _: mount, access=lambda *_: True, getxattr=lambda *_: b"x",
+    )  # fmt: skip
+    monkeypatch.setattr(diagnose, "posix", found)
+    monkeypatch.setattr(diagnose, "own_status", lambda: {"CapBnd": "ffffffff"})
+    monkeypatch.setattr(diagnose, "foreign_network", lambda: False)
+    monkeypatch.setattr(diagnose, "replaceable", lambda _: "")
+
+
+def test_kernel_without_file_capabilities(monkeypatch, system):
+    """The message names no_file_caps on the kernel's command line."""
+    monkeypatch.setattr(diagnose, "_read", lambda _: "BOOT_IMAGE=/vmlinuz quiet no_file_caps\n")
+    cause, repair = diagnose.lost_capability()
+    assert "no_file_caps" in cause
+    assert "command line" in repair
+    monkeypatch.setattr(diagnose, "_read", lambda _: "BOOT_IMAGE=/vmlinuz quiet\n")
+    assert "none of the known causes" in diagnose.lost_capability()[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errno.ENOENT, "install"),
+        (errno.EAGAIN, "ulimit -u"),
+        (errno.ENOMEM, "ulimit -u"),
+        (errno.EACCES, "NoExecPaths="),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_why_the_helper_cannot_be_started(system, error, words):
+    """Only a missing helper is a reason to install one."""
+    lines = diagnose.cannot_start(error)
+    assert lines[0].startswith(f"cannot start {HELPER}: {os.strerror(error)}")
+    assert words in " ".join(lines)
+    assert (error == errno.ENOENT) == ("install" in " ".join(lines))
+
+
+# -- what check and explain say of pybindd, beside the answer of the helper
 
 SAID = {
     "in_force": True, "why_not": None, "netns_cookie": 7, "cgroup": "/sys/fs/cgroup",
@@ -17,7 +136,7 @@ SAID = {
 FILE = "byport/80"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def host(monkeypatch):
     """This process is in the network namespace 7, and the hierarchy is where it is said."""
     monkeypatch.setattr(pybindd, "netns_cookie", lambda: 7)
@@ -59,6 +178,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(("answer", "said", "word", "text"), CASES)
 def test_answers(answer, said, word, text):
     """Each state of pybindd, beside each kind of answer of the helper."""
@@ -66,6 +186,7 @@ def test_answers(answer, said, word, text):
     assert (found.answer, found.text) == (word, text)
 
 
+@pytest.mark.usefixtures("host")
 def test_a_file_that_is_not_there_is_not_met():
     """A name that the helper looked for in vain is no file that was left to it."""
     other = reply(_wire.REASON_GRANTED, ("byport/80,tcp", _wire.STEP_ABSENT))
@@ -73,6 +194,7 @@ def test_a_file_that_is_not_there_is_not_met():
     assert in_kernel.answer_to(other, {**SAID, **left}).answer == "granted"
 
 
+@pytest.mark.usefixtures("host")
 def test_nothing_to_say():
     """No pybindd, or a port for which the kernel asks nobody."""
     assert in_kernel.answer_to(GRANTED, None) is None
@@ -90,6 +212,7 @@ WHERE = [
 ]
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(("answers", "said", "where"), WHERE)
 def test_without_wrapper(answers, said, where):
     """Only what the kernel is known to grant needs no pybind."""
@@ -113,6 +236,7 @@ def test_how_to_use_a_grant(spec, where, line):
     assert grant._use(Who("user", 65534, "nobody"), parse_spec(spec), where) == line
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(
     ("said", "this_process", "all_of_them"),
     [(None, True, False), ({}, False, False), ({}, True, True), ({"cgroup": "/a"}, True, False)],

@@ -7,6 +7,7 @@ it in a fresh system, which has no pytest, so it uses only the standard library.
 
 import contextlib
 import ctypes
+import errno
 import gzip
 import os
 import pathlib
@@ -16,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from first_use import first_use
-from serving import as_alice, as_alice_fails, caps, fetch, run, serving, wait_for
+from first_use import as_alice, as_alice_fails, fetch, first_use, run, serving, wait_for
 
 CONFIG = pathlib.Path("/etc/pybind")
 HELPER = "/usr/libexec/pybind/pybind-helper"
@@ -33,6 +33,16 @@ NOT_LOOKED_AT = {
 def say(text):
     """Print what the checks so far have shown."""
     print(f"  ok: {text}", flush=True)
+
+
+def caps(path):
+    """Return the kernel's bytes of a path's or descriptor's file capability, or None."""
+    try:
+        return os.getxattr(path, "security.capability")
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return None
+        raise
 
 
 def snapshot():

@@ -1,18 +1,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""tools/need, which installs packages for `make demo` and others: its output and its traces.
+"""What `sudo make` leaves on a system: whose files it makes, and what tools/need installs.
 
-apt-get and dpkg-query are stand-ins that record their arguments and do what the test says.
-/usr/sbin is a copy, because tools/need writes its policy against services there.
+tools/need installs packages for `make demo` and others. In its tests apt-get and dpkg-query
+are stand-ins that record their arguments and do what the test says. /usr/sbin is a copy,
+because tools/need writes its policy against services there.
 """
 
+import os
 import pathlib
+import pwd
+import shutil
 import subprocess
 import time
 
 import pytest
 import support
+from support import REPOSITORY, UID
 
-NEED = support.REPOSITORY / "tools/need"
+
+def test_home_of_the_owner():
+    """root makes a user's clone as that user: git and pip read below HOME, which sudo leaves root's."""
+    clone = support.scratch_dir()
+    shutil.copy(REPOSITORY / "Makefile", clone)
+    os.chown(clone, UID, UID)
+    shown = subprocess.run(
+        ["make", "-s", "-C", clone, "--eval", 'shown: ; @$(AS_OWNER) sh -c \'echo "$$(id -u) $$HOME"\'',
+         "shown"],
+        env={**os.environ, "HOME": "/root"}, capture_output=True, text=True,
+        timeout=support.PATIENCE_S, check=True,
+    )  # fmt: skip
+    assert shown.stdout.split() == [str(UID), pwd.getpwuid(UID).pw_dir]
+
+
+NEED = REPOSITORY / "tools/need"
 IN_A_COPY = """
 mkdir -p {folder}/up {folder}/work
 mount -t overlay -o lowerdir=/usr/sbin,upperdir={folder}/up,workdir={folder}/work overlay /usr/sbin

@@ -59,7 +59,7 @@ DISKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A job: a pytest file of jobs/ for each boot, and its needs.
+    """A job: a pytest file of jobs/, or a class of one, for each boot, and its needs.
 
     words: for the kernel's command line. seconds: the bound of each boot. disks: the number
     of empty disks.
@@ -98,33 +98,35 @@ JOBS = {
             "short", "one page in each mode", ("short.py",), "small", systems=EVERYWHERE, default=True
         ),
         Job(
-            "life", "the package's life, with a reboot", ("life.py", "life_rebooted.py"), "small",
+            "life", "the package's life, with a reboot",
+            ("life.py::TestBeforeTheReboot", "life.py::TestAfterTheReboot"), "small",
             default=True,
         ),
         Job(
-            "pybindd", "the kernel judges", ("kernel.py",), "small", systems=EVERYWHERE, default=True
+            "pybindd", "the kernel judges", ("kernel.py::TestJudges",), "small", systems=EVERYWHERE, default=True
         ),
         Job("servers", "servers, started from a login", ("servers.py",)),
         Job("units", "services, units of a user, ways to become the user", ("units.py",)),
-        Job("conditions", "/proc, Yama, namespaces, IPv6, limits", ("conditions.py",)),
+        Job("conditions", "/proc, Yama, namespaces, IPv6, limits", ("conditions.py::TestSettings",)),
         Job("files", "file systems, and modes of folders", ("files.py",), disks=1),
-        Job("podman", "podman, pybind outside and inside", ("podman.py",)),
-        Job("pybindd-podman", "rootless podman under pybindd", ("kernel_podman.py",)),
+        Job("podman", "podman, pybind outside and inside", ("podman.py::TestPybind",)),
+        Job("pybindd-podman", "rootless podman under pybindd", ("podman.py::TestPybindd",)),
         Job("docker", "docker, pybind inside", ("docker.py",)),
         Job("apparmor", "AppArmor enforced, with contrib's profile", ("apparmor.py",)),
         Job("selinux", "SELinux enforcing", ("selinux.py",), "selinux", "security=selinux",
             in_force=("/sys/fs/selinux/enforce", "1")),
-        Job("integrity", "`lockdown=integrity`", ("kernel.py",), "small", "lockdown=integrity",
+        Job("integrity", "`lockdown=integrity`", ("kernel.py::TestJudges",), "small", "lockdown=integrity",
             in_force=(LOCKDOWN, "[integrity]")),
-        Job("confidentiality", "`lockdown=confidentiality`", ("no_kernel.py",), "small",
+        Job("confidentiality", "`lockdown=confidentiality`", ("kernel.py::TestCannotRun",), "small",
             "lockdown=confidentiality", in_force=(LOCKDOWN, "[confidentiality]"),
             environment=(("REASON", "lockdown=confidentiality"),)),
-        Job("cgroup-v1", "control groups of version 1 only", ("no_kernel.py",), "small", LEGACY,
+        Job("cgroup-v1", "control groups of version 1 only", ("kernel.py::TestCannotRun",), "small", LEGACY,
             systems=("bookworm", "trixie"), in_force=("/proc/self/mounts", "cgroup/systemd cgroup "),
             environment=(("REASON", "no control group hierarchy of version 2"),)),
         Job("no-ipv6", "`ipv6.disable=1`", ("short.py",), "small", "ipv6.disable=1",
             in_force=("/sys/module/ipv6/parameters/disable", "1")),
-        Job("no-file-caps", "`no_file_caps`", ("no_file_caps.py",), "small", "no_file_caps"),
+        Job("no-file-caps", "`no_file_caps`", ("conditions.py::TestNoFileCaps",), "small",
+            "no_file_caps"),
         Job("suite", "the project's own tests", ("suite.py",), "workshop", seconds=14400,
             systems=EVERYWHERE),
     )

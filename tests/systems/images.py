@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 
-from . import foreign, processes
+from . import processes
 
 CACHE = pathlib.Path(os.environ.get("PYBIND_SYSTEMS_CACHE", "/var/cache/pybind-systems"))
 GUEST = pathlib.Path(__file__).resolve().parent / "guest"
@@ -85,7 +85,7 @@ def _make(image, folder):
     try:
         with log.open("w") as output:
             for command in (words, disk):
-                processes.run(foreign.wrapped(image.architecture, command), output, PATIENCE_S)
+                processes.run(processes.wrapped(image.architecture, command), output, PATIENCE_S)
         for name in ("vmlinuz", "initrd.img"):
             shutil.copyfile(_newest(root, name), new / name)
     except (OSError, subprocess.SubprocessError) as error:

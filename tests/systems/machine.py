@@ -106,7 +106,7 @@ def _pack(path, job, files):
 def run(image, architecture, job, files, out, words="", disks=0):
     """Boot, run the job, and put its results and the logs into the folder `out`.
 
-    job: {"files": [a pytest file for each boot], "timeout": seconds of each, "environment": {}}.
+    job: {"files": [a pytest file, or a class of one, for each boot], "timeout": seconds of each, "environment": {}}.
     Returns the duration in seconds. Raises Died.
     """
     shutil.rmtree(out, ignore_errors=True)

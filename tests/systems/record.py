@@ -5,13 +5,19 @@ import json
 import pathlib
 
 from .catalogue import JOBS, SYSTEMS
-from .explained import EXPLAINED
 
 HERE = pathlib.Path(__file__).resolve().parent
 RECORD = HERE / "record.json"
 PAGE = HERE.parent.parent / "docs/systems.md"
 BEGIN, END = "<!-- tables: make test-systems RECORD=1 -->\n", "<!-- end of the tables -->\n"
 SIGNS = {"passed": "yes", "failed": "**no**", "skipped": "-"}
+# Why a check of the record fails, and how to repair the fault: {(job, check): words}.
+EXPLAINED: "dict[tuple[str, str], str]" = {
+    ("life", "After a reboot a SysV script serves"): (
+        "systemd has no support for SysV scripts since version 260, and Debian 14 has 262. Use a "
+        "unit there (examples/systemd), or another init system"
+    )
+}
 
 
 def read(out):

@@ -12,16 +12,19 @@ import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 
-from systems import catalogue, foreign, images, machine, record  # noqa: E402
+from systems import catalogue, images, machine, processes, record  # noqa: E402
 
 JOBS = TESTS / "systems/jobs"
 FILES = sorted({name for job in catalogue.JOBS.values() for name in job.files})
 
 
 def checks(name):
-    """Return {function's name: docstring} of a job's file."""
-    tree = ast.parse((JOBS / name).read_text())
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    """Return {function's name: docstring} of a job's file, or of a class of one."""
+    name, _, of_class = name.partition("::")
+    body = ast.parse((JOBS / name).read_text()).body
+    if of_class:
+        (body,) = [node.body for node in body if getattr(node, "name", "") == of_class]
+    found = [node for node in body if isinstance(node, ast.FunctionDef)]
     return {node.name: ast.get_docstring(node) for node in found if node.name[:5] == "test_"}
 
 
@@ -95,7 +98,7 @@ def test_name_of_an_image(monkeypatch):
 
 def test_foreign_programs_are_known_by_their_header():
     """The magic of arm64 matches arm64 programs, but not x86 or 32-bit programs."""
-    _, name, kind, _, magic, mask, interpreter, flags = foreign.entry("arm64", "/q").split(":")
+    _, name, kind, _, magic, mask, interpreter, flags = processes.entry("arm64", "/q").split(":")
     assert (name, kind, interpreter, flags) == ("aarch64", "M", "/q", "FP")
     magic, mask = (bytes(int(part, 16) for part in text.split("\\x")[1:]) for text in (magic, mask))
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """docker with pybind inside the container, as in docs/containers.md."""
 
-import containers
 import pytest
 import world
-from containers import IMAGE, SERVE_INSIDE
+from world import IMAGE, SERVE_INSIDE
 
 SUPERVISED = [
     "pybind",
@@ -30,7 +29,7 @@ def docker(*options):
 def image():
     """Start docker's daemon and load the image."""
     world.run("systemctl", "start", "docker")
-    world.run("docker", "import", containers.archive(), IMAGE, timeout=600)
+    world.run("docker", "import", world.image_archive(), IMAGE, timeout=600)
     yield
     world.run("systemctl", "stop", "docker", "docker.socket")
 
@@ -71,7 +70,7 @@ def test_supervised_is_refused():
 
 def test_supervised_with_the_option():
     """The same with --cap-add SYS_PTRACE serves."""
-    containers.serves([*docker("--network", "host", "--cap-add", "SYS_PTRACE"), *SUPERVISED])
+    world.container_serves([*docker("--network", "host", "--cap-add", "SYS_PTRACE"), *SUPERVISED])
 
 
 def test_doctor():

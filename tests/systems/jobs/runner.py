@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In the machine: runs the pytest file of this boot, and sends all results after the last boot.
+"""In the machine: runs the tests of this boot, and sends all results after the last boot.
 
 One port carries the output of the job at once, another port a tar file with the results.
 """
@@ -16,7 +16,7 @@ PORTS = pathlib.Path("/dev/virtio-ports")
 
 
 def run(job, name):
-    """Run one file; a job that runs out of time adds one failed check."""
+    """Run one file, or a class of one; a job that runs out of time adds one failed check."""
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "-c", "/dev/null",
                "--rootdir=.", "-q", "--tb=short", "--no-summary", name]  # fmt: skip
     with (PORTS / "output").open("wb", 0) as output:
@@ -44,7 +44,7 @@ def send():
 
 
 def main():
-    """Run this boot's file, then boot again for the next file, or switch off."""
+    """Run this boot's tests, then boot again for the next ones, or switch off."""
     job = json.loads((FOLDER / "job.json").read_text())
     counter = FOLDER / "boots"
     boot = int(counter.read_text()) if counter.exists() else 0

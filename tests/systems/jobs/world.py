@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the jobs share inside of the machine: commands, logins, servers, holders of ports."""
+"""What the jobs share inside of the machine: commands, logins, servers, holders of ports.
+
+Also an image for podman and docker, made of the machine's files.
+"""
 
 import contextlib
 import os
@@ -26,6 +29,21 @@ BIND = (
     "print('bound', s.getsockname()[1])"
 )
 PAGE = "a page of alice's"
+IMAGE = "localhost/test"  # of containers
+ARCHIVE = pathlib.Path("/var/tmp/image.tar")
+PUBLISHED = "127.0.0.1:80:8080"
+SERVE = ["busybox", "httpd", "-f", "-p", "8080", "-h", "/srv/www"]
+SERVE_INSIDE = ["pybind", "--port", "80", "--", "python3", "-c", BIND.format(port=80)]
+# The packages whose files make the image: Python, a shell, a few tools and pybind.
+PACKAGES = (
+    "base-files base-passwd libc6 libc-bin dash coreutils libacl1 libattr1 libselinux1 libgmp10 libssl3 libssl3t64 "
+    "libpcre2-8-0 zlib1g libexpat1 libffi8 libcap2 libcap2-bin libseccomp2 libbz2-1.0 liblzma5 libcrypt1 libgcc-s1 "
+    "python3 python3-minimal {python} {python}-minimal lib{python}-minimal lib{python}-stdlib "
+    "python3-click python3-prctl python3-seccomp python3-colorama busybox-static util-linux libuuid1 netbase "
+    "media-types libsystemd0 libzstd1 pybind-ports"
+)
+WITHOUT_PYBIND = "base-files base-passwd busybox-static netbase"
+WITH_CONTENT = ("/etc/pybind", "/srv/www")
 
 
 def package():
@@ -210,3 +228,50 @@ def journal(name, user=False):
     """Return the messages of a unit in this boot."""
     which = ("_UID=1000", f"USER_UNIT={name}") if user else ("-u", name)
     return run("journalctl", "-b", "--no-pager", "-o", "cat", *which, status=None)[-3000:]
+
+
+def real(path):
+    """Return a file's path without the links of a merged /usr above it."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def image_archive(packages=PACKAGES):
+    """Pack the image as a tar file, with the helper's capability; return its path."""
+    python = pathlib.Path("/usr/bin/python3").resolve().name
+    names = packages.format(python=python).split()
+    there = [
+        name
+        for name in names
+        if subprocess.run(["dpkg", "-s", name], capture_output=True).returncode == 0
+    ]
+    listed = run("dpkg", "-L", *there).splitlines()
+    # podman refuses a file that occurs twice.
+    left_out = (
+        "/usr/share/doc/",
+        "/usr/share/man/",
+        "/proc",
+        "/sys",
+        "/run",
+        "/dev",
+        *WITH_CONTENT,
+    )
+    wanted = {
+        real(path) for path in listed if path.startswith("/") and not path.startswith(left_out)
+    }
+    wanted |= {"/lib", "/lib64", "/bin", "/sbin", "/etc/passwd", "/etc/group", "/etc/ld.so.cache"}
+    files = pathlib.Path("/run/files")
+    files.write_text("".join(path + "\n" for path in sorted(wanted) if os.path.lexists(path)))
+    words = ["--xattrs", "--xattrs-include=*", "--warning=no-timestamp"]
+    run("tar", "-cf", ARCHIVE, *words, "--no-recursion", "-T", files, timeout=600)
+    run("tar", "-rf", ARCHIVE, *words, *WITH_CONTENT)
+    ARCHIVE.chmod(0o644)
+    return ARCHIVE
+
+
+def container_serves(command):
+    """Run a container whose server must answer on port 80 of the host."""
+    log = pathlib.Path("/run/container.log")
+    with started(command, log) as process:
+        wait_for(lambda: process.poll() is not None or fetch() is not None, "the container's page")
+        assert PAGE in (fetch() or ""), log.read_text()

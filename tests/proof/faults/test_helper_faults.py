@@ -14,7 +14,7 @@ import struct
 import subprocess
 from typing import Callable, NamedTuple
 
-import injecting
+import faulting
 import pytest
 import support
 from support import CONFIG, GID, UID, flag, rules
@@ -94,15 +94,15 @@ def test_each_call_fails(name):
     """Whichever call fails, the answer and the socket agree, and only a grant binds."""
     scenario = SCENARIOS[name]
     scenario.prepare()
-    plain = injecting.ask(scenario.address, PORT)
+    plain = faulting.ask(scenario.address, PORT)
     assert (plain.port == PORT) == scenario.granted, plain
     assert plain.calls[-1] == "exit_group"
-    errors = [e for e in ERRORS + MORE * injecting.ALL if not (scenario.hides and e == "ENOENT")]
+    errors = [e for e in ERRORS + MORE * faulting.ALL if not (scenario.hides and e == "ENOENT")]
     tried, bad = 0, []
-    for fault in injecting.faults(plain.calls, errors):
+    for fault in faulting.faults(plain.calls, errors):
         if scenario.hides and fault.call in IDS and not fault.kills():
             continue
-        outcome = injecting.ask(scenario.address, PORT, fault)
+        outcome = faulting.ask(scenario.address, PORT, fault)
         tried += 1
         wrong = _wrong(scenario, fault, outcome)
         if wrong:
@@ -115,7 +115,7 @@ def test_each_call_fails(name):
 @pytest.mark.parametrize(("call", "nth"), [("socket", 1), ("getsockopt", 5), ("getsockopt", 6)])
 def test_unknown_namespace(grant80, call, nth):
     """The helper refuses if the kernel cannot tell a namespace."""
-    outcome = injecting.ask("127.0.0.1", PORT, injecting.Fault(call, nth, "error=ENOPROTOOPT"))
+    outcome = faulting.ask("127.0.0.1", PORT, faulting.Fault(call, nth, "error=ENOPROTOOPT"))
     assert outcome.injected
     assert (outcome.reason, outcome.port) == (w.REASON_NETNS_UNKNOWN, 0)
 
@@ -130,16 +130,16 @@ def test_passed_descriptors_are_not_kept(grant80):
     log = support.scratch_dir() / "log"
     with ours, theirs, socket.socket() as sock:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()] * 100))]
-        ours.sendmsg([injecting.encode(sock, "127.0.0.1", PORT)], rights)
+        ours.sendmsg([faulting.encode(sock, "127.0.0.1", PORT)], rights)
         held_up = ("-o", str(log), "-e", "inject=sendto:delay_enter=2s:when=1")
         tracer = subprocess.Popen(
-            injecting.helper_with(sock, *held_up), stdin=theirs, pass_fds=[sock.fileno()], cwd="/"
+            faulting.helper_with(sock, *held_up), stdin=theirs, pass_fds=[sock.fileno()], cwd="/"
         )
         try:
             support.wait_for(
                 lambda: log.exists() and RECEIVED.search(log.read_text()), "its message"
             )
-            (helper,) = injecting.helpers_left()
+            (helper,) = faulting.helpers_left()
             assert set(os.listdir(f"/proc/{helper}/fd")) == {"0", "3"}
             assert not select.select([ours], [], [], 0)[0]  # the helper has not answered yet
             assert tracer.wait(support.PATIENCE_S) == 0
@@ -157,7 +157,7 @@ def _become_ipv4(sock):
     """Turn an unbound IPv6 datagram socket into an unbound IPv4 socket."""
     sock.connect(("::ffff:127.0.0.1", 9))
     sock.setsockopt(socket.IPPROTO_IPV6, IPV6_ADDRFORM, socket.AF_INET)
-    injecting.disconnect(sock)
+    faulting.disconnect(sock)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) == socket.AF_INET
 
 
@@ -171,11 +171,11 @@ def test_family_changes_after_the_check(flips):
     log.chmod(0o666)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        ours.send(injecting.encode(sock, "::1", PORT))
+        ours.send(faulting.encode(sock, "::1", PORT))
         # The change comes between the helper's verdict and its bind.
         options = ["-o", str(log), "-e", "inject=capset:delay_enter=2s:when=2"]
         process = subprocess.Popen(
-            injecting.helper_with(sock, *options),
+            faulting.helper_with(sock, *options),
             stdin=theirs, pass_fds=[sock.fileno()], stderr=subprocess.DEVNULL, cwd="/",
         )  # fmt: skip
         support.wait_for(lambda: "byuser/" in log.read_text(), "the verdict")

@@ -10,7 +10,7 @@ import re
 
 import pytest
 import support
-from standing_in import answering, other_helper, reply, script
+from faulting import answering, other_helper, reply, script
 
 from pybind import _wire as w
 

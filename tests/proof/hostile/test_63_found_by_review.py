@@ -140,7 +140,7 @@ def test_case_65_filter_of_roots(uid, grant, call):
     assert (done.stdout.strip() or f"status {done.returncode}") == expected, done.stderr
 
 
-# 66: what other threads see. tests/proof/faults/test_preload_copies.py has late closes.
+# 66: what other threads see. tests/proof/faults/test_preload_faults.py has late closes.
 
 
 @pytest.mark.parametrize("how", ["execve", "execv", "execvp", "execvpe"])

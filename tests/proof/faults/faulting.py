@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes system calls fail in the installed binaries, with strace as root.
+"""Makes system calls of the installed binaries fail, and puts stand-ins in the helper's place.
 
-Under a user's strace the helper gains no capability. Under root's strace, with -u, it
+strace runs as root. Under a user's strace the helper gains no capability. Under root's strace, with -u, it
 does: a tracer with CAP_SYS_PTRACE is permitted (capabilities(7)). strace counts the
 calls of each process separately, from its first execve(2) on.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -150,3 +151,37 @@ def helpers_left() -> List[int]:
             if error.errno not in (errno.ENOENT, errno.ESRCH, errno.EACCES):
                 raise
     return found
+
+
+# Stand-ins for the helper, which do what the helper itself never does.
+
+
+@contextlib.contextmanager
+def other_helper(content, mode=0o755):
+    """Replace the helper by a file with this content, or by nothing if content is None."""
+    path = pathlib.Path(support.HELPER)
+    kept = path.rename(path.with_name("kept"))
+    try:
+        if content is not None:
+            path.write_bytes(content)
+            path.chmod(mode)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        kept.rename(path)
+
+
+def script(*lines):
+    """Return a stand-in for the helper, written in Python."""
+    return "\n".join(["#!/usr/bin/python3", "import socket", *lines, ""]).encode()
+
+
+def answering(message):
+    """Return a stand-in that answers every request with this message."""
+    return script(f"socket.socket(fileno=0).send({message!r})")
+
+
+def reply(reason, error=0, cause=0, line=0, flags=0, name=b"", **false):
+    """Return the bytes of a reply; `false` may replace its magic or version."""
+    head = (false.get("magic", _wire.MAGIC), false.get("version", _wire.VERSION), reason)
+    return struct.pack(_wire.REPLY_FORMAT, *head, error, cause, line, 0, flags, name)

@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The shared parts of the tests of refusals: what a refusal looks like, and its repair typed."""
+"""What the tests of refusals share: root's commands, a refusal's form, and its repair typed."""
+
+import subprocess
 
 import printed
+import support
+
+
+def as_root(*argv):
+    """Run argv as root to its end."""
+    return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
+                          timeout=support.PATIENCE_S)  # fmt: skip
 
 
 def refused(done, *words, status=125):
@@ -20,3 +29,12 @@ def refused(done, *words, status=125):
 def repair(message, name):
     """Type the command of that name that the message proposes."""
     printed.typed_saying_yes(message, name)
+
+
+def told(done, status=125):
+    """Return the lines of a refusal, without the name of the command."""
+    assert done.returncode == status, done
+    lines = done.stderr.splitlines()
+    assert lines
+    assert all(line.startswith("pybind: ") for line in lines), done.stderr
+    return [line.removeprefix("pybind: ") for line in lines]

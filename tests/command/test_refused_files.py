@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refusals that a flag file, a rule file or a folder causes: the message names the file and a repair.
+"""Refusals that a flag file, a rule file, a folder or a mount causes: the message names a repair.
 
 The tests take the repair from the message, type it as root, and try again.
 """
 
+import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 
@@ -12,6 +14,9 @@ import pytest
 import support
 from refusing import refused, repair
 from support import CONFIG, OTHER_UID, UID, flag, pybind, rules
+
+from pybind import diagnose, mountinfo
+from pybind.kernel import folders
 
 
 def test_own_flag_without_x():
@@ -191,3 +196,73 @@ def test_etc_that_others_write(grant80):
         assert pybind("-p", "80", "true").returncode == 0
     finally:
         etc.chmod(0o755)
+
+
+# -- the repair that gives a mount an option back, on every kind of file system
+
+KINDS = {
+    "tmpfs": "mount -t tmpfs -o {options} tmpfs {at}",
+    "overlay": "mount -t tmpfs tmpfs {at}/.. && "
+    "cd {at}/.. && mkdir low up work mounted && "
+    "mount -t overlay -o {options},lowerdir=low,upperdir=up,workdir=work overlay {at}",
+    "bind": "mount --bind {at} {at} && mount -o remount,bind,{options} {at}",
+}
+
+
+def options_of(path):
+    """Return the options of a mount, as /proc tells them."""
+    out = subprocess.run(["findmnt", "-n", "-o", "OPTIONS", path], capture_output=True, text=True)
+    return set(out.stdout.strip().split(","))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("lacks", "option"), [("nosuid", "suid"), ("noexec", "exec"), ("ro", "rw")]
+)
+def test_remount(kind, lacks, option):
+    """The command changes this option and no other, even if the path needs quotes."""
+    at = support.scratch_dir() / "a b\\c" / "mounted"
+    at.mkdir(parents=True)
+    made = KINDS[kind].format(at=shlex.quote(str(at)), options=f"nodev,noatime,{lacks}")
+    subprocess.run(made, shell=True, check=True)
+    try:
+        assert diagnose.mount_point(str(at)) == str(at)
+        assert lacks in options_of(at)
+        subprocess.run(diagnose.remount(str(at), option), shell=True, check=True)
+        assert lacks not in options_of(at)
+        assert {"nodev", "noatime"} <= options_of(at)
+    finally:
+        subprocess.run(["umount", at], check=True)
+        subprocess.run(["umount", at.parent], stderr=subprocess.DEVNULL)
+
+
+# Names of folders that a user may mount on, with blanks that the kernel does not escape.
+HOSTILE = [
+    b"a\r",
+    b"a\r\xff",
+    b"a\r1 2 0:3 / /usr/local rw - x x rw",
+    "a\u00a0b\x1cc\x85d\u2028e".encode(),
+    b"a\v/\f/usr",
+    b"\xff",
+    b" - ",
+    b"a\\040b",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_user_mounts_hides_nothing(name):
+    """A mount point is found whatever name users give it (fusermount3(1))."""
+    at = os.fsencode(support.scratch_dir()) + b"/" + name
+    os.makedirs(at)
+    before = mountinfo.read()
+    subprocess.run([b"mount", b"-t", b"tmpfs", b"-o", b"nosuid", name, at], check=True)
+    try:
+        text = os.fsdecode(at)
+        (mount,) = [mount for mount in mountinfo.read() if mount not in before]
+        assert (mount.path, mount.kind, "nosuid" in mount.options) == (text, "tmpfs", True)
+        assert diagnose.mount_point(text + "/x") == text
+        assert diagnose.mount_point(support.HELPER) == support.PREFIX
+        assert shlex.split(diagnose.remount(text, "suid"))[-1] == text
+        assert folders.read_mounts()[mount.ident].path == text
+    finally:
+        subprocess.run([b"umount", at], check=True)

@@ -9,7 +9,7 @@ import subprocess
 import printed
 import pytest
 import support
-from refusing import refused, repair
+from refusing import as_root, refused, repair, told
 from support import GID, HELPER, OTHER_UID, UID, pybind
 
 DROP = ["/usr/bin/setpriv", "--reuid", str(UID), "--regid", str(GID), "--clear-groups"]
@@ -116,9 +116,7 @@ def test_stripped_caller(grant80, marked, wrapper, words):
     """The message names no_new_privs or a reduced bounding set, with or without --port."""
     path, started = marked
     for arguments in (["--port", "80"], []):
-        done = subprocess.run([*wrapper, "env", support.PYBIND, *arguments, path],
-                              capture_output=True, text=True, cwd="/")  # fmt: skip
-        refused(done, words)
+        refused(as_root(*wrapper, "env", support.PYBIND, *arguments, path), words)
     assert not started()
 
 
@@ -140,8 +138,7 @@ def test_traced(grant80, marked):
     strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
     refused(support.run([*strace, support.PYBIND, "--port", "80", path]), "traces this one")
     assert not started()
-    done = subprocess.run([*strace, "-u", "nobody", support.PYBIND, "--port", "80", path],
-                          capture_output=True, text=True, cwd="/")  # fmt: skip
+    done = as_root(*strace, "-u", "nobody", support.PYBIND, "--port", "80", path)
     assert done.returncode == 0, done.stderr
 
 
@@ -202,3 +199,77 @@ def test_hardly_any_descriptor(grant80, limit):
     done = support.run(["/usr/bin/sh", "-c", f'ulimit -n {limit}; exec "$0" --port 80 true',
                         support.PYBIND])  # fmt: skip
     refused(done, "allow more: ulimit -n")
+
+
+def test_no_sockets_of_af_unix(grant80):
+    """The message blames a filter that forbids AF_UNIX, and not the kernel's version."""
+    filtered = support.REPOSITORY / "tests/supervise/src/filtered.py"
+    done = as_root("/usr/bin/python3", filtered, 97, "socket=1", support.UID,
+                   support.PYBIND, "-p", "80", "true")  # fmt: skip
+    said = told(done)
+    assert "a filter denies the helper a socket of AF_UNIX" in said[0]
+    assert "RestrictAddressFamilies=AF_UNIX" in said[1]
+    assert os.uname().release not in done.stderr
+
+
+# -- what stands around pybind and keeps the capability away: pybind goes outside of it
+
+
+def outside_of(wrapper, words, supervised, listening):
+    """Follow the repair: put `pybind --mode supervise` outside of what stood around pybind."""
+    code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
+    program = ["/usr/bin/python3", "-c", code]
+    done = support.run([*wrapper, support.PYBIND, "-p", "80", "--", *program])
+    said = "\n".join(told(done))
+    assert words in said
+    way = printed.said(said, supervised).split()[1:3]
+    done = pybind(*way, "-p", "80", "--", *wrapper, *program)
+    assert done.stdout == "bound\n", done.stderr
+    given = "import socket, sys; print(socket.socket(fileno=3).getsockname()[1])"
+    way = printed.said(said, listening).split()[1:2]
+    done = pybind(*way, "-p", "80", "--", *wrapper, "/usr/bin/python3", "-c", given)
+    assert done.stdout == "80\n", done.stderr
+
+
+def test_no_new_privs_around_it(grant80):
+    """setpriv --no-new-privs goes inside pybind: supervised or with --listen, that works."""
+    outside_of(
+        ["/usr/bin/setpriv", "--no-new-privs"],
+        "no_new_privs is set for this process",
+        "diagnose.lost_capability: pybind --mode supervise ... -- COMMAND",
+        "diagnose.lost_capability: pybind --listen ... -- COMMAND",
+    )
+
+
+def test_user_namespace_around_it(grant80):
+    """unshare goes inside pybind."""
+    unshare = ["/usr/bin/unshare", "-U"]
+    if support.run([*unshare, "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    names = [
+        "diagnose.user_namespace: pybind --mode supervise ... -- COMMAND",
+        "diagnose.user_namespace: pybind --listen ... -- COMMAND",
+    ]
+    outside_of([*unshare, "-r"], "in a user namespace", *names)
+    outside_of(unshare, "in a user namespace", *names)
+
+
+def test_user_namespace_with_a_network_of_its_own():
+    """Root of the user namespace binds by itself, other users by grants of that container."""
+    unshare = ["/usr/bin/unshare", "-Urn"]
+    if support.run([*unshare, "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
+    done = support.run(
+        [*unshare, support.PYBIND, "-q", "-p", "80", "--", "/usr/bin/python3", "-c", code]
+    )
+    assert done.stdout == "bound\n", done.stderr
+
+
+def test_capability_of_a_user_namespace(grant80):
+    """Root of a user namespace is refused too: that root cannot bind the host's ports."""
+    unshare = ["/usr/bin/unshare", "-Ur"]
+    if support.run([*unshare, "true"]).returncode:
+        pytest.skip("this system makes no user namespaces (unshare(2): not in a chroot)")
+    said = told(support.run([*unshare, support.PYBIND, "--", "true"]))
+    assert "in a user namespace" in said[1]

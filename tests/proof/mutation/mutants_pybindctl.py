@@ -210,7 +210,7 @@ MUTANTS = [
         "mountinfo.py",
         'before.split(b" ")[:6]',
         "before.split()[:6]",
-        "tests/command/test_mounts.py::test_what_a_user_mounts_hides_nothing",
+        "tests/command/test_refused_files.py::test_what_a_user_mounts_hides_nothing",
     ),
     Mutant(
         "admin/commands/doctor.py",

@@ -293,6 +293,13 @@ test-programs: ## real programs; writes docs/programs.md anew (root)
 	PYTHONPATH=tests/lib tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p programtable \
 	  -m program --programs-table docs/programs.md tests/programs tests/supervise tests/kernel tests/listen
 
+# The tests that show a numbered case; docs/hostile.md has the results.
+test-hostile: ## every attack; writes docs/hostile.md anew (root)
+	tools/need test
+	$(MAKE) all
+	PYTHONPATH=tests/proof/hostile tools/sandbox $(PYTHON) -m pytest -p no:cacheprovider -p casetable \
+	  --hostile-table docs/hostile.md tests
+
 # BENCH has names of parts, such as 'launch bind', or options of bench/__main__.py.
 bench: ## the figures of speed; BENCH='launch' for some (root)
 	tools/need bench
@@ -340,5 +347,5 @@ clean: ## remove build/
 	rm -rf $(BUILD)
 
 FORCE:
-.PHONY: all help check no-bpf install install-authbind-compat uninstall demo test test-newest-click test-empty prove prove-short test-programs test-systems \
+.PHONY: all help check no-bpf install install-authbind-compat uninstall demo test test-newest-click test-empty prove prove-short test-programs test-hostile test-systems \
         bench deb rpm test-deb lint clean FORCE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pytest plugin that writes docs/hostile.md, the cases with their tests (tools/hostile-table).
+"""A pytest plugin that writes docs/hostile.md, the cases with their tests (make test-hostile).
 
 -p casetable --hostile-table FILE   run only tests that show a case, write the table
 -p casetable --hostile-names FILE   write {case: [tests]} as JSON, after collecting
@@ -18,7 +18,7 @@ from cases import CASES, GROUPS, RELIABILITY
 OWN_NAME = re.compile(r"test_(case|reliability)_(\d+)_")
 HEAD = """# Hostile cases
 
-For reviewers: attacks and faults, their required results, and the tests that show these results. `tools/hostile-table`
+For reviewers: attacks and faults, their required results, and the tests that show these results. `make test-hostile`
 writes this page. The names of tests (`test_case_17_...`, `test_reliability_03_...`) or their marks
 (`pytest.mark.hostile(17)`) have the numbers. Every attack of `tests/proof/hostile` runs as two unprivileged users against
 the installed helper. After each attack a normal request must be granted and another be refused.

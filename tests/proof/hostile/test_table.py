@@ -42,7 +42,7 @@ def test_every_case_has_a_test(shown):
 
 
 def test_document_is_up_to_date(shown):
-    """docs/hostile.md has every case with its words and tests; tools/hostile-table writes it."""
+    """docs/hostile.md has every case with its words and tests; make test-hostile writes it."""
     text = (support.REPOSITORY / "docs/hostile.md").read_text()
     rows = {case: rest for case, *rest in ROW.findall(text)}
     cases = {**{str(n): case for n, case in CASES.items()},

@@ -255,7 +255,7 @@ help: ## this list
 check: ## unit tests, ruff and mypy where they are: seconds, no root, no network
 	@PYTHON=$(PYTHON) tools/check
 
-# Installed here, because tools/test-newest-click has no network.
+# Installed here, because the sandbox has no network.
 $(BUILD)/newest-click:
 	$(PYTHON) -m venv $(BUILD)/pip
 	$(BUILD)/pip/bin/pip -q install --target $@.new click && mv $@.new $@
@@ -279,7 +279,7 @@ test: ## all tests, in a sandbox; TESTS='-k name' for some (root)
 test-newest-click: ## pybindctl with click from the package index (root)
 	tools/need test
 	$(MAKE) all $(BUILD)/newest-click
-	tools/sandbox tools/test-newest-click
+	tools/test --newest-click
 
 test-empty: ## demo and test in an empty Debian 12 and 13: half an hour or more (root)
 	tools/need empty

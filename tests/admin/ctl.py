@@ -15,7 +15,7 @@ import tempfile
 
 import printed
 import support
-from support import CONFIG, FOLDERS, HELPER, LIBRARY, PATIENCE_S, UID
+from support import CONFIG, FOLDERS, GID, HELPER, LIBRARY, PATIENCE_S, UID
 
 from pybind.admin import cli
 from pybind.permissions import access
@@ -114,6 +114,13 @@ def check_grants(spec, uid=UID):
 def served(*ports):
     """Tell whether UID can bind these ports now."""
     return all(support.pybind("-q", "--port", port, "true").returncode == 0 for port in ports)
+
+
+def allowed(port, host="127.0.0.1", udp=False, uid=UID, gid=GID):
+    """Ask the helper, as pybind --check does, whether uid may bind."""
+    spec = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    argv = [support.PYBIND, "--check", "--port", f"{spec}/{'udp' if udp else 'tcp'}"]
+    return support.run(argv, uid=uid, gid=gid).returncode == 0
 
 
 def repair(command, name):

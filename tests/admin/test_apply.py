@@ -8,6 +8,8 @@ import json
 import pwd
 import subprocess
 
+import ctl
+import printed
 import pytest
 import support
 from ctl import as_json, done, failed, lines, pybindctl, run_here, snapshot
@@ -339,3 +341,19 @@ def test_prune_of_group_and_entry():
     assert done("apply", "-", "--prune", "--check", input=wanted) == "nothing to change\n"
     assert path.stat().st_gid == 0
     assert f"user:{UID}".encode() not in subprocess.check_output(["getfacl", "-pn", path])
+
+
+def test_export_and_apply():
+    """Export tells a user to use sudo, and its first line what reads it."""
+    rules(f"byuser/{OTHER_UID}", "any,80", mode=0o600)
+    rules(f"byuser/{UID}", "any,80")
+    done = support.run([ctl.PYBINDCTL, "export"])
+    assert done.returncode == 4
+    path = support.scratch_dir() / "grants.toml"
+    (CONFIG / f"byuser/{OTHER_UID}").unlink()
+    path.write_text(printed.typed(done.stderr, "cli._with_sudo: sudo pybindctl ..."))
+    support.clear_config()
+    first = path.read_text().splitlines()[0]
+    command = printed.said(first, "apply.export_command: pybindctl apply FILE")
+    printed.type_as_root(command.replace("FILE", str(path)))
+    assert ctl.served("80")

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""grant and revoke: what they write, refuse and leave alone."""
+"""grant: what it writes and leaves alone, and who may bind what afterwards.
 
-import os
-import pty
+A port without a protocol is one rule, in the same words for each reader, which all commands keep.
+"""
+
+import pathlib
+import re
 import socket
 import stat
 import subprocess
@@ -11,17 +14,10 @@ import ctl
 import printed
 import pytest
 import support
-from ctl import acl, as_json, done, failed, lines, pybindctl, snapshot
+from ctl import acl, allowed, as_json, done, lines, pybindctl, snapshot
 from support import CONFIG, GID, OTHER_UID, UID, flag, rules
 
 WHO = str(UID)
-
-
-def allowed(port, host="127.0.0.1", udp=False, uid=UID, gid=GID, groups=()):
-    """Ask the helper, as pybind --check does, whether uid may bind."""
-    spec = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    argv = [support.PYBIND, "--check", "--port", f"{spec}/{'udp' if udp else 'tcp'}"]
-    return support.run(argv, uid=uid, gid=gid, groups=groups).returncode == 0
 
 
 def test_a_user_a_group_and_everyone():
@@ -73,45 +69,6 @@ def test_reserved_ports():
     assert lines(f"byuser/!{UID}") == ["any,514-1023"]
 
 
-def test_revoke_splits():
-    """revoke cuts a port out of ranges of ports, addresses and protocols; comments stay."""
-    rules(
-        f"byuser/{UID}", "# mine", "any,80-90   # web", "", "192.0.2.0/24:443,443", "any,22 # ssh"
-    )
-    done("revoke", WHO, "85", "192.0.2.7:443/udp", "22")
-    assert lines(f"byuser/{UID}") == [
-        "# mine", "any,80-84   # web", "any,86-90", "", "192.0.2.0/24,443/tcp",
-        "192.0.2.0-192.0.2.6,443/udp", "192.0.2.8-192.0.2.255,443/udp", "# ssh",
-    ]  # fmt: skip
-
-
-def test_revoke_one_address_of_any():
-    """revoke says what stays: the user can still take the address by the wildcard."""
-    done("grant", WHO, "80/tcp")
-    out = done("revoke", WHO, "192.0.2.1:80")
-    assert lines(f"byuser/{UID}") == [
-        "0.0.0.0-192.0.2.0,80/tcp", "192.0.2.2-255.255.255.255,80/tcp", "::/0,80/tcp"
-    ]  # fmt: skip
-    assert "grants 0.0.0.0:80/tcp: whoever binds that takes the address too" in out
-
-
-def test_revoke_says_what_stays():
-    """revoke names the group and the flag file that still grant the port."""
-    done("grant", WHO, "80")
-    done("grant", f"@{GID}", "80")
-    assert f"still granted by /etc/pybind/bygroup/{GID} line 1" in done("revoke", WHO, "80")
-    done("grant", "everyone", "80", "--yes")
-    out = done("revoke", f"@{GID}", "80")
-    assert "still granted by /etc/pybind/byport/80: 80/tcp, 80/udp\n" in out
-    # One family of two is named: the other one is not granted by that file.
-    done("grant", "everyone", "0.0.0.0:81", "--yes")
-    out = done("revoke", WHO, "81")
-    assert "still granted by /etc/pybind/byaddr/0.0.0.0,81: 0.0.0.0:81/tcp, 0.0.0.0:81/udp\n" in out
-    done("revoke", "everyone", "0.0.0.0:81")
-    assert "still granted" not in done("revoke", "everyone", "80")
-    assert snapshot() == {}
-
-
 def test_flag_of_another_gets_an_entry():
     """A user is added to the list of a group's byport/80, and nobody loses the port."""
     flag("byport/80", gid=33)
@@ -156,64 +113,6 @@ def test_address_flag_gets_an_entry_too():
     assert allowed(80, uid=33, gid=33)
 
 
-@pytest.mark.parametrize("who", [WHO, f"@{GID}", "everyone"])
-def test_narrower_than_the_flag(who):
-    """A grant that the flag file cannot express is refused; the proposed command works."""
-    flag("byport/80", gid=33)
-    err = failed(1, "grant", who, "127.0.0.1:80", "--yes", words=["/etc/pybind/byport/80"])
-    name = "editing._shadowed: sudo pybindctl grant ... ..."
-    printed.typed_saying_yes(err, name)
-    assert allowed(80)
-    err = failed(1, "revoke", who, "127.0.0.1:80", words=["cannot be revoked alone"])
-    printed.typed(err, "editing._indivisible: sudo ...")
-    assert not allowed(80)
-
-
-def test_everyone_part_of_a_port():
-    """The command that is proposed for one protocol of everyone's port works."""
-    done("grant", "everyone", "80", "--yes")
-    err = failed(1, "revoke", "everyone", "80/tcp", words=["cannot be revoked alone"])
-    assert "sudo pybindctl revoke everyone 80 && sudo pybindctl grant everyone 80/udp" in err
-
-
-def test_user_owned_flag():
-    """A flag file of the user's is refused, because they could open it; the repair works."""
-    path = flag("byport/80", uid=UID, mode=0o500)
-    err = failed(1, "revoke", WHO, "80", words=["could make it executable again"])
-    printed.typed(err, "editing._owned: sudo chown root ...")
-    assert path.stat().st_uid == 0
-    assert not allowed(80)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [([WHO, "631"], "rsh, NFS"), ([WHO, "127.0.0.1:53/udp"], "UDP"), (["everyone", "80"], "everyone:"),
-     (["everyone", "600/udp"], "rsh, NFS")],
-)  # fmt: skip
-def test_confirmation(arguments, words):
-    """Without a terminal --yes is needed; a terminal gets one question, and no means no."""
-    failed(2, "grant", *arguments, words=[words, "--yes"])
-    assert _on_a_terminal(arguments, b"n\n") == 1
-    assert snapshot() == {}
-    assert _on_a_terminal(arguments, b"y\n") == 0
-    assert snapshot() != {}
-    done("grant", *arguments)  # already granted, so there is no question
-
-
-def _on_a_terminal(arguments, answer):
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [ctl.PYBINDCTL, "grant", *arguments], stdin=theirs, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        os.write(ours, answer)
-        out = process.communicate(timeout=support.PATIENCE_S)[1]
-    os.close(ours)
-    os.close(theirs)
-    assert out.count(b"grant it?") == 1
-    return process.returncode
-
-
 def test_json():
     """--json gives one object with the changes and the helper's answers."""
     answer = as_json("grant", WHO, "80/tcp")
@@ -228,81 +127,94 @@ def test_json():
     assert not as_json("revoke", WHO, "80/tcp")["verified"][0]["granted"]
 
 
-def test_revoke_everything():
-    """revoke without ports, or with all of them, removes only the grants of WHO."""
-    for words in ((), ("all",)):
-        done("grant", WHO, "80", "443/tcp", "631", "--yes")
-        done("grant", "1", "80")
-        flag("byport/25", gid=0, mode=0o700)
-        done("grant", WHO, "25")
-        out = done("revoke", WHO, *words)
-        assert out.startswith("revoked from nobody (uid 65534): everything\n")
-        assert "  - any,443/tcp" in out
-        assert not any(allowed(port) for port in (80, 443, 631, 25))
-        assert lines("byuser/1") == ["any,80"]
-        support.clear_config()
-    assert "was granted nothing" in done("revoke", WHO)
-
-
-def test_revoke_names_who_holds_it():
-    """revoke names a server that still holds the port, and the command that ends it."""
-    done("grant", WHO, "80")
-    argv = [support.PYBIND, "/usr/bin/python3", "-m", "http.server", "80"]
-    with support.server(argv, ready=support.answers_http) as process:
-        for spec in ("80", "all"):
-            done("grant", WHO, "80")
-            out = done("revoke", WHO, spec)
-            assert f"python3 ({process.pid}) of nobody still holds 80/tcp" in out
-        printed.typed(out, "revoke._still_held: sudo kill ...")
-        process.wait(support.PATIENCE_S)
-    assert "still holds" not in done("revoke", WHO, "80")
-
-
-def test_accounts_with_the_names_of_words():
-    """For an account called everyone, 1234 or @wheel the printed words mean this account."""
-    passwd = CONFIG.parent / "passwd"
-    before = passwd.read_text()
-    try:
-        for number, name in enumerate(("everyone", "1234", "@wheel", "-x"), 4001):
-            passwd.write_text(f"{before}{name}:x:{number}:{number}::/:/bin/sh\n")
-            flag("byport/80", gid=33)
-            done("grant", str(number), "80")
-            err = failed(1, "revoke", str(number), "127.0.0.1:80/udp")
-            assert err.split("sudo pybindctl ")[1].split() == ["revoke", str(number), "80"]
-            out = as_json("explain", "80", "--user", str(number))
-            done(*out["addresses"][0]["commands"][0].split()[2:])
-            assert not allowed(80, uid=number, gid=number)
-            assert allowed(80, uid=33, gid=33)
-    finally:
-        passwd.write_text(before)
-
-
-def test_half_of_the_wildcard():
-    """A note says that [::]:80 alone is of no use, with the command that helps."""
-    process = pybindctl("grant", WHO, "[::]:80/tcp", "--yes")
-    assert process.returncode == 1
-    printed.typed_saying_yes(process.stderr, "granting.say_refused: sudo pybindctl grant ... ...")
-    assert allowed(80, "::")
-
-
 def test_open_to_all_is_noted():
     """A note says that the kernel gives the port to everybody."""
     assert "lets everybody bind 8080" in pybindctl("grant", WHO, "8080").stderr
     assert socket.has_ipv6
 
 
-def test_own_group_with_an_entry():
-    """revoke removes an entry for the file's own group together with its group bits."""
-    path = flag("byport/80", gid=2000, mode=0o700)
-    subprocess.run(["setfacl", "-m", "g:2000:x", path], check=True)
-    assert pybindctl("check", "80", "--user", UID).returncode == 1
-    assert "already may bind" in done("grant", "@2000", "80")
-    done("revoke", "@2000", "80")
-    assert "was granted nothing of that" in done("revoke", "@2000", "80")
-    assert "still" not in done("grant", "@2001", "80")
-    assert (
-        "group:2000"
-        not in subprocess.run(
-            ["getfacl", "-pn", path], capture_output=True, text=True, check=True
-        ).stdout
-    )
+def test_how_to_use_a_grant():
+    """The last line of grant is what its user types."""
+    out = ctl.done("grant", WHO, "80")
+    command = printed.said(out, "grant._use: pybind --port ... -- PROGRAM").split()
+    code = "import socket; s = socket.socket(); s.bind(('', 80)); print('bound')"
+    done = support.run([support.PYBIND, *command[1:-1], "/usr/bin/python3", "-c", code])
+    assert done.stdout == "bound\n", done.stderr
+
+
+RULE = "Without a protocol, a port is granted and revoked for TCP and UDP, and asked about as TCP"
+ROOT = pathlib.Path(__file__).parents[2]
+BOTH, TCP, UDP = {"tcp", "udp"}, {"tcp"}, {"udp"}
+
+
+def _help():
+    return ctl.done("grant", "--help")
+
+
+def _page():
+    page = ROOT / "man/pybindctl.8"
+    man = ["man", "-l", "--no-hyphenation", "--no-justification", str(page)]
+    return subprocess.run(man, capture_output=True, text=True, check=True).stdout
+
+
+def _doc():
+    return (ROOT / "docs/use.md").read_text()
+
+
+@pytest.mark.parametrize("text", [_help, _page, _doc])
+def test_said_once(text):
+    """The rule stands once in the help of grant, in the manual page and in docs/use.md."""
+    assert " ".join(re.sub(".\b", "", text()).split()).count(RULE) == 1
+
+
+def granted_protocols():
+    """Return the protocols of which the user may bind port 80, as check says."""
+    asked = {name: ctl.pybindctl("check", f"80/{name}", "--user", UID) for name in BOTH}
+    return {name for name, done in asked.items() if done.returncode == 0}
+
+
+def answers():
+    """Return whether each question about port 80 is answered by yes."""
+    questions = [ctl.pybindctl(word, "80", "--user", UID) for word in ("check", "explain")]
+    questions.append(support.run([support.PYBIND, "--check", "--port", "80"], uid=UID))
+    questions.append(support.run([support.PYBIND, "--port", "80", "--", "/bin/true"], uid=UID))
+    assert all("80/tcp" in done.stdout + done.stderr for done in questions[:3])
+    assert not any("80/udp" in done.stdout + done.stderr for done in questions)
+    return {done.returncode == 0 for done in questions}
+
+
+def test_granted_and_revoked_for_both():
+    """Grant and revoke mean TCP and UDP."""
+    said = ctl.done("grant", UID, "80")
+    assert said.startswith("nobody may now bind 80/tcp and 80/udp on every address")
+    assert (granted_protocols(), answers()) == (BOTH, {True})
+    assert "80/tcp and 80/udp" in ctl.done("revoke", UID, "80")
+    assert (granted_protocols(), answers()) == (set(), {False})
+
+
+@pytest.mark.parametrize(("protocol", "left"), [("tcp", UDP), ("udp", TCP)])
+def test_asked_about_as_tcp(protocol, left):
+    """Each question is about TCP, whether UDP is granted or not."""
+    ctl.done("grant", UID, "80")
+    ctl.done("revoke", UID, f"80/{protocol}")
+    assert (granted_protocols(), answers()) == (left, {left == TCP})
+    ctl.done("revoke", UID, "80")
+    assert granted_protocols() == set()
+
+
+def test_a_rule_file_means_both():
+    """A line without a protocol is as a grant without one."""
+    rules(f"byuser/{UID}", "any,80")
+    assert (granted_protocols(), answers()) == (BOTH, {True})
+
+
+def test_no_question_about_udp_on_every_address():
+    """Neither 53 nor 53/udp asks; one address with UDP does, and says how to grant TCP alone."""
+    for spec in ("53", "54/udp"):
+        ctl.done("grant", UID, spec)
+    said = ctl.failed(2, "grant", UID, "127.0.0.1:80", words=["UDP", "--yes"])
+    spec = re.search(r"for TCP alone: (\S+)", said)[1]
+    ctl.done("grant", UID, spec)
+    assert granted_protocols() == set()
+    assert ctl.pybindctl("check", "127.0.0.1:80", "--user", UID).returncode == 0
+    assert "TCP alone" not in ctl.failed(2, "grant", UID, "127.0.0.1:80/udp")

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""grant and revoke refuse: a clear error, and nothing is changed."""
+"""grant and revoke refuse or ask first: a clear error, nothing is changed, and what is said instead works."""
 
 import contextlib
+import os
+import pathlib
+import pty
 import subprocess
 
 import ctl
 import printed
 import pytest
 import support
-from ctl import done, failed, pybindctl, snapshot
-from support import CONFIG, UID, flag, rules
+from ctl import allowed, done, failed, pybindctl, snapshot
+from support import CONFIG, GID, UID, flag, rules
 
 WHO = str(UID)
 
@@ -116,3 +119,129 @@ def test_no_folder():
     assert process.returncode == 1
     printed.typed(process.stderr, "folders.broken: sudo pybindctl setup")
     done("grant", WHO, "80")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [([WHO, "631"], "rsh, NFS"), ([WHO, "127.0.0.1:53/udp"], "UDP"), (["everyone", "80"], "everyone:"),
+     (["everyone", "600/udp"], "rsh, NFS")],
+)  # fmt: skip
+def test_confirmation(arguments, words):
+    """Without a terminal --yes is needed; a terminal gets one question, and no means no."""
+    failed(2, "grant", *arguments, words=[words, "--yes"])
+    assert _on_a_terminal(arguments, b"n\n") == 1
+    assert snapshot() == {}
+    assert _on_a_terminal(arguments, b"y\n") == 0
+    assert snapshot() != {}
+    done("grant", *arguments)  # already granted, so there is no question
+
+
+def _on_a_terminal(arguments, answer):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [ctl.PYBINDCTL, "grant", *arguments], stdin=theirs, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        os.write(ours, answer)
+        out = process.communicate(timeout=support.PATIENCE_S)[1]
+    os.close(ours)
+    os.close(theirs)
+    assert out.count(b"grant it?") == 1
+    return process.returncode
+
+
+@pytest.mark.parametrize("who", [WHO, f"@{GID}", "everyone"])
+def test_narrower_than_the_flag(who):
+    """A grant that the flag file cannot express is refused; the proposed command works."""
+    flag("byport/80", gid=33)
+    err = failed(1, "grant", who, "127.0.0.1:80", "--yes", words=["/etc/pybind/byport/80"])
+    name = "editing._shadowed: sudo pybindctl grant ... ..."
+    printed.typed_saying_yes(err, name)
+    assert allowed(80)
+    err = failed(1, "revoke", who, "127.0.0.1:80", words=["cannot be revoked alone"])
+    printed.typed(err, "editing._indivisible: sudo ...")
+    assert not allowed(80)
+
+
+def test_everyone_part_of_a_port():
+    """The command that is proposed for one protocol of everyone's port works."""
+    done("grant", "everyone", "80", "--yes")
+    err = failed(1, "revoke", "everyone", "80/tcp", words=["cannot be revoked alone"])
+    assert "sudo pybindctl revoke everyone 80 && sudo pybindctl grant everyone 80/udp" in err
+
+
+def test_user_owned_flag():
+    """A flag file of the user's is refused, because they could open it; the repair works."""
+    path = flag("byport/80", uid=UID, mode=0o500)
+    err = failed(1, "revoke", WHO, "80", words=["could make it executable again"])
+    printed.typed(err, "editing._owned: sudo chown root ...")
+    assert path.stat().st_uid == 0
+    assert not allowed(80)
+
+
+def test_half_of_the_wildcard():
+    """A note says that [::]:80 alone is of no use, with the command that helps."""
+    process = pybindctl("grant", WHO, "[::]:80/tcp", "--yes")
+    assert process.returncode == 1
+    printed.typed_saying_yes(process.stderr, "granting.say_refused: sudo pybindctl grant ... ...")
+    assert allowed(80, "::")
+
+
+def test_port_before_the_user():
+    """A WHO and a port that changed places: the command that was meant; nothing is done before."""
+    for name in ("grant", "revoke"):
+        said = ctl.failed(2, name, "80", "nobody", words=["the user comes before the port"])
+        printed.typed(said, "granting.parse_specs: sudo pybindctl ... ... ...")
+        assert ctl.served("80") == (name == "grant")
+    # A service that is no account, and an account that is a service: what was typed counts.
+    assert "sudo" not in ctl.failed(2, "grant", "80", "nosuchname")
+
+
+def test_grant_that_needs_a_confirmation():
+    """The whole command is printed, with --yes."""
+    said = ctl.failed(2, "grant", WHO, "600", "127.0.0.1:80", "[::1]:80-90/udp")
+    printed.typed(said, "grant._confirm: sudo pybindctl grant --yes ... ...")
+    lines = ["127.0.0.1,80", "::1,80-90/udp"]
+    assert (ctl.lines(f"byuser/!{UID}"), ctl.lines(f"byuser/{UID}")) == (["any,600"], lines)
+
+
+def test_link_in_the_place_of_a_flag_file():
+    """A flag file that is none stops the grant; put aside, it does no more."""
+    (CONFIG / "byport/80").symlink_to("/bin/true")
+    err = ctl.failed(1, "grant", "everyone", "80", "--yes")
+    printed.typed(err, "state.State._access_of: {put_aside}")
+    ctl.done("grant", "everyone", "80", "--yes")
+    assert ctl.served("80")
+
+
+def test_broken_line_in_the_way():
+    """A rule file with a broken line is not added to; mended, it is."""
+    rules(f"byuser/{UID}", "any,22", "any,8o")
+    err = ctl.failed(3, "grant", WHO, "80")
+    printed.typed(err, "reading.check_rules: {rule_line}")
+    ctl.done("grant", WHO, "80")
+    assert ctl.served("22", "80")
+
+
+@pytest.mark.parametrize(
+    ("spec", "line"), [("127.0.0.0/8:80", "127.0.0.0/8,80"), ("1024-9999", "any,1024-9999")]
+)
+def test_too_much_for_everyone(spec, line):
+    """What no flag file can say is granted to a group instead."""
+    err = ctl.failed(1, "grant", "everyone", spec, "--yes")
+    name = "editing._grant_everyone: sudo pybindctl grant @GROUP ..."
+    command = printed.said(err, name).replace("GROUP", str(support.GID))
+    printed.type_as_root(command.replace("grant", "grant --yes"))
+    assert ctl.lines(f"bygroup/{support.GID}") == [line]
+
+
+def test_kernel_gives_ports_away():
+    """The other way for many ports is the kernel's, for all above N."""
+    err = ctl.failed(1, "grant", "everyone", "300-999", "--yes")
+    name = "editing._grant_everyone: sudo sysctl net.ipv4.ip_unprivileged_port_start=N"
+    try:
+        printed.type_as_root(printed.said(err, name).replace("=N", "=300"))
+        code = "import socket; socket.socket().bind(('', 300)); print('bound')"
+        assert support.run(["/usr/bin/python3", "-c", code]).stdout == "bound\n"
+    finally:
+        pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("1024")

@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import subprocess
 
 import ctl
@@ -21,6 +22,8 @@ from ctl import CAPABILITY, NOBODY, PYBINDCTL, as_himself, as_root, granted, que
 from support import CONFIG, GID, HELPER, OTHER_UID, UID, flag, pybind, rules
 
 RULES = f"{CONFIG}/byuser/{UID}"
+ETC = CONFIG.parent
+HIDE_SETFACL = ["mount", "--bind", "/dev/null", shutil.which("setfacl") or "/usr/bin/setfacl"]
 APPLY = f'[[grant]]\nuser = {UID}\nports = ["443"]\n[[grant]]\neveryone = true\nports = ["80"]\n'
 # name -> what breaks the host, and the file that every command must name.
 WAYS = {
@@ -248,3 +251,55 @@ def test_traced():
     strace = ["/usr/bin/strace", "-f", "-o", "/dev/null"]
     done = support.run([*strace, PYBINDCTL, "explain", "80"])
     assert "traces this one" in done.stdout
+
+
+def test_more_than_is_shown():
+    """Of many broken files a few are named, and lint names all."""
+    for number in range(30):
+        rules(f"byuser/{20000 + number}", "any,8o")
+    err = ctl.pybindctl("list").stderr
+    shown = printed.type_as_root(printed.said(err, "verification.tell: pybindctl lint"), status=3)
+    assert all(f"byuser/{20000 + number}" in shown for number in range(30))
+    assert "byuser/20029" not in err
+
+
+@pytest.mark.parametrize(
+    ("hide", "name"),
+    [
+        (False, "folders.to_open: sudo setfacl -b ... && sudo chmod a+x ..."),
+        (True, "folders.to_open: sudo python3 -c ... && sudo chmod a+x,g-w ..."),
+    ],
+    ids=["with acl", "without acl"],
+)
+def test_list_of_a_folder_above(hide, name):
+    """An access control list keeps a user out of /etc: it goes, with the package acl or without."""
+    rules(f"byuser/{UID}", "any,80")
+    subprocess.run(["setfacl", "-m", f"u:{UID}:r,g:{OTHER_UID}:rx", ETC], check=True)
+    try:
+        assert not ctl.served("80")
+        script = f"{' '.join(HIDE_SETFACL) if hide else 'true'} && exec {ctl.PYBINDCTL} doctor"
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True
+        )
+        command = printed.said(done.stdout, name)
+        if hide:
+            assert "setfacl" not in command
+        printed.type_as_root(command)
+        assert ctl.served("80")
+        assert ctl.acl(ETC) == b""
+        assert stat.S_IMODE(ETC.stat().st_mode) == 0o755
+    finally:
+        subprocess.run(["setfacl", "-b", ETC], check=True)
+        ETC.chmod(0o755)
+
+
+def test_list_of_a_rule_file():
+    """A list that shuts its user out of a rule file: a copy without it, with the same lines."""
+    path = rules(f"byuser/{UID}", "any,80")
+    subprocess.run(["setfacl", "-m", f"u:{UID}:-", path], check=True)
+    assert not ctl.served("80")
+    err = ctl.pybindctl("list").stderr
+    name = "reading.not_readable: sudo install -m 0644 ... ....new && sudo mv ....new ..."
+    printed.typed(err, name)
+    assert ctl.served("80")
+    assert ctl.acl(path) == b""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import ctl
+import printed
 import pytest
 import support
 from support import OTHER_UID, PYBIND, UID, flag, rules
@@ -40,6 +41,15 @@ def test_nothing_granted():
     """Without grants, status says so with the command that grants."""
     assert "pybindctl grant" in ctl.done("status")
     assert grants() == {}
+
+
+def test_nothing_granted_yet():
+    """Status with nothing to show says how to grant a port."""
+    command = printed.said(
+        ctl.done("status"), "status.status_command: sudo pybindctl grant USER PORT"
+    )
+    printed.type_as_root(command.replace("USER", "nobody").replace("PORT", "80"))
+    assert ctl.served("80")
 
 
 def test_free():

@@ -4,6 +4,7 @@
 from mutants import Mutant
 
 _GRANT = "tests/admin/test_grant.py::"
+_REFUSED = "tests/admin/test_grant_refused.py::"
 _INPUT = "tests/admin/test_hostile_input.py::"
 _WRITING = "tests/admin/test_writing.py::"
 
@@ -49,7 +50,7 @@ MUTANTS = [
         "permissions/changing/editing.py",
         "        if owned_by(placed.access, who):\n            raise",
         "        if False:\n            raise",
-        _GRANT + "test_user_owned_flag",
+        _REFUSED + "test_user_owned_flag",
     ),
     Mutant(
         "permissions/reading.py",
@@ -93,7 +94,7 @@ MUTANTS = [
         "permissions/changing/writing.py",
         "            _undo(undo)\n",
         "",
-        "tests/admin/test_grant_kill.py::test_at_each_call",
+        "tests/admin/test_writing.py::test_at_each_call",
     ),
     Mutant(
         "permissions/changing/writing.py",
@@ -118,25 +119,25 @@ MUTANTS = [
         "admin/commands/grant.py",
         "        if not yes:\n            _confirm(whom, rules)\n",
         "        pass\n",
-        _GRANT + "test_confirmation",
+        _REFUSED + "test_confirmation",
     ),
     Mutant(
         "permissions/changing/writing.py",
         "    if os.geteuid() != 0:",
         "    if False:",
-        "tests/admin/test_grant_refused.py::test_not_root",
+        _REFUSED + "test_not_root",
     ),
     Mutant(
         "admin/asking/child.py",
         "            _leave_the_terminal()\n",
         "",
-        "tests/admin/test_child.py::test_a_child_is_away_from_roots_terminal",
+        "tests/admin/test_accounts.py::test_a_child_is_away_from_roots_terminal",
     ),
     Mutant(
         "admin/asking/child.py",
         "    os.setgroups(identity.groups)\n",
         "",
-        "tests/admin/test_child.py::test_ask_as_is_the_user",
+        "tests/admin/test_accounts.py::test_ask_as_is_the_user",
     ),
     Mutant(
         "admin/importers/rehearsal.py",
@@ -155,7 +156,7 @@ MUTANTS = [
         "repairs.py",
         'name == "everyone" or name.isdecimal()',
         "name.isdecimal()",
-        _GRANT + "test_accounts_with_the_names_of_words",
+        "tests/admin/test_accounts.py::test_accounts_with_the_names_of_words",
     ),
     Mutant(
         "repairs.py",

@@ -2,9 +2,11 @@
 """Every case runs as two users, and a normal request must work afterwards."""
 
 import os
+import pathlib
 import subprocess
 
 import hostile
+import launching
 import pytest
 import support
 
@@ -46,6 +48,12 @@ def own_grant(own_uid):
 def grant(uid):
     """Grant the attacker port 80, on every address."""
     return support.rules(f"byuser/{uid}", "any,80")
+
+
+@pytest.fixture(scope="session")
+def while_binding():
+    """Return a program that forks, executes or is cancelled while a thread binds."""
+    return launching.build(pathlib.Path(__file__).resolve().parent / "src/while_binding.c")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reliability: faults without an attacker, and unusual programs."""
+"""Reliability: a helper that is stopped or dies, other faults, and unusual programs.
+
+The cases 50 and 51 are attacks of the same user on the helper.
+"""
 
 import contextlib
 import errno
@@ -12,11 +15,12 @@ import subprocess
 import attacked
 import launching
 import pytest
+import supervising
 import support
 from attacked import answer, gated_helper, let_bind, waiting_program
+from hostile import Outcome, as_uid, ask, with_capability
 from support import HELPER
 
-SRC = pathlib.Path(__file__).resolve().parent / "src"
 SUPERVISE_SRC = launching.SRC.parent.parent / "supervise/src"
 COMMON = ["-I", str(launching.SRC)]
 MODES = pytest.mark.parametrize("mode", ["preload", "supervise"])
@@ -27,15 +31,100 @@ def library(uid, *argv, **options):
     return support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", *argv], uid=uid, **options)
 
 
+def state_of(pid):
+    return supervising.status_of(pid).get("State", "X")[0]
+
+
+@pytest.mark.hostile("R1")
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+@pytest.mark.parametrize("ends", [False, True], ids=["continued", "killed"])
+def test_case_50_stopped_helper(uid, grant, mode, ends):
+    """bind() waits while its helper is stopped, and then returns the truth about the socket."""
+    with waiting_program(uid, mode) as process, gated_helper() as (helpers, let_on):
+        let_bind(process)
+        support.wait_for(helpers, "the helper to start")
+        (pid,) = helpers()
+        as_uid(uid, os.kill, pid, signal.SIGSTOP)
+        support.wait_for(lambda: state_of(pid) == "T", "the stop")
+        let_on()
+        as_uid(uid, os.kill, pid, signal.SIGKILL if ends else signal.SIGCONT)
+        assert answer(process) == ((errno.EACCES, 0) if ends else (0, 80))
+
+
+@pytest.mark.hostile("R1")
+def test_case_50_intermediate_killed(uid, grant):
+    """If the process between program and helper is killed, no bind follows the refusal."""
+    with waiting_program(uid, "preload") as process, gated_helper() as (helpers, let_on):
+        let_bind(process)
+        support.wait_for(helpers, "the helper to start")
+        (pid,) = helpers()
+        as_uid(uid, os.kill, pid, signal.SIGSTOP)
+        as_uid(uid, os.kill, supervising.parent(pid), signal.SIGKILL)
+        assert answer(process) == (errno.EACCES, 0)
+        assert state_of(pid) in "XZ"  # gone before bind() returned
+        let_on()
+
+
+# Linked into the helper's sources with -Wl,--wrap.
+DIES = """
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags);
+int __wrap_bind(int fd, const struct sockaddr *addr, socklen_t len);
+int __real_bind(int fd, const struct sockaddr *addr, socklen_t len);
+
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags) /* after the bind */
+{
+    (void)fd, (void)data, (void)len, (void)flags;
+    kill(getpid(), SIGKILL);
+    return -1;
+}
+
+int __wrap_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+#ifdef BEFORE_BIND
+    kill(getpid(), SIGKILL);
+#endif
+    return __real_bind(fd, addr, len);
+}
+"""
+
+
+@pytest.fixture(scope="module", params=["before", "after"])
+def dying_helper(request):
+    """Return (a helper that is killed before or after its bind, the result of bind())."""
+    sources = sorted((support.REPOSITORY / "helpers/helper").glob("*.c"))
+    flags = [f'-DCONFIG_DIR="{support.CONFIG}"', "-Wl,--wrap=send,--wrap=bind", "-D_GNU_SOURCE"]
+    if request.param == "before":
+        flags.append("-DBEFORE_BIND")
+    binary = with_capability(support.compile_c(DIES, *sources, *flags, name="dying"))
+    return binary, (errno.EACCES, 0) if request.param == "before" else (0, 80)
+
+
+@pytest.mark.hostile("R1")
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+def test_case_51_helper_killed_around_its_bind(uid, grant, dying_helper, mode):
+    """A helper killed before its bind gives EACCES; one killed after its bind gives 0."""
+    binary, expected = dying_helper
+    # Control: the helper sends no reply, with the socket bound or not yet bound.
+    assert as_uid(uid, lambda: ask(path=binary)) == Outcome(
+        None, None, expected[1], -signal.SIGKILL
+    )
+    with waiting_program(uid, mode) as process, attacked.in_the_helpers_place(binary):
+        let_bind(process)
+        assert answer(process) == expected
+
+
 @pytest.mark.parametrize("dies", [False, True])
-def test_reliability_02_helper_dies_while_a_thread_forks(uid, grant, dies):
+def test_reliability_02_helper_dies_while_a_thread_forks(uid, grant, while_binding, dies):
     """Children that hold copies of every descriptor do not keep bind() waiting."""
-    forks = launching.build(SRC / "forks.c", *COMMON)
     with contextlib.ExitStack() as stack:
         if dies:
             script = "#!/bin/sh\nkill -KILL $$\n"
             stack.enter_context(attacked.in_the_helpers_place(script))
-        done = library(uid, forks, "60", str(errno.EACCES if dies else 0))
+        done = library(uid, while_binding, "forks", "60", str(errno.EACCES if dies else 0))
     assert done.returncode == 0, done.stderr
 
 
@@ -144,9 +233,9 @@ def test_reliability_13_interval_timer(uid, grant):
     assert (done.returncode, done.stdout, done.stderr) == (0, "bound 300\n", "")
 
 
-def test_reliability_13_cancelled_threads(uid, grant):
+def test_reliability_13_cancelled_threads(uid, grant, while_binding):
     """After pthread_cancel a bind still completes, and leaves no descriptor or child."""
-    done = library(uid, launching.build(SRC / "cancelled.c", *COMMON))
+    done = library(uid, while_binding, "cancelled")
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults that a review found in the preload library and in the helper's start."""
+"""Programs that bind in odd ways: around the library, in a sandbox, while they fork or execute."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import pwd
@@ -9,13 +10,156 @@ import re
 import signal
 import subprocess
 
+import attacked
 import launching
 import pytest
 import support
 from test_told import EPERM, KILL, seccomp
+from test_world import IO_URING, result_of_io_uring
 
-SRC = pathlib.Path(__file__).resolve().parent / "src"
 OTHER = {support.UID: support.OTHER_UID, support.OTHER_UID: support.UID}
+
+# 61: binds that the library does not see.
+
+AROUND = """
+import platform
+number = {"x86_64": 49, "aarch64": 200, "riscv64": 200}[platform.machine()]
+sock = socket.socket()
+print(libc.syscall(number, sock.fileno(), sin(80), 16), ctypes.get_errno(), name(sock))
+sock = socket.socket()
+print(libc.bindresvport(sock.fileno(), None), ctypes.get_errno(), name(sock))
+port = ctypes.c_int(1023)
+print(libc.rresvport(ctypes.byref(port)), ctypes.get_errno(), 0)
+"""
+
+
+def test_case_61_ways_around_the_library(uid, grant):
+    """A raw system call, bindresvport and rresvport get the kernel's EACCES, and do not hang."""
+    support.rules(f"byuser/!{uid}", "any,512-1023")
+    done = attacked.under_library(uid, AROUND)
+    assert done.stdout == f"-1 {errno.EACCES} 0\n" * 3, done.stderr
+
+
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+def test_case_61_io_uring(uid, grant, mode):
+    """Neither mode sees a bind through io_uring, so the program gets EACCES."""
+    done = support.run([support.PYBIND, "--mode", mode, "--", support.compile_c(IO_URING)], uid=uid)
+    assert result_of_io_uring(done) == -errno.EACCES
+
+
+STATIC = r"""
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+int main(void)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(80)};
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int result = bind(socket(AF_INET, SOCK_STREAM, 0), (void *)&addr, sizeof addr);
+    return printf("%d\n", result == 0 ? 0 : errno) < 0;
+}
+"""
+
+
+def test_case_61_static_program(uid, grant):
+    """A static program with only the library gets EACCES; pybind would supervise it."""
+    program = support.compile_c(STATIC, "-static")
+    plain = support.run(["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program], uid=uid)
+    assert plain.stdout == f"{errno.EACCES}\n"
+    assert support.run([support.PYBIND, "--port", "80", "--", program], uid=uid).stdout == "0\n"
+
+
+# 62: programs that sandbox themselves.
+
+
+@pytest.fixture(scope="module")
+def landlocked():
+    """Return the program that forbids itself to bind."""
+    program = launching.build(
+        pathlib.Path(__file__).with_name("src") / "landlocked.c", "-I", launching.SRC
+    )
+    if subprocess.run([program], capture_output=True, text=True).stdout == "none\n":
+        pytest.skip("this kernel has no system calls of Landlock for binds (before Linux 6.7)")
+    return program
+
+
+def run_landlocked(uid, mode, landlocked):
+    return support.run([support.PYBIND, "--mode", mode, "--", landlocked], uid=uid).stdout
+
+
+def test_case_62_landlock(uid, grant, landlocked):
+    """A program that has forbidden itself binds by Landlock cannot bind with the library."""
+    assert run_landlocked(uid, "preload", landlocked) == f"{errno.EACCES} 0\n" * 2
+
+
+def test_case_62_landlock_of_a_supervised_program(uid, grant, landlocked):
+    """The same holds for a supervised program."""
+    assert run_landlocked(uid, "supervise", landlocked) == f"{errno.EACCES} 0\n" * 2
+
+
+BESIDE = """
+import os, subprocess, sys
+program = sys.argv.pop()
+def bind():
+    sock = socket.socket()
+    print(call(sock, sin(80)), name(sock), flush=True)
+bind()
+subprocess.run([program], check=True)
+bind()
+if os.fork() == 0:
+    bind()
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_case_62_landlock_of_another_process(uid, grant, landlocked):
+    """A process older than the domain is still served; a later one may be inside the domain."""
+    python = ["/usr/bin/python3", "-c", attacked.TARGET + BESIDE, landlocked]
+    done = support.run([support.PYBIND, "-v", "--mode", "supervise", "--", *python], uid=uid)
+    refused = f"{errno.EACCES} 0\n"
+    assert done.stdout == "0 80\n" + refused * 2 + "0 80\n" + refused, done.stderr
+    assert "restricted itself by Landlock" in done.stderr
+
+
+SECCOMP = """
+import errno, seccomp
+own = seccomp.SyscallFilter(seccomp.ALLOW)
+own.add_rule(seccomp.ERRNO(errno.EOPNOTSUPP), "bind")
+own.load()
+sock = socket.socket()
+print(call(sock, sin(80)), name(sock), call(sock, sin(8080)), name(sock))
+"""
+
+
+@pytest.mark.parametrize("mode", ["preload", "supervise"])
+def test_case_62_own_seccomp_filter(uid, grant, mode):
+    """A program that has forbidden itself binds by seccomp cannot bind, in both modes."""
+    words = ["/usr/bin/python3", "-c", attacked.TARGET + SECCOMP]
+    done = support.run([support.PYBIND, "--mode", mode, "--", *words], uid=uid)
+    assert done.stdout == f"{errno.EOPNOTSUPP} 0 {errno.EOPNOTSUPP} 0\n", done.stderr
+
+
+KILLER = """
+import prctl, seccomp
+prctl.set_no_new_privs(1)
+own = seccomp.SyscallFilter(seccomp.ALLOW)
+for word in ("clone", "clone3", "fork", "vfork", "execve", "socketpair"):
+    own.add_rule(seccomp.KILL_PROCESS, word)
+own.load()
+sock = socket.socket()
+print(call(sock, sin(80)), name(sock))
+"""
+
+
+def test_case_62_filter_that_kills(uid, grant):
+    """Under a filter that kills for a new process or an exec, bind() only returns EACCES."""
+    done = attacked.under_library(uid, KILLER)
+    assert (done.returncode, done.stdout) == (0, f"{errno.EACCES} 0\n"), done.stderr
+
+
+# 63: a child of a program that binds.
 
 
 @pytest.fixture
@@ -29,10 +173,9 @@ def hogged(uid):
     process.wait()
 
 
-def test_case_63_forked_child(uid, grant, hogged):
+def test_case_63_forked_child(uid, grant, hogged, while_binding):
     """300 children of a program with a binding thread get EADDRINUSE at once."""
-    program = launching.build(SRC / "forked.c")
-    command = ["/usr/bin/taskset", "-c", hogged, program, 300]
+    command = ["/usr/bin/taskset", "-c", hogged, while_binding, "forked", 300]
     done = support.run(
         ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", *command],
         uid=uid, gid=uid, timeout=4 * support.PATIENCE_S,
@@ -144,12 +287,10 @@ def test_case_65_filter_of_roots(uid, grant, call):
 
 
 @pytest.mark.parametrize("how", ["execve", "execv", "execvp", "execvpe"])
-def test_case_66_exec_during_a_bind(uid, grant, how):
+def test_case_66_exec_during_a_bind(uid, grant, while_binding, how):
     """A program that calls execve(2) while its thread binds leaves no child and no signal."""
-    program = launching.build(SRC / "reexec.c")
-    done = support.run(
-        ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", program, how, 15], uid=uid, gid=uid
-    )
+    command = ["/usr/bin/env", f"LD_PRELOAD={support.LIBRARY}", while_binding, how, 15]
+    done = support.run(command, uid=uid, gid=uid)
     assert (done.returncode, done.stdout, done.stderr) == (0, "0\n", "")
 
 

@@ -105,7 +105,7 @@ enum pb_fault {
 };
 
 /* The texts that -v prints for a bind that fails for one of these reasons.  The library
- * (report.c) and the supervisor (words.py) print the same line:
+ * (report.c) and the supervisor (verbose.py) print the same line:
  *     pybind: bind of port PORT/PROTOCOL (IPv4): TEXT
  * After the text of PORT, PROTOCOL and ADDRESS stands PORT/PROTOCOL; after NO_GRANT the
  * uid, a blank and PORT/PROTOCOL; after BUSY the port. */

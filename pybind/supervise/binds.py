@@ -19,10 +19,8 @@ from .. import _wire, helper
 from ..errors import HelperUnusable
 from ..model import Address, Reply
 from ..plan import limits_exclude
-from . import kernel, words
-from .sandboxes import Sandboxes
-from .verbose import Lines
-from .wanted import address_of, decode, is_bound, restricts_itself
+from . import kernel, verbose
+from .reported import Sandboxes, address_of, decode, is_bound, restricts_itself
 
 _HELPERS_MAX = 64  # at the same time; each needs up to four descriptors
 _WAITING_MAX = 256  # further notifications wait in the kernel
@@ -61,7 +59,7 @@ class Binds:
     """
 
     def __init__(
-        self, listener_fd: int, limits: bytes | None, lines: Lines, poll: select.poll
+        self, listener_fd: int, limits: bytes | None, lines: verbose.Lines, poll: select.poll
     ) -> None:
         self._listener_fd = listener_fd
         self._limits = limits
@@ -116,18 +114,18 @@ class Binds:
             wanted = decode(note, lambda at, length: kernel.read_memory(note.tid, at, length))
         except OSError as error:
             if error.errno not in (errno.EFAULT, *_GONE):
-                self._lines.say(words.cannot_read(note.tid, error))
+                self._lines.say(verbose.cannot_read(note.tid, error))
             return None
         if wanted is None or not self._privileged(wanted.port):
             return None
         try:
             if self._sandboxes.may_hold(note.tid):
-                self._lines.say(words.in_landlock(note.tid))
+                self._lines.say(verbose.in_landlock(note.tid))
                 return None
             socket_fd = kernel.take_fd(note.tid, wanted.fd)
         except OSError as error:
             if error.errno not in (errno.EBADF, *_GONE):
-                self._lines.say(words.cannot_take(wanted.family, wanted.port, error))
+                self._lines.say(verbose.cannot_take(wanted.family, wanted.port, error))
             return None
         try:
             address = address_of(socket_fd, wanted)
@@ -137,7 +135,7 @@ class Binds:
                 return None
             excluded = limits_exclude(self._limits, address)
             if excluded is not None:
-                self._lines.say(words.of_word(address, _NOT_LISTED[excluded]))
+                self._lines.say(verbose.of_word(address, _NOT_LISTED[excluded]))
                 return None
             pending = _Pending(note.id, address, socket_fd)
             socket_fd = -1
@@ -225,9 +223,9 @@ class Binds:
             return
         try:
             if isinstance(outcome, Reply):
-                self._lines.say(*words.of_reply(address, outcome))
+                self._lines.say(*verbose.of_reply(address, outcome))
             elif isinstance(outcome, (OSError, HelperUnusable)):
-                self._lines.say(*words.without_helper(address, outcome))
+                self._lines.say(*verbose.without_helper(address, outcome))
             else:
                 raise outcome
         except Exception as error:  # noqa: BLE001 # such as a file that was removed meanwhile

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The system calls that Python's standard library lacks (leaf).
+"""The seccomp filter, its notifications, and the system calls that Python's library lacks.
 
-They are seccomp(2), seccomp_unotify(2), pidfd_getfd(2) and process_vm_readv(2). Every
-function raises OSError with the kernel's errno.
+The filter reports some system calls, on every system call ABI of the machine. libseccomp
+(python3-seccomp) makes its BPF program, which also covers socketcall(2) of i386.
+
+The system calls are seccomp(2), seccomp_unotify(2), pidfd_getfd(2) and
+process_vm_readv(2). Their functions raise OSError with the kernel's errno.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ import fcntl
 import os
 import platform
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ..errors import Refused
 
 # From the kernel's tables of system calls. pidfd_getfd has the same number everywhere.
 _SECCOMP_NUMBERS = {"x86_64": 317, "aarch64": 277, "riscv64": 277}
@@ -36,6 +41,13 @@ _PERSONALITIES = {"i386": "x86_64", "i486": "x86_64", "i586": "x86_64", "i686": 
 _PERSONALITIES["armv8l"] = "aarch64"
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+REPORTED = ("bind", "landlock_restrict_self")  # reported.Sandboxes needs the second
+_ARCHITECTURES = {  # uname -m -> libseccomp's names of the ABIs
+    "x86_64": ("X86_64", "X32", "X86"),
+    "aarch64": ("AARCH64", "ARM"),
+    "riscv64": ("RISCV64",),
+}
 
 
 class Notification(NamedTuple):
@@ -213,3 +225,46 @@ def read_memory(tid: int, at: int, length: int) -> bytes:
     if _check(read(*args), "process_vm_readv") != length:  # a page in the middle is missing
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT), "process_vm_readv")
     return buffer.raw
+
+
+def load_libseccomp() -> Any:  # an untyped extension module
+    """Return libseccomp's Python module; raises Refused when there is none."""
+    try:
+        import seccomp  # type: ignore[import-not-found,unused-ignore]
+    except ModuleNotFoundError:
+        raise Refused(
+            "the supervised mode needs libseccomp's Python module",
+            "repair: sudo apt-get install python3-seccomp",
+        ) from None
+    return seccomp
+
+
+def build_filter() -> bytes:
+    """Return the BPF program (struct sock_filter[], in host byte order); raises Refused."""
+    seccomp = load_libseccomp()
+    try:
+        return _build_filter(seccomp)
+    except RuntimeError as error:  # of libseccomp, in its own words
+        raise Refused(f"cannot make the seccomp filter: {error}") from None
+
+
+def _build_filter(seccomp: Any) -> bytes:
+    made = seccomp.SyscallFilter(seccomp.ALLOW)
+    # By default libseccomp's filter kills a process of an ABI that is not listed here.
+    made.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.ALLOW)
+    for name in _ARCHITECTURES[machine()]:
+        arch = getattr(seccomp.Arch, name)
+        if not made.exist_arch(arch):
+            made.add_arch(arch)
+    for name in REPORTED:
+        made.add_rule(seccomp.NOTIFY, name)
+    return _exported(made)
+
+
+def _exported(made: Any) -> bytes:
+    """Return the program of a filter. A pipe has no size limit of the caller's (RLIMIT_FSIZE)."""
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(reading, "rb") as source:
+        with os.fdopen(writing, "wb") as sink:
+            made.export_bpf(sink)
+        return source.read()

@@ -11,7 +11,6 @@ import os
 from ..diagnose import binds_alone, own_status
 from ..errors import Refused
 from ..model import Request, Target
-from . import filter as bpf
 from . import kernel
 
 _SHELL = "/bin/sh"
@@ -45,7 +44,7 @@ def check(request: Request, program: Target) -> None:
     status = own_status()
     if status.get("NoNewPrivs") == "1" and status.get("Seccomp") == "2":
         raise Refused(*already_there())
-    bpf.load_library()
+    kernel.load_libseccomp()
     if importlib.util.find_spec("prctl") is None:
         raise Refused(
             "the supervised mode needs the Python module prctl",

@@ -22,9 +22,8 @@ import prctl
 from .. import launch
 from ..errors import STATUS_REFUSED, PybindError, Refused
 from ..model import Plan
-from . import filter as bpf
 from . import front, kernel, preflight
-from .messages import STARTED, Orders, Report
+from .front import STARTED, Orders, Report
 from .supervisor import Supervisor
 
 _READY = b"R"
@@ -64,7 +63,7 @@ def run(plan: Plan, notes: str, limits: bytes | None, verbose: bool) -> NoReturn
     limits: in the form of PYBIND_PORTS, or None. Raises PybindError if the program could
     not be started; then no process is left.
     """
-    program = bpf.build()
+    program = kernel.build_filter()
     world = _World(notes)
     try:
         ours, theirs = socket.socketpair()

@@ -15,7 +15,7 @@ import select
 import signal
 
 from .binds import Binds
-from .messages import EXITED, RESUMED, STOPPED, Report, is_stopped
+from .front import EXITED, RESUMED, STOPPED, Report, is_stopped
 from .verbose import Lines
 
 _COLLECT_EVERY = 4096

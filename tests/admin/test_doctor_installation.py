@@ -261,7 +261,7 @@ def test_unreadable_package():
 
 def test_damaged_package():
     """A module that cannot be run, and can be read: the package is to be installed anew."""
-    module = SHARE / "pybind/supervise/filter.py"
+    module = SHARE / "pybind/supervise/kernel.py"
     before = module.read_text()
     try:
         module.write_text(

@@ -147,7 +147,7 @@ def missing_packages():
     """Each package that a message names is taken away; what is typed brings it, and it works."""
     for module, asked, name in (
         ("prctl", SUPERVISED, "preflight.check: sudo apt-get install python3-prctl"),
-        ("seccomp", SUPERVISED, "filter.load_library: sudo apt-get install python3-seccomp"),
+        ("seccomp", SUPERVISED, "kernel.load_libseccomp: sudo apt-get install python3-seccomp"),
     ):
         run("dpkg", "--remove", "--force-depends", f"python3-{module}")
         typed(as_alice_fails(*asked), name)

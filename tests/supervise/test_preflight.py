@@ -17,7 +17,6 @@ import support
 
 from pybind.errors import STATUS_REFUSED, Refused
 from pybind.model import SUPERVISE, Request, Target
-from pybind.supervise import filter as bpf
 from pybind.supervise import kernel, preflight, start
 
 AMD64, I386, AARCH64 = 0xC000003E, 0x40000003, 0xC00000B7  # AUDIT_ARCH_*
@@ -122,8 +121,8 @@ def test_filter_that_libseccomp_cannot_make(monkeypatch):
     def fail(_):
         raise RuntimeError("Library error (errno = -125)")
 
-    monkeypatch.setattr(bpf, "_build", fail)
-    assert "errno = -125" in reasons(bpf.build)
+    monkeypatch.setattr(kernel, "_build_filter", fail)
+    assert "errno = -125" in reasons(kernel.build_filter)
 
 
 def test_depth():
@@ -184,7 +183,7 @@ def verdict(program, arch, nr, first=0):
 ])  # fmt: skip
 def test_filter_reports_bind_and_landlock_only(arch, nr, first, reported):
     """The filter reports bind and landlock_restrict_self of every ABI, and socketcall(SYS_BIND)."""
-    assert verdict(bpf.build(), arch, nr, first) == (NOTIFY if reported else ALLOW)
+    assert verdict(kernel.build_filter(), arch, nr, first) == (NOTIFY if reported else ALLOW)
 
 
 def filtered(calls, *program, uid=support.UID):

@@ -14,7 +14,7 @@ import support
 from supervising import started, under_pybind
 
 from pybind.model import Address
-from pybind.supervise import wanted
+from pybind.supervise import reported
 
 PYTHON = "/usr/bin/python3"
 EVERY_UID = 12399  # the user of the test that signals all processes of a user
@@ -161,13 +161,13 @@ def test_is_bound_of_every_family():
     """is_bound() takes sockets of families without ports or with an interface in the name."""
     address = Address(socket.AF_INET, socket.inet_aton("127.90.0.1"), 0, 8080, udp=False)
     with socket.socket(socket.AF_UNIX) as sock:
-        assert not wanted.is_bound(sock.fileno(), address)
+        assert not reported.is_bound(sock.fileno(), address)
         sock.bind("\0pybind-test")
-        assert not wanted.is_bound(sock.fileno(), address)
+        assert not reported.is_bound(sock.fileno(), address)
     with socket.socket() as sock:
-        assert not wanted.is_bound(sock.fileno(), address)
+        assert not reported.is_bound(sock.fileno(), address)
         sock.bind(("127.90.0.1", 8080))
-        assert wanted.is_bound(sock.fileno(), address)
+        assert reported.is_bound(sock.fileno(), address)
     subprocess.run(["ip", "address", "add", "fe80::90/64", "dev", "lo", "nodad"], check=True)
     try:
         index = socket.if_nametoindex("lo")
@@ -175,7 +175,7 @@ def test_is_bound_of_every_family():
                         8080, udp=False)  # fmt: skip
         with socket.socket(socket.AF_INET6) as sock:
             sock.bind(("fe80::90", 8080, 0, index))
-            assert wanted.is_bound(sock.fileno(), local)
+            assert reported.is_bound(sock.fileno(), local)
     finally:
         subprocess.run(["ip", "address", "del", "fe80::90/64", "dev", "lo"], check=True)
 

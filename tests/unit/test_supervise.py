@@ -17,8 +17,8 @@ import pytest
 from pybind import _wire, helper
 from pybind.model import Address, Reply
 from pybind.paths import CONFIG_DIR
-from pybind.supervise import binds, kernel, words
-from pybind.supervise.messages import Report
+from pybind.supervise import binds, kernel, verbose
+from pybind.supervise.front import Report
 
 TCP = Address(socket.AF_INET, bytes(4), 0, 81, udp=False)
 UDP = Address(socket.AF_INET6, bytes(16), 0, 53, udp=True)
@@ -33,13 +33,13 @@ def reply(reason, error=0, cause=0, line=0, v4_half=False, name=""):
 
 def test_granted():
     """The port, its protocol and family, and the file and line that grant."""
-    told, *_ = words.of_reply(TCP, reply(_wire.REASON_GRANTED, line=3, name="byuser/1000"))
+    told, *_ = verbose.of_reply(TCP, reply(_wire.REASON_GRANTED, line=3, name="byuser/1000"))
     assert told == f"bind of port 81/tcp (IPv4): granted, {CONFIG_DIR}/byuser/1000 line 3"
 
 
 def test_refused():
     """The line has the reason, the file, the refused half of :: and the error behind it."""
-    told , *_ = words.of_reply(UDP, reply(_wire.REASON_FLAG_ERROR, cause=errno.EACCES, v4_half=True,
+    told , *_ = verbose.of_reply(UDP, reply(_wire.REASON_FLAG_ERROR, cause=errno.EACCES, v4_half=True,
                                      name="byport/53"))  # fmt: skip
     assert told == (
         "bind of port 53/udp (IPv6): permission file could not be examined, "
@@ -49,21 +49,21 @@ def test_refused():
 
 def test_what_is_to_be_typed():
     """The lines for no grant, a busy port and an unlisted port end with what helps."""
-    no_rule, *_ = words.of_reply(TCP, reply(_wire.REASON_NO_RULE, errno.EACCES))
+    no_rule, *_ = verbose.of_reply(TCP, reply(_wire.REASON_NO_RULE, errno.EACCES))
     assert no_rule.endswith(f": sudo pybindctl grant {os.getuid()} 81/tcp")
-    busy, *_ = words.of_reply(UDP, reply(_wire.REASON_KERNEL, errno.EADDRINUSE))
+    busy, *_ = verbose.of_reply(UDP, reply(_wire.REASON_KERNEL, errno.EADDRINUSE))
     assert busy.endswith("the port is in use; to see by whom: sudo ss -Hltunp sport = :53")
     for word in (_wire.WORD_PORT, _wire.WORD_PROTOCOL, _wire.WORD_ADDRESS):
-        assert words.of_word(UDP, word).endswith(": --port 53/udp")
+        assert verbose.of_word(UDP, word).endswith(": --port 53/udp")
     for word in (_wire.WORD_NO_NEW_PRIVS, _wire.WORD_USER_NAMESPACE):
-        assert words.of_word(UDP, word).endswith(": pybind --mode supervise")
-    filtered = words.of_word(UDP, _wire.WORD_SECCOMP)
+        assert verbose.of_word(UDP, word).endswith(": pybind --mode supervise")
+    filtered = verbose.of_word(UDP, _wire.WORD_SECCOMP)
     assert filtered.endswith("; start the program where that filter is not")
 
 
 def test_another_error_of_the_kernel():
     """Any other error of bind(2) is named by number and text."""
-    told, *_ = words.of_reply(TCP, reply(_wire.REASON_KERNEL, errno.EADDRNOTAVAIL))
+    told, *_ = verbose.of_reply(TCP, reply(_wire.REASON_KERNEL, errno.EADDRNOTAVAIL))
     assert told.endswith("itself failed, errno 99 (Cannot assign requested address)")
 
 
@@ -94,7 +94,7 @@ def test_words_that_fail(monkeypatch, wanted, fault):
     said = Said(wanted)
     monkeypatch.setattr(binds, "_room", lambda: (1, 1))  # _room() would raise our own limit
     served = binds.Binds(-1, None, said, select.poll())
-    monkeypatch.setattr(words, "of_reply", fail)
+    monkeypatch.setattr(verbose, "of_reply", fail)
     monkeypatch.setattr(helper, "finish", lambda _: refused)
     monkeypatch.setattr(served, "_respond", lambda *answer: answers.append(answer))
     ours, theirs = socket.socketpair()

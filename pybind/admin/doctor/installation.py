@@ -206,7 +206,7 @@ for name in ("click", "prctl", "seccomp"):
         __import__(name)
     except Exception:
         missing.append(name)
-import pybind.supervise.filter
+import pybind.supervise.kernel
 if "click" not in missing:
     import pybind.commandline
 print(*missing)

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Notification -> Wanted, the bind that the program wants; and the socket that it is for.
+"""The two reported system calls: bind(2) -> Wanted, landlock_restrict_self(2) -> Sandboxes.
 
 The supervisor reads the program's memory once, and judges and binds that copy:
 another thread of the program may rewrite the memory (docs/hostile.md, case 57).
+
+A process that may be in a Landlock domain (landlock(7)) is not served: its domain may
+forbid it to bind, and the helper is outside of the domain. The kernel does not tell who
+is in a domain. A process's ancestors do not tell it either, because CLONE_PARENT and
+subreapers hide them. So after the first landlock_restrict_self(2) of the tree, only those
+processes are served that are older than that call and did not restrict themselves.
 """
 
 from __future__ import annotations
@@ -10,11 +16,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ..model import Address
-from .kernel import Notification
+from .kernel import Notification, process_of
 
 _ARCH_I386 = 0x40000003  # AUDIT_ARCH_I386
 _NR_SOCKETCALL = 102  # i386 only
@@ -23,6 +30,7 @@ _SOCKADDR_IN_LEN, _SIN6_LEN_RFC2133, _SOCKADDR_IN6_LEN = 16, 24, 28
 _INT_MASK = 0xFFFFFFFF
 _LANDLOCK_RESTRICT_SELF = 446  # the same number on every ABI
 _X32_BIT = 0x40000000
+_TICKS_PER_S = 100  # USER_HZ, in which proc(5) counts
 
 
 class Wanted(NamedTuple):
@@ -104,3 +112,38 @@ def is_bound(socket_fd: int, address: Address) -> bool:
         return bool(port == address.port and socket.inet_pton(address.family, host) == address.addr)
     except OSError:
         return False
+
+
+class Sandboxes:
+    """The calls of landlock_restrict_self(2) in one tree."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None  # time of the first call, in ticks since boot
+        self._inside: set[int] = set()  # the processes that made a call
+
+    def enter(self, tid: int) -> None:
+        """Note that a thread restricts itself; its call still waits.
+
+        Raises OSError if its process cannot be found.
+        """
+        pid = process_of(tid)
+        if self._first is None:
+            self._first = time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S
+        self._inside.add(pid)
+
+    def distrust_all(self) -> None:
+        """Note that an unknown process restricts itself: then no process is served."""
+        self._first = 0  # no process is older than the boot
+
+    def may_hold(self, tid: int) -> bool:
+        """Tell whether a thread's process may be in a domain; raises OSError if it died."""
+        if self._first is None:
+            return False
+        pid = process_of(tid)
+        return pid in self._inside or _started(pid) + 1 > self._first
+
+
+def _started(pid: int) -> int:
+    """Return when a process was started, in whole ticks since boot (proc_pid_stat(5))."""
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return int(stat.read().rpartition(b")")[2].split()[19])

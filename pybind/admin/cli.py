@@ -14,7 +14,6 @@ from ..errors import HelperUnusable, PybindError
 from ..permissions.errors import STATUS_NO, STATUS_USAGE, AdminError, NeedsRoot
 from ..repairs import is_typeable, sudo
 from . import output
-from .streams import forgiving
 
 # Command -> its module in commands/, whose click command is called COMMAND_command.
 COMMANDS = {
@@ -68,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     then the status is 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    with forgiving() as out:
+    with output.forgiving() as out:
         status = _run(arguments or ["--help"])
         out.flush()
         if out.is_lost and out.error:

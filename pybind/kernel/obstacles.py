@@ -14,7 +14,7 @@ import re
 from ..errors import PybindError
 from ..paths import BPF_OBJECT, REINSTALL
 from .bpf import LIBRARY, BpfError
-from .folders import read_mounts
+from .files import read_mounts
 
 LOCKDOWN = "/sys/kernel/security/lockdown"
 BTF = "/sys/kernel/btf/vmlinux"

@@ -17,7 +17,7 @@ import support
 from ctl import allowed, as_json, done, failed, lines
 from support import CONFIG, GID, OTHER_UID, UID, flag, rules
 
-from pybind.admin.asking import ask, child
+from pybind.admin.asking import ask
 from pybind.admin.doctor import installation
 from pybind.model import Address
 from pybind.permissions.errors import Failed, NeedsRoot
@@ -48,7 +48,7 @@ def whereabouts():
 
 def test_a_child_is_away_from_roots_terminal():
     """What runs as the user has no way to the terminal: it may be traced, and could type there."""
-    found = child.answer_as(Identity(UID, GID, [], None), whereabouts)
+    found = ask.answer_as(Identity(UID, GID, [], None), whereabouts)
     assert found == [True, "/dev/null", "/dev/null", "/dev/null"]
     alone = installation.run_python("import os; print(os.getsid(0) == os.getpid(), os.getuid())")
     assert alone.stdout == f"True {UID}\n", alone.stderr
@@ -56,13 +56,13 @@ def test_a_child_is_away_from_roots_terminal():
 
 def test_a_stopped_child_keeps_nobody(monkeypatch):
     """If the user stops the child that asks as them, root gives up and leaves no child."""
-    become = child._become
+    become = ask._become
 
     def stopped(*ids):
         become(*ids)
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    monkeypatch.setattr(child, "_become", stopped)
+    monkeypatch.setattr(ask, "_become", stopped)
     monkeypatch.setattr(ask, "_PATIENCE_S", 0.2)
     with pytest.raises(Failed, match="without an answer"):
         ask.ask(Identity(UID, GID, [], None), [PORT80])

@@ -20,7 +20,7 @@ import reference
 import support
 from ctl import AUTHBIND
 
-from pybind.admin.importers import authbind, authbind_answers, authbind_lines
+from pybind.admin.importers import authbind, authbind_lines
 from pybind.admin.importers.authbind_lines import LIBRARY_PORT_MAX
 from pybind.model import Address
 from pybind.permissions.rule import Broken, parse_line
@@ -59,9 +59,7 @@ def old_answers(caller, requests):
             Address(socket.AF_INET if len(a) == 4 else socket.AF_INET6, a, 0, port, False)
             for a, port in packed
         ]
-        return authbind_answers.ask_as(
-            str(AUTHBIND), reader.meanings, Identity(*caller, None), addresses
-        )
+        return authbind.ask_as(str(AUTHBIND), reader.meanings, Identity(*caller, None), addresses)
 
     return [
         (

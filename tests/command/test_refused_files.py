@@ -16,7 +16,7 @@ from refusing import refused, repair
 from support import CONFIG, OTHER_UID, UID, flag, pybind, rules
 
 from pybind import diagnose, mountinfo
-from pybind.kernel import folders
+from pybind.kernel import files
 
 
 def test_own_flag_without_x():
@@ -263,6 +263,6 @@ def test_what_a_user_mounts_hides_nothing(name):
         assert diagnose.mount_point(text + "/x") == text
         assert diagnose.mount_point(support.HELPER) == support.PREFIX
         assert shlex.split(diagnose.remount(text, "suid"))[-1] == text
-        assert folders.read_mounts()[mount.ident].path == text
+        assert files.read_mounts()[mount.ident].path == text
     finally:
         subprocess.run([b"umount", at], check=True)

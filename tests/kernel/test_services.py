@@ -127,7 +127,7 @@ def status(typing):
 def test_doctor_starts_it(typing):
     """Where it could run doctor says what starts it, now and at each boot."""
     said = typing("pybindctl doctor -v")
-    typing(printed.said(said, "judging._trial: sudo systemctl enable --now pybindd"))
+    typing(printed.said(said, "kernel._trial: sudo systemctl enable --now pybindd"))
     assert status(typing)
     assert (UNITS / "multi-user.target.wants/pybindd.service").is_symlink()
 
@@ -155,7 +155,7 @@ def test_one_that_does_not_answer(typing):
     pid = status(typing)["pid"]
     typing(f"kill -{signal.SIGSTOP.value} $(systemctl show -P MainPID pybindd)")
     said = typing(f"pybindctl grant {UID} 80", status=1)
-    name = "in_force.commit_and_wait: sudo systemctl restart pybindd"
+    name = "granting.commit_and_wait: sudo systemctl restart pybindd"
     typing(printed.said(said, name))
     after = status(typing)
     assert after["pid"] != pid
@@ -171,5 +171,5 @@ def test_one_that_grants_nothing(typing):
     path.write_text(json.dumps({**said, "in_force": False, "why_not": "no memory"}))
     said = typing("pybindctl doctor")
     assert "grants nothing: no memory" in said
-    typing(printed.said(said, "judging.finding: sudo systemctl restart pybindd"))
+    typing(printed.said(said, "kernel.pybindd_finding: sudo systemctl restart pybindd"))
     assert status(typing)

@@ -32,7 +32,7 @@ SPELLED = {
     "2001:db8::ff:0:0:1": "20010db80000000000ff000000000001",
 }
 # Names for bind(2), and the names that authbind itself would look for.
-OTHERS = {"model.py", "binding.py", "admin/importers/authbind_answers.py"}
+OTHERS = {"model.py", "binding.py", "admin/importers/authbind.py"}
 
 
 class NoNames:

@@ -13,11 +13,11 @@ from ...errors import PybindError
 from ...model import MAPPED, Address, Listed, Reply, Step, address_word
 from ...paths import CONFIG_DIR
 from ...permissions.access import Access, access_of, holds
+from ...permissions.delegations import unmarked
 from ...permissions.errors import AdminError
 from ...permissions.folders import path_of
 from ...permissions.names import Flag, parse_name
 from ...permissions.spec import parse_spec, spec_text
-from ...permissions.unmarked import unmarked
 from ...permissions.who import Identity, Who, everyone, group_of, user_of
 from ...ports import parse_listed
 from ...repairs import sudo

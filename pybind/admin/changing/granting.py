@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The common parts of grant, revoke and apply: reading SPECs, writing, the report.
+"""The common parts of the commands that change grants: SPECs, writing, the report.
 
-permissions/changing/editing.py plans the changes. Afterwards the helper is asked whether
-the ports can be bound.
+permissions/changing/editing.py plans the changes. They are written, and a running pybindd
+has put them in force before a command returns: after `pybindctl revoke`, the kernel grants
+the port no more. Afterwards the helper is asked whether the ports can be bound.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 
-from ... import _wire, explain
+from ... import _wire, explain, pybindd
 from ...binding import ANY4, ANY6
 from ...errors import PybindError
 from ...model import Address
 from ...paths import CONFIG_DIR
 from ...permissions.changing import differences
 from ...permissions.changing.state import State
-from ...permissions.changing.writing import Change, left_over, locked
-from ...permissions.errors import AdminError
+from ...permissions.changing.writing import Change, commit, left_over, locked
+from ...permissions.errors import AdminError, Failed
 from ...permissions.rule import ANY, Rule, addresses_text
 from ...permissions.spec import parse_spec
 from ...permissions.who import GROUP, Who, parse_who
@@ -26,9 +28,10 @@ from ...repairs import is_word_for_user, sudo
 from .. import output
 from ..asking import verification
 from ..asking.verification import Answer
-from .in_force import commit_and_wait
 
 Plan = Callable[[State, Who, Rule], None]
+_LEASE_S = 5.0  # when pybindd does not renew its lease, the kernel grants nothing after this
+_RESTART = "repair: sudo systemctl restart pybindd"
 
 
 def parse_specs(command: str, who: str, specs: Sequence[str]) -> list[Rule]:
@@ -169,4 +172,30 @@ def emit(
             for answer in answers
         ],
         problem=" ".join(problem) or None,
+    )
+
+
+def commit_and_wait(changes: list[Change]) -> None:
+    """Write the changes; if pybindd runs, wait until they are in force.
+
+    Raises Failed, like writing.commit(). Also if pybindd does not answer: the files are
+    written then, but the kernel may judge by the old ones until the lease ends.
+    """
+    commit(changes)
+    deadline = time.monotonic() + _LEASE_S
+    while True:
+        try:
+            said = pybindd.sync()
+        except pybindd.NotAnswering as error:
+            raise Failed(
+                "the files are written, but pybindd does not answer, so the kernel may judge by "
+                f"the old ones for {_LEASE_S:.0f} seconds more ({error})",
+                _RESTART,
+            ) from None
+        if said is None or said["in_force"]:
+            return
+        if said["why_not"] != pybindd.BUSY or time.monotonic() >= deadline:
+            break
+    output.tell(
+        "note", f"pybindd grants nothing now ({said['why_not']}); pybind serves by the helper"
     )

@@ -33,7 +33,6 @@ from ...permissions.who import EVERYONE, GROUP, USER, Who, everyone, group, grou
 from .. import output
 from ..asking import verification
 from ..changing import granting
-from ..changing.in_force import commit_and_wait
 
 _SIZE_MAX = 1 << 28  # of FILE: millions of grants
 _NUMBER_MAX = 1 << 32  # beyond every uid, gid and port
@@ -77,7 +76,7 @@ def apply_command(file: str, check: bool, diff: bool, prune: bool, as_json: bool
     if (changes or left_over()) and not check:
         with locked():
             changes = _planned(wanted, prune)
-            commit_and_wait(changes)
+            granting.commit_and_wait(changes)
     whos = [entry.who for entry in wanted]
     refusing = verification.concerning(verification.everything(), whos)
     if as_json:

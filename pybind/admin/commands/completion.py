@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pybindctl completion: prints the scripts that complete pybindctl and pybind.
 
-The words come from the commands themselves, so that no script is out of date. The
-modules in completion/ write them for each shell.
+The words come from the commands themselves, so that no script is out of date. admin/completion.py
+writes them for each shell.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ import click
 
 from ... import commandline
 from .. import output
-from ..completion.bash import bash
-from ..completion.fish import fish
-from ..completion.words import Command, OptionWords
-from ..completion.zsh import zsh
+from ..completion import Command, OptionWords, bash, fish, zsh
 
 # The metavar that --help shows -> the kind of the value.
 _KINDS = {

@@ -24,7 +24,7 @@ from ...permissions.who import everyone, identity_for
 from ...repairs import sudo
 from .. import output
 from ..asking.ask import ask
-from ..doctor import filecaps, installation, judging, kernel, setcap, wheel
+from ..doctor import filecaps, installation, kernel, wheel
 from ..doctor.installation import BROKEN, OK, WARNING, Finding
 from ..doctor.program import program as served
 
@@ -77,7 +77,7 @@ def examine(program: str | None) -> list[Finding]:
         *_permission_files(),
         *kernel.kernel(),
         *kernel.process(),
-        judging.finding(),
+        kernel.pybindd_finding(),
     ]
     causes = [finding for finding in findings if finding.level == BROKEN]
     proof = kernel.proof()
@@ -106,7 +106,7 @@ def _permission_files() -> list[Finding]:
 
 def _capable_programs() -> list[Finding]:
     findings = []
-    for path, caps, interpreter in setcap.find(os.environ.get("PATH", "")):
+    for path, caps, interpreter in filecaps.find_capable(os.environ.get("PATH", "")):
         whom = "every script of every user" if interpreter else "every user who starts it"
         text = (
             f"{path} has {caps}: it gives every port to {whom}, "

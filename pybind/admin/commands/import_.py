@@ -22,7 +22,7 @@ from ...permissions.errors import STATUS_NO
 from ...repairs import put_away, sudo
 from .. import output
 from ..asking import in_kernel, verification
-from ..changing.in_force import commit_and_wait
+from ..changing.granting import commit_and_wait
 from ..importers import authbind, lists, rehearsal
 from ..importers.plan import Plan, make_plan
 from ..importers.proof import Difference, Questions

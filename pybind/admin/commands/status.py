@@ -19,7 +19,7 @@ from ...permissions.rule import ANY, Rule, addresses_text, ports_text
 from ...permissions.who import user_of
 from .. import output
 from ..asking import verification
-from ..doctor.judging import sentence
+from ..doctor.kernel import pybindd_sentence
 
 _HEAD = ("PORT", "ADDRESS", "HELD BY", "GRANTED TO")
 _PIDS_SHOWN = 3
@@ -68,7 +68,7 @@ def status_command(as_json: bool) -> int:
     else:
         output.say("no port is granted; to grant one: sudo pybindctl grant USER PORT")
     if judging and judging["in_force"]:
-        output.say_prose(sentence(judging))
+        output.say_prose(pybindd_sentence(judging))
     elif judging:
         output.tell("note", f"pybindd grants nothing now: {judging['why_not']}")
     return verification.tell(condition)

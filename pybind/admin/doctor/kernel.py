@@ -1,19 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of `pybindctl doctor` that concern the kernel and this process."""
+"""The checks of `pybindctl doctor` that concern the kernel and this process.
+
+One of them: whether the kernel itself judges by the permission files, or could (pybindd(8)).
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
+import subprocess
+from typing import Any
 
-from ... import diagnose
+from ... import diagnose, pybindd
 from ...errors import PybindError
 from ...model import Address
+from ...paths import PREFIX
 from ...permissions.who import everyone, identity_for, identity_of
 from ...supervise import preflight
 from ..asking.ask import ask
 from .installation import BROKEN, OK, WARNING, Finding, from_lines
+
+_PYBINDD = "pybindd"  # the topic
+_DAEMON = PREFIX + "/sbin/pybindd"
+_PATIENCE_S = 20  # for a trial of pybindd
+_SHOWN = 3  # of the files that pybindd leaves to the helper
 
 
 def kernel() -> list[Finding]:
@@ -126,3 +137,54 @@ def proof() -> Finding:
         text = f"the helper, started by uid {identity.uid}, does not gain its capability"
         return from_lines(BROKEN, topic, (text, *diagnose.lost_capability()))
     return Finding(OK, topic, f"the helper, started by uid {identity.uid}, gains its capability")
+
+
+def pybindd_finding() -> Finding:
+    """Return the finding about pybindd, which is optional: it is no fault if none runs."""
+    try:
+        said = pybindd.status()
+    except OSError as error:
+        return Finding(WARNING, _PYBINDD, f"its status cannot be read: {error}")
+    if said is None:
+        return Finding(OK, _PYBINDD, f"does not run, so the helper judges every bind; {_trial()}")
+    if not said["in_force"]:
+        text = f"grants nothing: {said['why_not']}; the helper judges"
+        return Finding(WARNING, _PYBINDD, text, ("sudo systemctl restart pybindd",))
+    return Finding(OK, _PYBINDD, pybindd_sentence(said))
+
+
+def pybindd_sentence(said: dict[str, Any]) -> str:
+    """Return a sentence about a running pybindd. said: its status."""
+    if said["refuses_all"] or said["left_all"]:
+        verb = "refuses everything" if said["refuses_all"] else "leaves everything to the helper"
+        return f"the kernel {verb}: {said['refuses_all'] or said['left_all']}"
+    text = (
+        f"the kernel judges by {_files(said['flag_files'], 'flag')} and "
+        f"{_files(said['rule_files'], 'rule')} since {said['since'][:19].replace('T', ' ')}"
+    )
+    if not said["left_count"]:
+        return text
+    names = [f"{left['name']} ({left['why']})" for left in said["left"][:_SHOWN]]
+    more = said["left_count"] - len(names)
+    return f"{text}; left to the helper: {', '.join(names)}" + (f" and {more} more" if more else "")
+
+
+def _trial() -> str:
+    """Return a clause about whether pybindd could run; root tries it."""
+    if os.geteuid() != 0 or not os.path.exists(_DAEMON):
+        return "it is optional (pybindd(8))"
+    try:
+        done = subprocess.run(
+            [_DAEMON, "--trial"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=_PATIENCE_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return "and a trial of it did not end"
+    if done.returncode == 0:
+        return "it could run here: sudo systemctl enable --now pybindd"
+    why = done.stderr.strip().split("\n")[0].removeprefix("pybindd: ")
+    return f"and it cannot run here: {why}"
+
+
+def _files(number: int, kind: str) -> str:
+    return f"{number} {kind} file" + ("" if number == 1 else "s")

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads authbind's folder (byport, byaddr, byuid) as permission files for pybind.
+"""Reads authbind's folder (byport, byaddr, byuid), and asks what authbind would answer.
 
-Files that authbind's helper never looks at are left out, even if pybind would look at
-them: an import must grant nothing that authbind did not grant.
+The folder becomes permission files for pybind. Files that authbind's helper never looks at
+are left out, even if pybind would look at them: an import must grant nothing that authbind
+did not grant.
+
+An answer is found by authbind's steps in its own folder, taken as the user in question.
+Like authbind's helper, this module asks the kernel by access(2) whether a file is
+executable. So groups, access control lists and links count as they do for authbind. Only
+root can ask.
 """
 
 from __future__ import annotations
@@ -22,11 +28,12 @@ from ...permissions.access import Access, as_roots, from_mode, named, read_acces
 from ...permissions.errors import AdminError, Invalid
 from ...permissions.names import Flag, Owner, Unknown, parse_name, pieces
 from ...permissions.reading import FILE_SIZE_MAX
-from ...permissions.rule import Rule
+from ...permissions.rule import Rule, address_name
 from ...permissions.who import Identity, user_of
 from ...repairs import printable
 from ...trust import changeable
-from . import authbind_answers, authbind_lines
+from ..asking.ask import answer_as
+from . import authbind_lines
 from .authbind_lines import LIBRARY_PORT_MAX
 from .source import Claim, Left, OldAnswer, Source, empty
 
@@ -34,6 +41,8 @@ _FOLDERS = ("byport", "byaddr", "byuid")
 _PORT = re.compile("(!?)(?:.*[,:])?([0-9]+)")
 _SIZE_MAX = 1 << 28  # of a byuid file: a sparse one may be larger than the memory
 _HALF = 512  # from this port on, authbind looks for files with the '!'
+# Name of a byuid file -> (rule, why it is not carried over, or "") for each of its lines.
+Meanings = dict[str, list[tuple[Rule, str]]]
 
 
 def read(folder: str) -> Source:
@@ -50,15 +59,15 @@ def read(folder: str) -> Source:
 
 
 class _Reader:
-    """Reads one folder. meanings: the rules of each byuid file, for authbind_answers."""
+    """Reads one folder. meanings: the rules of each byuid file, for ask_as()."""
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.meanings: authbind_answers.Meanings = {}
+        self.meanings: Meanings = {}
         self.source = empty(root, LIBRARY_PORT_MAX, self._ask)
 
     def _ask(self, identity: Identity, addresses: list[Address]) -> list[OldAnswer]:
-        return authbind_answers.ask_as(self.root, self.meanings, identity, addresses)
+        return ask_as(self.root, self.meanings, identity, addresses)
 
     def list_strays(self) -> None:
         """List files beside the three folders as left out; AdminError if no folder exists."""
@@ -255,3 +264,52 @@ def _is_public(path: str) -> bool:
     folders = map(str, pathlib.PurePath(real).parents)
     searchable = all(os.stat(folder).st_mode & stat.S_IXOTH for folder in folders)
     return searchable and bool(os.stat(real).st_mode & stat.S_IROTH)
+
+
+def ask_as(
+    root: str, meanings: Meanings, identity: Identity, addresses: list[Address]
+) -> list[OldAnswer]:
+    """Return authbind's answers to a process of this identity; only for root. Raises Failed."""
+
+    def work() -> list[OldAnswer]:
+        return [_answer(identity.uid, meanings, address) for address in addresses]
+
+    # The child enters the folder while it is root, as authbind's helper does.
+    patience_s = 30 + len(addresses) / 10
+    fields = answer_as(identity, work, folder=root, patience_s=patience_s)
+    return [OldAnswer(*each) for each in fields]
+
+
+def _answer(uid: int, meanings: Meanings, address: Address) -> OldAnswer:
+    mark = "!" if address.port >= _HALF else ""
+    for name in _flag_names(mark, address):
+        if os.access(name, os.X_OK):
+            return OldAnswer(True)
+        try:
+            os.stat(name)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            pass
+        return OldAnswer(False)
+    reasons = [why for rule, why in meanings.get(f"{mark}{uid}", []) if _covers(rule, address)]
+    return OldAnswer(bool(reasons), "" if "" in reasons else next(iter(reasons), ""))
+
+
+def _flag_names(mark: str, address: Address) -> list[str]:
+    text = socket.inet_ntop(address.family, address.addr)
+    spelled = [f"{text},"]
+    if address.family == socket.AF_INET:
+        spelled.insert(0, f"{text}:")
+    else:
+        spelled.append(address_name(address.addr, short=False) + ",")
+    names = [f"byport/{mark}{address.port}"]
+    return names + [f"byaddr/{mark}{word}{address.port}" for word in spelled]
+
+
+def _covers(rule: Rule, address: Address) -> bool:
+    return (
+        rule.family == address.family
+        and rule.port_min <= address.port <= rule.port_max
+        and rule.addr_min <= address.addr <= rule.addr_max
+    )

@@ -128,13 +128,13 @@ MUTANTS = [
         _REFUSED + "test_not_root",
     ),
     Mutant(
-        "admin/asking/child.py",
+        "admin/asking/ask.py",
         "            _leave_the_terminal()\n",
         "",
         "tests/admin/test_accounts.py::test_a_child_is_away_from_roots_terminal",
     ),
     Mutant(
-        "admin/asking/child.py",
+        "admin/asking/ask.py",
         "    os.setgroups(identity.groups)\n",
         "",
         "tests/admin/test_accounts.py::test_ask_as_is_the_user",
@@ -195,7 +195,7 @@ MUTANTS = [
         "tests/admin/test_log.py",
     ),
     Mutant(
-        "admin/completion/bash.py",
+        "admin/completion.py",
         "file | folder | program) compopt -o filenames 2>/dev/null ;; esac",
         "nothing) ;; esac",
         "tests/admin/test_completion.py::test_the_name_of_a_file_is_one_word",

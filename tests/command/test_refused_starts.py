@@ -203,7 +203,7 @@ def test_hardly_any_descriptor(grant80, limit):
 
 def test_no_sockets_of_af_unix(grant80):
     """The message blames a filter that forbids AF_UNIX, and not the kernel's version."""
-    filtered = support.REPOSITORY / "tests/supervise/src/filtered.py"
+    filtered = support.REPOSITORY / "tests/programs/src/filtered.py"
     done = as_root("/usr/bin/python3", filtered, 97, "socket=1", support.UID,
                    support.PYBIND, "-p", "80", "true")  # fmt: skip
     said = told(done)

@@ -7,7 +7,7 @@ import placing
 import pytest
 import support
 
-JAVA = support.REPOSITORY / "tests/programs/src/HttpAnswer.java"
+JAVA = support.REPOSITORY / "tests/programs/src/Answer.java"
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def host():
     placing.SRV.mkdir()
     classes = support.scratch_dir()
     subprocess.run([javac, "-d", classes, JAVA], check=True)
-    subprocess.run([jar, "--create", "--file", placing.JAR, "--main-class", "HttpAnswer",
+    subprocess.run([jar, "--create", "--file", placing.JAR, "--main-class", "Answer",
                     "-C", classes, "."], check=True)  # fmt: skip
     subprocess.run(["chown", "-R", "app:app", placing.SRV], check=True)
     yield

@@ -229,7 +229,7 @@ def test_chroot(daemon, place):
 @pytest.mark.program("start script")
 def test_script_that_replaces_ld_preload(daemon, place):
     """A start script that sets LD_PRELOAD to a library of its own has its server answer."""
-    library = launching.build_library("other_preload.c")
+    library = launching.build_library("WRAPS")
     script = support.scratch_dir() / "start"
     script.write_text(f'#!/bin/sh\nLD_PRELOAD={library}\nexport LD_PRELOAD\nexec "$@"\n')
     script.chmod(0o755)

@@ -16,7 +16,6 @@ import pytest
 import support
 
 SRC = support.REPOSITORY / "tests/programs/src"
-SUPERVISE_SRC = support.REPOSITORY / "tests/supervise/src"
 GO = "/usr/bin/go"
 BUILD_TIMEOUT_S = 300  # Go compiles its library of network functions anew
 JAVA = ["/usr/bin/java", "-XX:-UsePerfData"]  # else it leaves a file in /tmp
@@ -86,13 +85,13 @@ def build(name, *flags, compiler="gcc", package="gcc"):
     return binary
 
 
-def build_library(name):
-    """Compile src/NAME as a shared library; returns its path."""
-    return build(name, "-shared", "-fPIC", "-ldl")
+def build_library(macro):
+    """Compile the library of src/library.c that MACRO chooses; returns its path."""
+    return build("library.c", f"-D{macro}", "-shared", "-fPIC", "-ldl")
 
 
-def build_go(source=SUPERVISE_SRC / "main.go", *flags, cgo=False):
-    """Compile a Go program without a network, and without cgo; returns the binary's path."""
+def build_go(name, *flags, cgo=False):
+    """Compile the Go program src/NAME without a network; returns the binary's path."""
     need(GO, "golang-go")
     folder = support.scratch_dir()
     binary = folder / "server"
@@ -105,7 +104,7 @@ def build_go(source=SUPERVISE_SRC / "main.go", *flags, cgo=False):
         "GO111MODULE": "off",
         "CGO_ENABLED": "1" if cgo else "0",
     }
-    command = [GO, "build", *flags, "-o", binary, source]
+    command = [GO, "build", *flags, "-o", binary, SRC / name]
     subprocess.run(command, env=environ, cwd=folder, check=True, timeout=BUILD_TIMEOUT_S)
     return binary
 
@@ -120,12 +119,11 @@ def run_granted(*program, **options):
 
 @functools.cache
 def java_classes():
-    """Return the folder with the compiled Java programs."""
+    """Return the folder with the compiled src/Answer.java."""
     javac = need("/usr/bin/javac", "default-jdk-headless")
     folder = support.scratch_dir()
-    sources = [SRC / name for name in ("HttpAnswer", "NioAnswer", "DatagramAnswer")]
-    files = [os.fspath(source) + ".java" for source in sources]
-    subprocess.run([javac, "-J-XX:TieredStopAtLevel=1", "-d", folder, *files], check=True)
+    command = [javac, "-J-XX:TieredStopAtLevel=1", "-d", folder, SRC / "Answer.java"]
+    subprocess.run(command, check=True)
     return folder
 
 
@@ -133,8 +131,8 @@ def java_jar(port=80):
     """The JDK's HttpServer as app.jar; answers "java http"."""
     jar = need("/usr/bin/jar", "default-jdk-headless")
     app = support.scratch_dir() / "app.jar"
-    subprocess.run([jar, "cfe", app, "HttpAnswer", "-C", java_classes(), "."], check=True)
-    return [*JAVA, "-jar", app, port]
+    subprocess.run([jar, "cfe", app, "Answer", "-C", java_classes(), "."], check=True)
+    return [*JAVA, "-jar", app, "http", port]
 
 
 def nginx(folder, body, port=80, more=""):
@@ -151,20 +149,20 @@ def nginx(folder, body, port=80, more=""):
 def node_cluster(port=80):
     """Two workers of Node; each answers "node PID"."""
     node = need("/usr/bin/node", "nodejs")
-    return [node, copy_source("cluster.js", support.scratch_dir()), port]
+    return [node, copy_source("server.js", support.scratch_dir()), "cluster", port]
 
 
 @functools.cache
 def go_server():
-    """Return a Go net/http server without cgo; takes a port and answers "go net/http"."""
-    return build_go()
+    """Return src/server.go, built without cgo; takes a port and answers "go net/http"."""
+    return build_go("server.go")
 
 
 @functools.cache
 def cgo_server():
     """Return a Go server with cgo, position-independent, with nothing in it that can be left out."""
     small = ["-buildmode=pie", "-trimpath", "-ldflags=-s -w -buildid="]
-    return build_go(SUPERVISE_SRC / "cgo.go", *small, cgo=True)
+    return build_go("cgo.go", *small, cgo=True)
 
 
 def caddy(command, port=80):
@@ -199,8 +197,7 @@ def busybox_httpd(port=80):
 @functools.cache
 def server(*flags, compiler="gcc", package="gcc"):
     """Return server.c, built; takes HOW and a port, and answers "HOW PROTOCOL PORT"."""
-    source = SUPERVISE_SRC / "server.c"
-    return build(source, "-I", SRC, *flags, compiler=compiler, package=package)
+    return build("server.c", *flags, compiler=compiler, package=package)
 
 
 def server_musl():

@@ -13,9 +13,7 @@ import time
 
 import launching
 import support
-from launching import SRC as COMMON
 
-SRC = launching.SUPERVISE_SRC
 DROP = ["/usr/bin/setpriv", "--reuid", str(support.UID), "--regid", str(support.GID),
         "--clear-groups", "--inh-caps=-all", "/usr/bin/env"]  # fmt: skip
 
@@ -29,14 +27,9 @@ def under_pybind(*program, mode="auto", ports=("80",), options=()):
     return [str(word) for word in (*words, "--", *program)]
 
 
-def build(name, *flags, compiler="gcc", package="gcc"):
-    """Compile src/NAME; returns the path of a binary that UID can run."""
-    return launching.build(SRC / name, "-I", COMMON, *flags, compiler=compiler, package=package)
-
-
 def need_launch():
-    """Return launch.c, compiled: it sets up a process's world and executes a program."""
-    return build(COMMON / "launch.c")
+    """Return the words before the options of src/world.c that set up a process's world."""
+    return [launching.build("world.c"), "launch"]
 
 
 def status_of(pid):

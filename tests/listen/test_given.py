@@ -4,15 +4,14 @@
 import pathlib
 import shutil
 import socket
-import subprocess
 
+import launching
 import pytest
 import supervising
 import support
-from launching import build_go, need
+from launching import need
 from support import GID, PYBIND, UID
 
-SRC = pathlib.Path(__file__).resolve().parent / "src"
 BOTH = ("127.0.0.1", "::1")
 ANSWER = f"uid {UID}".encode()
 WSGI = """
@@ -57,35 +56,19 @@ def app(text):
     return folder
 
 
-@pytest.fixture(scope="module")
-def go_server():
-    """Return src/server.go, compiled."""
-    return build_go(SRC / "server.go")
-
-
-@pytest.fixture(scope="module")
-def java_classes():
-    """Return the folder with the compiled Java program."""
-    folder = support.scratch_dir()
-    javac = need("/usr/bin/javac", "default-jdk-headless")
-    command = [javac, "-J-XX:TieredStopAtLevel=1", "-d", folder, SRC / "Inherited.java"]
-    subprocess.run(command, check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def static_server():
-    """Return src/server.c as a static program."""
-    return supervising.build(SRC / "server.c", "-static")
+    """Return server.c as a static program."""
+    return launching.server("-static")
 
 
 @pytest.fixture(scope="module")
 def libsystemd_server():
-    """Return src/server.c with systemd's client library."""
+    """Return server.c with systemd's client library."""
     assert pathlib.Path(
         "/usr/include/systemd/sd-daemon.h"
     ).exists(), "libsystemd is missing: apt-get install libsystemd-dev"
-    return supervising.build(SRC / "server.c", "-DLIBSYSTEMD", "-lsystemd")
+    return launching.server("-DLIBSYSTEMD", "-lsystemd")
 
 
 @pytest.mark.program("gunicorn", "gunicorn")
@@ -106,36 +89,35 @@ def test_uvicorn(between):
 @pytest.mark.program("Node.js", "nodejs")
 def test_node(between):
     """Node is told the number."""
-    source = support.scratch_dir() / "server.js"
-    shutil.copyfile(SRC / "server.js", source)
-    serves(between, need("/usr/bin/node", "nodejs"), source, "{fd}")
+    source = launching.copy_source("server.js", support.scratch_dir())
+    serves(between, need("/usr/bin/node", "nodejs"), source, "given", "{fd}")
 
 
 @pytest.mark.program("Go net/http", "golang-go")
-def test_go(between, go_server):
+def test_go(between):
     """A Go program reads LISTEN_FDS and compares LISTEN_PID."""
-    serves(between, go_server)
+    serves(between, launching.go_server(), "given")
 
 
 @pytest.mark.program("libsystemd", "libsystemd-dev")
 def test_libsystemd(between, libsystemd_server):
     """systemd's own library finds the socket, its kind and its name."""
-    serves(between, libsystemd_server, "web", port="web=80")
-    serves(between, libsystemd_server, "unknown")
+    serves(between, libsystemd_server, "given", "web", port="web=80")
+    serves(between, libsystemd_server, "given", "unknown")
 
 
 @pytest.mark.program("Java inheritedChannel", "/usr/bin/java")
-def test_java(between, java_classes):
+def test_java(between):
     """A Java program gets the channel that it inherits."""
-    java = [need("/usr/bin/java", "default-jdk-headless"), "-XX:-UsePerfData"]
-    serves(between, *java, "-cp", java_classes, "Inherited", option="--inetd")
+    java = [*launching.JAVA, "-cp", launching.java_classes(), "Answer", "inherited"]
+    serves(between, *java, option="--inetd")
 
 
 @pytest.mark.program("server.c, static")
 def test_static(between, static_server):
     """A static program needs neither library nor supervisor."""
-    serves(between, static_server, "{fd}")
-    serves(between, static_server, "{fd}", option="--inetd")
+    serves(between, static_server, "given", "{fd}")
+    serves(between, static_server, "given", "{fd}", option="--inetd")
 
 
 @pytest.mark.program("server.c, setuid")
@@ -144,7 +126,7 @@ def test_setuid(between, static_server):
     program = support.scratch_dir() / "setuid"
     shutil.copyfile(static_server, program)
     program.chmod(0o4755)
-    argv = [PYBIND, "--listen", "--port", "80", "--", *between, program, "{fd}"]
+    argv = [PYBIND, "--listen", "--port", "80", "--", *between, program, "given", "{fd}"]
     with support.server(argv, ready=support.answers_http):
         assert support.http_get() == (ANSWER if between else b"uid 0")
 
@@ -152,7 +134,7 @@ def test_setuid(between, static_server):
 def test_user(between, static_server):
     """Root's script: the sockets are opened as the user, who serves."""
     argv = [PYBIND, "--user", "nobody", "--listen", "--port", "80", "--", *between]
-    with support.server([*argv, static_server, "{fd}"], uid=0, gid=0,
+    with support.server([*argv, static_server, "given", "{fd}"], uid=0, gid=0,
                         ready=support.answers_http) as process:  # fmt: skip
         assert support.http_get("::1") == ANSWER
         status = supervising.status_of(process.pid)

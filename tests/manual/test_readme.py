@@ -112,9 +112,9 @@ def alice():
     (home / "grants.toml").write_text(re.search(r"^```toml\n(.*?)^```", INSTALL, re.M | re.S)[1])
     (home / "app.py").write_text(WSGI)
     (home / "api.py").write_text(ASGI)
-    source = REPOSITORY / "tests/programs/src/HttpAnswer.java"
+    source = REPOSITORY / "tests/programs/src/Answer.java"
     subprocess.run(["javac", "-d", home, source], check=True)
-    jar = ["jar", "--create", "--file", "app.jar", "--main-class", "HttpAnswer"]
+    jar = ["jar", "--create", "--file", "app.jar", "--main-class", "Answer"]
     classes = sorted(path.name for path in home.glob("*.class"))
     subprocess.run([*jar, *classes], cwd=home, check=True)
     # The sandbox shares the host's /srv, so a tmpfs covers it in this mount namespace.

@@ -19,15 +19,15 @@ HEAP_GIB = 4
 
 
 @pytest.fixture(scope="module")
-def bind_once():
-    """Return the program that binds and closes, once or a given number of times."""
-    return build("bind_once.c", "-ldl")
+def binds():
+    """Return the program that binds in the ways of many programs."""
+    return build("binds.c", "-ldl")
 
 
 @pytest.fixture(scope="module")
-def children():
-    """Return the program that looks for stray children and signals."""
-    return build("children.c")
+def traces():
+    """Return the program that looks for what a bind leaves in its process."""
+    return build("traces.c")
 
 
 @contextlib.contextmanager
@@ -53,51 +53,51 @@ def link_local():
         subprocess.run([ip, "link", "delete", "pbtest0"], check=False)
 
 
-@pytest.mark.program("closes_all.c")
+@pytest.mark.program("traces.c, closed")
 @pytest.mark.parametrize("how", ["loop", "closefrom", "close_range"])
 @pytest.mark.hostile("R8")
-def test_closes_all_descriptors_first(how):
+def test_closes_all_descriptors_first(traces, how):
     """A program without any descriptor binds, whatever number its socket has."""
-    run_granted(build("closes_all.c"), how)
+    run_granted(traces, "closed", how)
 
 
 @pytest.mark.hostile("R7")
-@pytest.mark.program("binds_in_child.c")
-def test_binds_in_a_child():
+@pytest.mark.program("traces.c, forks")
+def test_binds_in_a_child(traces):
     """A child of fork, of a double fork and of vfork binds what its parent opened."""
-    run_granted(build("binds_in_child.c"))
+    run_granted(traces, "forks")
 
 
 @pytest.mark.hostile("R12")
-@pytest.mark.program("threads.c")
-def test_threads_bind_while_another_waits_for_children():
+@pytest.mark.program("traces.c, threads")
+def test_threads_bind_while_another_waits_for_children(traces):
     """32 threads bind and re-bind; waitpid(-1), waitid and SIGCHLD meet no stray child."""
-    run_granted(build("threads.c"), timeout=60)
+    run_granted(traces, "threads", timeout=60)
 
 
-@pytest.mark.program("children.c")
+@pytest.mark.program("traces.c, children")
 @pytest.mark.parametrize("mode", ["ignored", "blocked", "subreaper"])
 @pytest.mark.hostile("R12")
-def test_signals_and_orphans_of_a_bind_do_not_show(children, mode):
+def test_signals_and_orphans_of_a_bind_do_not_show(traces, mode):
     """SIGCHLD ignored or blocked, or the program a subreaper: bind leaves no trace."""
-    run_granted(children, mode)
+    run_granted(traces, "children", mode)
 
 
 @pytest.mark.hostile("R12")
-@pytest.mark.program("children.c")
-def test_sigchld_ignored_by_the_caller(children):
+@pytest.mark.program("traces.c, children")
+def test_sigchld_ignored_by_the_caller(traces):
     """SIGCHLD that a shell ignores for its program does not break bind."""
-    run_granted("/bin/sh", "-c", 'trap "" CHLD; exec "$0" subreaper', children)
+    run_granted("/bin/sh", "-c", 'trap "" CHLD; exec "$0" children subreaper', traces)
 
 
 @pytest.mark.hostile("R12")
-@pytest.mark.program("children.c")
-def test_pid_one_of_a_pid_namespace(children):
+@pytest.mark.program("traces.c, children")
+def test_pid_one_of_a_pid_namespace(traces):
     """A program that is PID 1 binds and is left no orphan."""
     unshare = launching.need("unshare", "util-linux")
     drop = ["setpriv", "--reuid", str(support.UID), "--regid", str(support.GID)]
     drop += ["--clear-groups", "--inh-caps=-all", "/usr/bin/env"]
-    inside = [*drop, *under_pybind(children, "pid1")]
+    inside = [*drop, *under_pybind(traces, "children", "pid1")]
     result = subprocess.run(
         [unshare, "--pid", "--fork", "--mount-proc", *inside],
         stdin=subprocess.DEVNULL,
@@ -108,31 +108,31 @@ def test_pid_one_of_a_pid_namespace(children):
     assert result.returncode == 0, result.stderr.decode()
 
 
-@pytest.mark.program("big_heap.c")
-def test_large_heap():
+@pytest.mark.program("binds.c, heap")
+def test_large_heap(binds):
     """A program with 4 GiB in memory binds, and finds them unchanged."""
-    run_granted(build("big_heap.c"), HEAP_GIB)
+    run_granted(binds, "heap", HEAP_GIB)
 
 
-@pytest.mark.program("bind_once.c")
-def test_binds_closes_and_binds_again(bind_once):
+@pytest.mark.program("binds.c, once")
+def test_binds_closes_and_binds_again(binds):
     """The same address can be bound, closed and bound 200 times."""
-    run_granted(bind_once, "200")
+    run_granted(binds, "once", "200")
 
 
 @pytest.mark.hostile(40)
-@pytest.mark.program("lengths.c")
-def test_address_lengths():
+@pytest.mark.program("binds.c, lengths")
+def test_address_lengths(binds):
     """Every length that bind(2) takes is taken, up to sizeof(struct sockaddr_storage)."""
-    run_granted(build("lengths.c"))
+    run_granted(binds, "lengths")
 
 
 @pytest.mark.hostile(53)
-@pytest.mark.program("lengths.c")
-def test_link_local_address_with_scope():
+@pytest.mark.program("binds.c, lengths")
+def test_link_local_address_with_scope(binds):
     """A link-local address is bound on the interface that its scope id names."""
     with link_local() as interface:
-        run_granted(build("lengths.c"), interface)
+        run_granted(binds, "lengths", interface)
 
 
 @pytest.mark.program("shells")
@@ -149,33 +149,33 @@ def test_link_local_address_with_scope():
     ],
 )
 @pytest.mark.hostile("R9")
-def test_started_by_chains_of_shells(bind_once, script):
+def test_started_by_chains_of_shells(binds, script):
     """However many shells stand between pybind and the program, it is served."""
-    result = run_granted("/usr/bin/env", f"P={bind_once}", "/bin/sh", "-c", script)
+    result = run_granted("/usr/bin/env", f"P={binds} once", "/bin/sh", "-c", script)
     assert set(result.stdout.split()) == {"bound"}
 
 
-@pytest.mark.program("bind_once.c, musl")
+@pytest.mark.program("binds.c, musl")
 def test_musl_program():
     """A program that musl's dynamic loader starts is served like glibc's."""
     launching.need(f"/lib/ld-musl-{platform.machine()}.so.1", "musl")
-    program = build("bind_once.c", compiler="musl-gcc", package="musl-tools")
+    program = build("binds.c", compiler="musl-gcc", package="musl-tools")
     assert b"ld-musl" in program.read_bytes()
-    assert run_granted(program, "50").stdout == "bound\n"
-    assert run_granted("/bin/sh", "-c", "$0; true", program).stdout == "bound\n"
+    assert run_granted(program, "once", "50").stdout == "bound\n"
+    assert run_granted("/bin/sh", "-c", "$0 once; true", program).stdout == "bound\n"
 
 
-@pytest.mark.program("module.c")
-def test_bind_from_a_loaded_module(bind_once):
+@pytest.mark.program("library.c, module")
+def test_bind_from_a_loaded_module(binds):
     """A module that the program opens with dlopen(3) binds."""
-    assert run_granted(bind_once, "3", build_library("module.c")).stdout == "bound\n"
+    assert run_granted(binds, "once", "3", build_library("MODULE")).stdout == "bound\n"
 
 
-@pytest.mark.program("other_preload.c")
+@pytest.mark.program("library.c, wraps bind")
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_another_preload_library(order):
     """A preload library that wraps bind itself works, before or behind ours."""
-    other = build_library("other_preload.c")
+    other = build_library("WRAPS")
     code = (
         "import socket; s = socket.socket(); s.bind(('127.80.0.1', 80)); "
         "print(s.getsockname()[1], s.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))"
@@ -186,10 +186,10 @@ def test_another_preload_library(order):
     assert (result.stdout, result.stderr) == ("80 1\n", "other library called\n")
 
 
-@pytest.mark.program("other_preload.c")
+@pytest.mark.program("library.c, wraps bind")
 def test_preload_library_of_the_caller():
     """LD_PRELOAD in the caller's environment stays in force."""
-    other = build_library("other_preload.c")
+    other = build_library("WRAPS")
     code = "import socket; s = socket.socket(); s.bind(('127.80.0.1', 80))"
     program = under_pybind("/usr/bin/python3", "-c", code)
     result = support.run(["/usr/bin/env", f"LD_PRELOAD={other}", *program])
@@ -198,19 +198,19 @@ def test_preload_library_of_the_caller():
 
 
 @pytest.mark.hostile("R13")
-@pytest.mark.program("in_handler.c")
-def test_bind_in_a_signal_handler():
+@pytest.mark.program("binds.c, handler")
+def test_bind_in_a_signal_handler(binds):
     """A handler that interrupts a bind may bind too, on an alternate stack."""
-    run_granted(build("in_handler.c"))
+    run_granted(binds, "handler")
 
 
-@pytest.mark.program("small_stack.c")
-def test_bind_on_a_small_stack():
+@pytest.mark.program("binds.c, stack")
+def test_bind_on_a_small_stack(binds):
     """A thread with a stack of 16 KiB, or the least of the machine, binds."""
-    run_granted(build("small_stack.c"))
+    run_granted(binds, "stack")
 
 
-@pytest.mark.program("descriptors.c")
-def test_descriptor_table_stays_as_it_was():
+@pytest.mark.program("traces.c, descriptors")
+def test_descriptor_table_stays_as_it_was(traces):
     """A thousand granted and as many refused binds leave no descriptor behind."""
-    run_granted(build("descriptors.c"), "1000")
+    run_granted(traces, "descriptors", "1000")

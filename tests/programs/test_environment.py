@@ -163,14 +163,14 @@ def test_silent_unless_told(value):
 @pytest.mark.parametrize(("ports", "expected"), [("0050t*", "0"), ("0051t*", "13")])
 def test_bind_before_our_constructor(ports, expected):
     """A library that binds while the program is loaded is served, within the same limits."""
-    preload = f"{OURS}:{build_library('early.c')}"
+    preload = f"{OURS}:{build_library('EARLY')}"
     done = bind(IPV4, "EARLY=bind", f"PYBIND_PORTS={ports}", preload=preload)
     assert done.stderr == f"early: {expected}\n"
 
 
 def test_environment_taken_away_before_our_constructor():
     """Nothing breaks if another library clears the environment before ours reads it."""
-    preload = f"{OURS}:{build_library('early.c')}"
+    preload = f"{OURS}:{build_library('EARLY')}"
     done = bind(IPV4, "EARLY=clear", "PYBIND_PORTS=0051t*", preload=preload)
     assert (done.stdout, done.stderr) == (BOUND, "")
 
@@ -178,14 +178,14 @@ def test_environment_taken_away_before_our_constructor():
 @pytest.mark.parametrize("how", ["execve", "execvp", "posix_spawn", "posix_spawnp"])
 def test_early_start(how):
     """A library may start a program before our constructor ran."""
-    preload = f"{OURS}:{build_library('early.c')}"
+    preload = f"{OURS}:{build_library('EARLY')}"
     done = support.run([f"LD_PRELOAD={preload}", f"EARLY={how}", "/bin/true"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
 
 
 def test_early_failures():
     """A start that fails before our constructor ran fails with the kernel's error."""
-    preload = f"{OURS}:{build_library('early.c')}"
+    preload = f"{OURS}:{build_library('EARLY')}"
     done = support.run([f"LD_PRELOAD={preload}", "EARLY=fail", "/bin/true"])
     assert (done.returncode, done.stderr) == (0, "early: failed\n")
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which refused binds the preload library asks the helper about.
 
-src/denies.c plays a kernel that refuses every bind with EACCES, because a real one
+src/library.c plays a kernel that refuses every bind with EACCES, because a real one
 refuses few of these. PYBIND_VERBOSE=1 shows whether a helper was asked.
 """
 
@@ -30,7 +30,7 @@ REFUSED, BOUND = f"-1 {int(errno.EACCES)}\n", "0 4242\n"
 @pytest.fixture(scope="module")
 def denies():
     """Return the library that refuses every bind."""
-    return build_library("denies.c")
+    return build_library("DENIES")
 
 
 def bind(denies, family, address):

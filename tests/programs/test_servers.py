@@ -22,9 +22,9 @@ def app(environ, start_response):
 """
 
 
-def java(name):
-    """Return the argv that runs a compiled Java program under pybind."""
-    return under_pybind(*launching.JAVA, "-cp", launching.java_classes(), name)
+def java(how):
+    """Return the argv that runs src/Answer.java, compiled, under pybind."""
+    return under_pybind(*launching.JAVA, "-cp", launching.java_classes(), "Answer", how)
 
 
 def read_tcp(host, send=b""):
@@ -61,7 +61,7 @@ def test_java_http_server():
 @pytest.mark.program("Java HttpServer, from its source", "/usr/bin/java")
 def test_java_source_file():
     """`java File.java`, compiled as it starts, answers too."""
-    source = launching.copy_source("HttpAnswer.java", support.scratch_dir())
+    source = launching.copy_source("Answer.java", support.scratch_dir())
     argv = under_pybind(*launching.JAVA, source)
     with support.server(argv, ready=support.answers_http):
         expect_bodies(lambda body: body == b"java http")
@@ -70,7 +70,7 @@ def test_java_source_file():
 @pytest.mark.program("Java ServerSocketChannel", "/usr/bin/java")
 def test_java_nio_channel():
     """A non-blocking ServerSocketChannel answers, and finds the options that it set."""
-    with support.server(java("NioAnswer"), ready=lambda: read_tcp("127.0.0.1")):
+    with support.server(java("nio"), ready=lambda: read_tcp("127.0.0.1")):
         for host in BOTH:
             before, after = read_tcp(host).decode().splitlines()
             assert after.split()[1:] == before.split()[1:]
@@ -81,7 +81,7 @@ def test_java_nio_channel():
 @pytest.mark.program("Java DatagramSocket", "/usr/bin/java")
 def test_java_datagram_socket():
     """A DatagramSocket answers over IPv4 and IPv6, and finds its buffer size."""
-    with support.server(java("DatagramAnswer"), ready=support.udp_echo):
+    with support.server(java("datagram"), ready=support.udp_echo):
         for host in BOTH:
             assert support.udp_echo(b"ping", host) == b"ping true"
 
@@ -182,8 +182,8 @@ def test_socat_udp(address, host):
         assert support.udp_echo(b"through socat", host) == b"through socat"
 
 
-@pytest.mark.program("options.c")
+@pytest.mark.program("binds.c, options")
 def test_options_flags_and_epoll_survive_the_bind():
     """Options, descriptor flags and an epoll registration are those of before the bind."""
-    result = launching.run_granted(launching.build("options.c"))
+    result = launching.run_granted(launching.build("binds.c", "-ldl"), "options")
     assert result.stdout == "options kept\n"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A program finds its process as if pybind had never run.
 
-src/launch.c sets up a process: signals, descriptors, limits and more. src/world.c
-reports them. Its two reports, without pybind and with it, may differ only in LD_PRELOAD
+src/world.c sets up a process: signals, descriptors, limits and more. Then it reports
+them. Its two reports, without pybind and with it, may differ only in LD_PRELOAD
 and PYBIND_*.
 """
 
@@ -29,9 +29,9 @@ def world():
 
 
 @pytest.fixture(scope="module")
-def launch():
-    """Return the program that sets up its process and executes another program."""
-    return launching.build("launch.c")
+def launch(world):
+    """Return what sets up its process and executes another program."""
+    return [world, "launch"]
 
 
 def words(*parts):
@@ -48,8 +48,8 @@ def reports(launch, world, *changes, args=(), name=None):
     for wrap in (list, lambda argv: launching.under_pybind(*argv)):
         folder = support.scratch_dir()
         # A relative name, so that the argument is the same both times.
-        program = [name or os.fspath(world), "report", *words(*args)]
-        command = [launch, *words(*changes), "--", *wrap(program)]
+        program = [name or os.fspath(world), "report", "report", *words(*args)]
+        command = [*launch, *words(*changes), "--", *wrap(program)]
         process = support.as_user(command, cwd=folder, stdout=subprocess.DEVNULL)
         try:
             assert process.wait(support.PATIENCE_S) == 0, f"{command}: {process.returncode}"
@@ -225,7 +225,7 @@ def on_terminal(launch, argv):
     """Run argv on its own terminal; return its report and its wait status."""
     master, slave = os.openpty()
     process = support.as_user(
-        [launch, "-t", "0", "--", *argv],
+        [*launch, "-t", "0", "--", *argv],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -243,10 +243,10 @@ def on_terminal(launch, argv):
 
 
 @pytest.mark.hostile("R19")
-def test_terminal(launch):
+def test_terminal(launch, world):
     """The terminal, its foreground group and settings are the program's; Ctrl-C ends it."""
-    program = launching.build("terminal.c")
-    text, status = on_terminal(launch, launching.under_pybind(program))
-    assert (text, status) == on_terminal(launch, [program])
+    program = [world, "terminal"]
+    text, status = on_terminal(launch, launching.under_pybind(*program))
+    assert (text, status) == on_terminal(launch, program)
     assert text.startswith("own pid\ntty TERMINAL 111\nforeground 1 leader 1\n")
     assert status == -signal.SIGINT

@@ -29,13 +29,13 @@ def leaves_nothing():
 @pytest.fixture(scope="session")
 def agent():
     """Return the agent as a static program, which `auto` supervises."""
-    return supervising.build("agent.c", "-static")
+    return launching.build("agent.c", "-static")
 
 
 @pytest.fixture(scope="session")
 def dynamic_agent():
     """Return the agent as an ordinary dynamic program."""
-    return supervising.build("agent.c")
+    return launching.build("agent.c")
 
 
 @pytest.fixture(scope="session")

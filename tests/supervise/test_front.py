@@ -88,7 +88,7 @@ def test_names_of_the_processes(agent):
 
 def test_interpreter_that_is_missing():
     """If execve(2) fails after the filter was loaded, the status is 126 and no process is left."""
-    broken = supervising.build("agent.c", "-Wl,--dynamic-linker=/nonexistent/ld.so")
+    broken = launching.build("agent.c", "-Wl,--dynamic-linker=/nonexistent/ld.so")
     result = support.run(under_pybind(broken, mode="supervise"))
     assert (result.returncode, result.stdout) == (126, "")
     assert f"cannot start '{broken}'" in result.stderr

@@ -14,10 +14,11 @@ import socket
 import subprocess
 import termios
 
+import launching
 import pytest
 import supervising
 import support
-from supervising import SRC, Agent, end, parent, under_pybind
+from supervising import Agent, end, parent, under_pybind
 
 pytestmark = pytest.mark.usefixtures("grant80")
 
@@ -73,9 +74,7 @@ def on_terminal(argv):
     termios.tcsetattr(slave, termios.TCSANOW, modes)
     ours, theirs = socket.socketpair()
     folder = support.scratch_dir()
-    script = folder / "jobshell.py"
-    script.write_bytes((SRC / "jobshell.py").read_bytes())
-    script.chmod(0o644)
+    script = launching.copy_source("jobshell.py", folder)
     with open(folder / "log", "wb") as log:
         shell = support.as_user(
             ["/usr/bin/python3", script, theirs.fileno(), *argv],

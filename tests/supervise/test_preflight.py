@@ -10,6 +10,7 @@ import platform
 import struct
 import subprocess
 
+import launching
 import printed
 import pytest
 import supervising
@@ -188,7 +189,7 @@ def test_filter_reports_bind_and_landlock_only(arch, nr, first, reported):
 
 def filtered(calls, *program, uid=support.UID):
     """Run PROGRAM as a user under a filter that answers calls with EPERM, like Docker's."""
-    argv = ["/usr/bin/python3", supervising.SRC / "filtered.py", errno.EPERM, calls, uid, *program]
+    argv = ["/usr/bin/python3", launching.SRC / "filtered.py", errno.EPERM, calls, uid, *program]
     return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
                           timeout=support.PATIENCE_S, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})  # fmt: skip
 

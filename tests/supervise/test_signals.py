@@ -134,7 +134,7 @@ def test_alarm_of_the_caller():
     """An alarm(2) set before pybind was executed ends the program as without pybind."""
     launch = supervising.need_launch()
     argv = under_pybind("/bin/sleep", "99", mode="supervise")
-    result = support.run([launch, "-a", "1", "--", *argv])
+    result = support.run([*launch, "-a", "1", "--", *argv])
     assert result.returncode == -signal.SIGALRM
 
 

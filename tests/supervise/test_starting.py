@@ -158,11 +158,10 @@ def test_term_from_outside_of_a_container_while_starting():
             shell.wait()
 
 
-def test_program_that_signals_its_group_at_once():
+def test_program_that_signals_its_group_at_once(agent):
     """What the program sends to its group in its first moment comes once, as without pybind."""
-    program = supervising.build("at_once.c", "-static")
     for _ in range(TRIES):
-        process = support.as_user(under_pybind(program), stdin=subprocess.PIPE,
+        process = support.as_user(under_pybind(agent, "at-once"), stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, start_new_session=True)  # fmt: skip
         with process.stdin as stdin, process.stdout as stdout:
             assert stdout.readline() == b"sent\n"

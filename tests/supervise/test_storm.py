@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 
+import launching
 import pytest
 import supervising
 import support
@@ -26,10 +27,10 @@ exec {real}
 
 
 def modes(name):
-    """Build src/NAME statically and dynamically; return [(program, mode)]."""
+    """Build src/NAME statically and dynamically; return {how: (program, mode)}."""
     return {
-        "static": (supervising.build(name, "-static"), "auto"),
-        "dynamic": (supervising.build(name), "supervise"),
+        "static": (launching.build(name, "-static"), "auto"),
+        "dynamic": (launching.build(name), "supervise"),
     }
 
 
@@ -40,9 +41,9 @@ def storm():
 
 
 @pytest.fixture(scope="module")
-def tables():
-    """Return src/tables.c, static."""
-    return supervising.build("tables.c", "-static")
+def disturbed():
+    """Return src/disturbed.c, built statically and dynamically."""
+    return modes("disturbed.c")
 
 
 @contextlib.contextmanager
@@ -139,18 +140,18 @@ def test_thousand_threads(storm, linked):
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
 @pytest.mark.hostile(58)
-def test_interval_timer(linked):
+def test_interval_timer(disturbed, linked):
     """A timer that interrupts every 3 ms (SA_RESTART) breaks none of 1,000 binds."""
-    program, mode = modes("timer.c")[linked]
-    result = support.run(under_pybind(program, 1000, mode=mode), timeout=120)
+    program, mode = disturbed[linked]
+    result = support.run(under_pybind(program, "interrupted", 1000, mode=mode), timeout=120)
     assert (result.returncode, result.stdout, result.stderr) == (0, "bound 1000\n", "")
 
 
 @pytest.mark.parametrize("linked", ["static", "dynamic"])
-def test_killed_in_the_middle(linked):
+def test_killed_in_the_middle(disturbed, linked):
     """200 children are killed while they bind, and their addresses become free again."""
-    program, mode = modes("killer.c")[linked]
-    result = support.run(under_pybind(program, 200, mode=mode), timeout=180)
+    program, mode = disturbed[linked]
+    result = support.run(under_pybind(program, "killed", 200, mode=mode), timeout=180)
     assert (result.returncode, result.stdout, result.stderr) == (0, "killed 200\n", "")
 
 
@@ -225,18 +226,19 @@ def test_whole_tree_killed_while_binds_wait(agent):
 
 @pytest.mark.parametrize("how", ["leaderless", "unshared", "vfork"])
 @pytest.mark.hostile(60)
-def test_descriptor_table_of_the_calling_thread(tables, how):
+def test_descriptor_table_of_the_calling_thread(disturbed, how):
     """The calling thread's socket is bound, whatever its leader's descriptors or state."""
-    result = support.run(under_pybind(tables, how))
+    program, _ = disturbed["static"]
+    result = support.run(under_pybind(program, how))
     assert (result.returncode, result.stdout, result.stderr) == (0, "bound\n", "")
 
 
 @pytest.mark.parametrize("port", [80, 8080])
 @pytest.mark.hostile(57)
-def test_address_rewritten_meanwhile(port):
+def test_address_rewritten_meanwhile(disturbed, port):
     """Case 57: a thread that rewrites the address gets no ungranted port."""
-    program = supervising.build("flip.c", "-static")
-    result = support.run(under_pybind(program, port, 3000), timeout=120)
+    program, _ = disturbed["static"]
+    result = support.run(under_pybind(program, "rewritten", port, 3000), timeout=120)
     assert result.returncode == 0, result.stderr
     allowed, forbidden, refused = map(int, re.findall(r"\d+", result.stdout))
     assert forbidden == 0

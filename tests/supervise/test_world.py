@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A supervised program finds its process as without pybind, but for the limits of pybind(1).
 
-Then each limit is shown to be real. src/launch.c of tests/programs sets up a process, and
-src/world.c reports it.
+Then each limit is shown to be real. src/world.c of tests/programs sets up a process, and
+reports it.
 """
 
 import errno
@@ -17,7 +17,7 @@ import launching
 import pytest
 import supervising
 import support
-from supervising import COMMON, build, under_pybind
+from supervising import under_pybind
 from support import compile_c, pybind
 
 pytestmark = pytest.mark.usefixtures("grant80")
@@ -51,12 +51,12 @@ os.fstat(3)
 @pytest.fixture(scope="module")
 def world():
     """Return the static program that reports its process."""
-    return build(COMMON / "world.c", "-static")
+    return launching.build("world.c", "-static")
 
 
 @pytest.fixture(scope="module")
 def launch():
-    """Return the program that sets up its process and executes another program."""
+    """Return what sets up its process and executes another program."""
     return supervising.need_launch()
 
 
@@ -65,7 +65,7 @@ def report(launch, argv, changes):
     folder = support.scratch_dir()
     words = [os.fsdecode(word) for word in changes]
     process = support.as_user(
-        [launch, *words, "--", *argv, "report"], cwd=folder, stdout=subprocess.DEVNULL
+        [*launch, *words, "--", *argv, "report", "report"], cwd=folder, stdout=subprocess.DEVNULL
     )
     try:
         assert process.wait(support.PATIENCE_S) == 0, f"{argv}: {process.returncode}"
@@ -88,7 +88,7 @@ def same(launch, world, *changes):
 
 
 def numbers(option, *signals):
-    """Return arguments of launch.c: the option and number of each signal."""
+    """Return arguments of launch: the option and number of each signal."""
     return [word for number in signals for word in (option, str(int(number)))]
 
 
@@ -127,7 +127,7 @@ def test_pending_signal(launch, agent):
         status = supervising.status_of(pid)
         return int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
 
-    with supervising.started([launch, *changes, "--", *under_pybind(agent)]) as (_, talk):
+    with supervising.started([*launch, *changes, "--", *under_pybind(agent)]) as (_, talk):
         pid = talk.pid()
         support.wait_for(lambda: pending(pid) == 1 << signal.SIGUSR1 - 1, "the signal")
         assert talk.ask("bind tcp 127.90.0.1 80") == 0

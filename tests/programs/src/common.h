@@ -64,4 +64,20 @@ static inline void bind_and_close(int last)
     REQUIRE(close(fd) == 0);
 }
 
+/* A case of a program that has several: it gets the words after its name, and NULL. */
+struct named_case {
+    const char *name;
+    int (*run)(char **words);
+};
+
+/* Runs the case that argv[1] names; returns the status of the program. */
+static inline int run_case(const struct named_case *cases, size_t count, char **argv)
+{
+    for (size_t i = 0; argv[1] && i < count; i++)
+        if (strcmp(argv[1], cases[i].name) == 0)
+            return cases[i].run(argv + 2);
+    dprintf(2, "%s: no case %s\n", argv[0], argv[1] ? argv[1] : "was named");
+    return 2;
+}
+
 #endif

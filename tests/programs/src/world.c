@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * world FILE [ARG]...: writes to FILE everything that a program can find out about
+ * world launch [OPTION VALUE]... -- PROGRAM [ARG]...: sets up this process as no shell
+ * and no Python can, and executes PROGRAM.
+ *   -e ENTRY   the environment is empty but for these, as they stand
+ *   -i SIGNAL  ignored        -d SIGNAL  default        -b SIGNAL  blocked
+ *   -r SIGNAL  raised (blocked first, it stays pending)
+ *   -c FD      closed         -D FD      the directory /usr
+ *   -n FD      opened on /dev/null, close-on-exec off
+ *   -a SECONDS alarm          -t 0       the terminal on 0 becomes ours
+ *
+ * world report FILE [ARG]...: writes to FILE everything that a program can find out about
  * its start, a line each.  It collects everything before it opens FILE, and does not
  * use descriptors 0 to 2.
+ *
+ * world terminal: prints what this program knows of its terminal, then waits for an
+ * interrupt.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -15,14 +27,90 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
+enum { ENTRIES_MAX = 64 };
+
 extern char **environ;
+
+static void block(int sig)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, sig);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void open_at(int wanted, const char *path, int flags)
+{
+    int fd = open(path, flags);
+
+    if (fd != wanted) {
+        dup2(fd, wanted);
+        close(fd);
+    }
+}
+
+static int launch(int argc, char **argv)
+{
+    static char *entries[ENTRIES_MAX + 1];
+    int count = 0, replace = 0, i;
+
+    for (i = 2; i + 1 < argc && strcmp(argv[i], "--") != 0; i += 2) {
+        char *value = argv[i + 1];
+        int number = atoi(value);
+        switch (argv[i][1]) {
+        case 'e':
+            replace = 1;
+            if (count < ENTRIES_MAX && strcmp(value, "-") != 0)
+                entries[count++] = value;
+            break;
+        case 'i':
+            signal(number, SIG_IGN);
+            break;
+        case 'd':
+            signal(number, SIG_DFL);
+            break;
+        case 'b':
+            block(number);
+            break;
+        case 'r':
+            raise(number);
+            break;
+        case 'c':
+            close(number);
+            break;
+        case 'D':
+            open_at(number, "/usr", O_RDONLY | O_DIRECTORY);
+            break;
+        case 'n':
+            open_at(number, "/dev/null", O_RDWR);
+            break;
+        case 'a':
+            alarm((unsigned)number);
+            break;
+        case 't':
+            if (ioctl(0, TIOCSCTTY, 0) != 0)
+                return 98;
+            break;
+        default:
+            return 99;
+        }
+    }
+    if (replace)
+        environ = entries;
+    execvp(argv[i + 1], argv + i + 1);
+    perror("world launch");
+    return 97;
+}
 
 static char text[4 << 20];
 static size_t used;
@@ -131,7 +219,7 @@ static void add_process(void)
     add("children %s\n", waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD ? "none" : "some");
 }
 
-int main(int argc, char **argv)
+static int report(int argc, char **argv)
 {
     add_descriptors();
     add_status();
@@ -141,6 +229,37 @@ int main(int argc, char **argv)
         add_bytes("argv", argv[i]);
     for (char **entry = environ; *entry; entry++)
         add_bytes("environ", *entry);
-    int fd = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     return write(fd, text, used) == (ssize_t)used ? 0 : 9;
+}
+
+static int terminal(void)
+{
+    struct termios t;
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    char target[256] = "";
+
+    if (tty < 0 || tcgetattr(0, &t) != 0 || readlink("/proc/self/fd/0", target, 255) < 0)
+        return 1;
+    printf("pid %d\n", getpid());
+    printf("tty %s %d%d%d\n", target, isatty(0), isatty(1), isatty(2));
+    printf("foreground %d leader %d\n", tcgetpgrp(tty) == getpgrp(), getsid(0) == getpid());
+    printf("termios %x %x %x %x\n", t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag);
+    printf("ready\n");
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+
+    if (strcmp(what, "launch") == 0)
+        return launch(argc, argv);
+    if (argc > 2 && strcmp(what, "report") == 0)
+        return report(argc, argv);
+    if (strcmp(what, "terminal") == 0)
+        return terminal();
+    return 96;
 }

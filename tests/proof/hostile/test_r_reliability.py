@@ -21,8 +21,6 @@ from attacked import answer, gated_helper, let_bind, waiting_program
 from hostile import Outcome, as_uid, ask, with_capability
 from support import HELPER
 
-SUPERVISE_SRC = launching.SRC.parent.parent / "supervise/src"
-COMMON = ["-I", str(launching.SRC)]
 MODES = pytest.mark.parametrize("mode", ["preload", "supervise"])
 
 
@@ -228,8 +226,8 @@ print(results)
 
 def test_reliability_13_interval_timer(uid, grant):
     """A timer that interrupts every 3 ms breaks no bind of the library."""
-    timer = launching.build(SUPERVISE_SRC / "timer.c", *COMMON)
-    done = library(uid, timer, "300")
+    timer = launching.build("disturbed.c")
+    done = library(uid, timer, "interrupted", "300")
     assert (done.returncode, done.stdout, done.stderr) == (0, "bound 300\n", "")
 
 
@@ -241,7 +239,7 @@ def test_reliability_13_cancelled_threads(uid, grant, while_binding):
 
 def test_reliability_14_many_binds_at_once(uid, grant):
     """Hundreds of threads in several processes bind at once, without a wrong answer."""
-    storm = launching.build(SUPERVISE_SRC / "storm.c", *COMMON)
+    storm = launching.build("storm.c")
     done = library(uid, storm, "8", "25", "1", input="x", timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ready\nanswers ")

@@ -14,6 +14,8 @@
  *   raise SIGNAL          -> 0, after it was raised
  *   daemon                -> PID of the daemon, which goes on answering
  *   exit STATUS
+ * With the argument "at-once" it obeys nothing, but sends SIGUSR1 to its whole group before
+ * anything else, says "sent", and prints how often the signal came when its input has ended.
  */
 #include "common.h"
 
@@ -204,10 +206,25 @@ static int read_line(char *line, size_t size)
     return 1;
 }
 
-int main(void)
+static int signal_group_at_once(void)
 {
     char line[256];
 
+    catch(SIGUSR1);
+    kill(0, SIGUSR1);
+    dprintf(1, "sent\n");
+    while (read_line(line, sizeof line))
+        continue;
+    dprintf(1, "%d\n", (int)counts[SIGUSR1]);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    char line[256];
+
+    if (argc > 1 && strcmp(argv[1], "at-once") == 0)
+        return signal_group_at_once();
     while (read_line(line, sizeof line)) {
         char name[16] = "", words[3][64] = {"", "", ""};
         sscanf(line, "%15s %63s %63s %63s", name, words[0], words[1], words[2]);

@@ -1,17 +1,56 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A preload library behind ours, whose constructor runs before ours.  The variable
- * EARLY chooses what the constructor does:
- *   bind     binds, and prints the result
- *   clear    clears the environment
- *   execve, execvp, posix_spawn, posix_spawnp    starts /bin/echo by this call
- *   fail     makes these calls and prctl(2) fail, and prints their errors
+ * The libraries that the tests load beside ours.  A macro chooses one:
+ *   -DMODULE  a plug-in that calls bind: its symbols are resolved when it is loaded
+ *   -DWRAPS   another preload library that wraps bind: it sets an option of the socket,
+ *             and prints to descriptor 2 that it was called
+ *   -DDENIES  a preload library that refuses every bind, as a sandbox by a preload
+ *             library would
+ *   -DEARLY   a preload library behind ours, whose constructor runs before ours.  The
+ *             variable EARLY chooses what the constructor does:
+ *     bind    binds, and prints the result
+ *     clear   clears the environment
+ *     execve, execvp, posix_spawn, posix_spawnp    starts /bin/echo by this call
+ *     fail    makes these calls and prctl(2) fail, and prints their errors
  */
 #include "common.h"
 
+#include <dlfcn.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 
+#ifdef MODULE
+void module_bind(int last);
+
+void module_bind(int last)
+{
+    bind_and_close(last);
+}
+#endif
+
+#ifdef WRAPS
+int bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    int (*next)(int, const struct sockaddr *, socklen_t);
+    int on = 1;
+
+    *(void **)&next = dlsym(RTLD_NEXT, "bind");
+    dprintf(2, "other library called\n");
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    return next(fd, addr, len);
+}
+#endif
+
+#ifdef DENIES
+int bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    (void)fd, (void)addr, (void)len;
+    errno = EACCES;
+    return -1;
+}
+#endif
+
+#ifdef EARLY
 extern char **environ;
 
 static void start(const char *how)
@@ -58,3 +97,4 @@ __attribute__((constructor)) static void early(void)
     }
     close(fd);
 }
+#endif

@@ -3,11 +3,18 @@
  * server HOW [PORT]: an HTTP server on every IPv4 address that calls bind in the way
  * HOW.  The answer is "HOW PROTOCOL PORT", with protocol and port of the socket.  The
  * default PORT is 80.  Status 77 means that this machine has no such way.
+ *
+ * server given FD: serves on an inherited listening socket.  The answer is "uid UID", the
+ * effective one.  With -DLIBSYSTEMD systemd's own library finds the socket, whose name is
+ * the argument.
  */
 #include "common.h"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#ifdef LIBSYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
 
 enum { NO_SUCH_WAY = 77, I386_BIND = 361, I386_SOCKETCALL = 102, I386_GETPID = 20 };
 enum { SOCKETCALL_BIND = 2, X32_BIT = 0x40000000 };
@@ -72,15 +79,14 @@ static int bind_by(const char *how, int fd, struct sockaddr_in *addr)
     return bind(fd, (struct sockaddr *)addr, sizeof *addr);
 }
 
-int main(int argc, char **argv)
+/* Returns a listening socket; *body becomes its answer, which is also printed. */
+static int bound_socket(const char *how, int port, char *body, size_t size)
 {
-    const char *how = argc > 1 ? argv[1] : "bind";
     struct sockaddr_in addr = {.sin_family = AF_INET};
     int protocol = 0, on = 1;
     socklen_t len = sizeof protocol;
-    char request[4096], body[100];
 
-    addr.sin_port = htons((unsigned short)(argc > 2 ? atoi(argv[2]) : 80));
+    addr.sin_port = htons((unsigned short)port);
     int fd = socket(AF_INET, SOCK_STREAM, strcmp(how, "mptcp") == 0 ? IPPROTO_MPTCP : 0);
     REQUIRE(fd >= 0);
     REQUIRE(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
@@ -89,9 +95,48 @@ int main(int argc, char **argv)
     REQUIRE(getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0);
     len = sizeof addr;
     REQUIRE(getsockname(fd, (struct sockaddr *)&addr, &len) == 0);
-    snprintf(body, sizeof body, "%s %d %d", how, protocol, ntohs(addr.sin_port));
+    snprintf(body, size, "%s %d %d", how, protocol, ntohs(addr.sin_port));
     printf("%s\n", body);
     fflush(stdout);
+    return fd;
+}
+
+#ifdef LIBSYSTEMD
+static int given_socket(const char *name)
+{
+    char **names = NULL;
+    int count = sd_listen_fds_with_names(1, &names);
+
+    if (count != 1 || strcmp(names[0], name) != 0) {
+        fprintf(stderr, "%d sockets, name %s\n", count, count > 0 ? names[0] : "");
+        exit(1);
+    }
+    if (sd_is_socket_inet(SD_LISTEN_FDS_START, AF_INET6, SOCK_STREAM, 1, 80) != 1) {
+        fprintf(stderr, "not a listening socket of port 80\n");
+        exit(1);
+    }
+    return SD_LISTEN_FDS_START;
+}
+#else
+static int given_socket(const char *number)
+{
+    return atoi(number);
+}
+#endif
+
+int main(int argc, char **argv)
+{
+    const char *how = argc > 1 ? argv[1] : "bind";
+    char request[4096], body[100];
+    int fd;
+
+    /* Prints nothing: with --inetd the socket is the standard output too. */
+    if (argc > 2 && strcmp(how, "given") == 0) {
+        fd = given_socket(argv[2]);
+        snprintf(body, sizeof body, "uid %d", (int)geteuid());
+    } else {
+        fd = bound_socket(how, argc > 2 ? atoi(argv[2]) : 80, body, sizeof body);
+    }
     signal(SIGPIPE, SIG_IGN);
     for (;;) {
         int client = accept(fd, NULL, NULL);

@@ -47,10 +47,10 @@ def main() -> int:
 
 
 def _measure(results: pathlib.Path, parts: Sequence[str], rounds: int | None) -> int:
-    from . import machine, outcome, report, world
+    from . import figures, world
 
-    facts = machine.facts()
-    print(report.machine(facts))
+    facts = world.facts()
+    print(figures.machine(facts))
     promised = []
     with world.off_the_overlay() as notes:
         for part in parts:
@@ -59,23 +59,23 @@ def _measure(results: pathlib.Path, parts: Sequence[str], rounds: int | None) ->
             world.clear()
             found = module.run(rounds or module.ROUNDS)
             found.notes.extend(notes)
-            outcome.write(results / FIGURES, part, found, facts)
+            figures.write(results / FIGURES, part, found, facts)
             promised += found.promises
             taken = time.monotonic() - start
-            print(f"\n== {part} ({taken:.0f} s)\n{report.table(found)}", flush=True)
+            print(f"\n== {part} ({taken:.0f} s)\n{figures.table(found)}", flush=True)
     _show(results, parts)
-    print(f"\n== promises\n{report.promises(promised)}")
+    print(f"\n== promises\n{figures.promises(promised)}")
     return 0 if all(promise.kept for promise in promised) else 1
 
 
 def _show(results: pathlib.Path, parts: Sequence[str]) -> None:
     """Draw the parts, and write a page of all parts that were ever measured."""
-    from . import outcome, plots, report
+    from . import figures, plots
 
-    measured = outcome.read(results / FIGURES)
+    measured = figures.read(results / FIGURES)
     for part in parts:
         plots.draw(part, *measured[part], results)
-    page = report.page({part: measured[part] for part in PARTS if part in measured})
+    page = figures.page({part: measured[part] for part in PARTS if part in measured})
     (results / "README.md").write_text(page)
 
 

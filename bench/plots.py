@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Callable
 import matplotlib as mpl
 from matplotlib import ticker
 
-from .paired import AGAIN
+from .figures import AGAIN, quantity
 from .parts import bind, decision, kernel, launch, memory, parallel, serving
-from .report import quantity
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Sequence
 
-    from .outcome import Outcome
-    from .paired import Series
+    from .figures import Outcome, Series
 
 _LIGHT = {"ink": "#1f2328", "grid": "#d1d9e0", "pybind": "#0969da", "supervised": "#8250df",
           "authbind": "#bc4c00", "kernel": "#1a7f37", "other": "#6e7781"}  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the measurements share: grants, programs, users, and equal conditions.
+"""What the measurements share: grants, programs, users, a pybindd, equal conditions, the machine.
 
 The benchmark runs as root inside tools/sandbox; the measured programs run as nobody.
 """
@@ -11,22 +11,32 @@ import functools
 import multiprocessing
 import os
 import pathlib
+import platform
+import re
 import shutil
+import socket
 import subprocess
+import tempfile
+import time
 from typing import TYPE_CHECKING, Any, Callable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 import support
 
+import pybind
+from pybind.kernel.obstacles import find_cgroup
+
 from . import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AUTHBIND = pathlib.Path("/etc/authbind")
 ENVIRON = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 SERVED = ("preload", "supervised", "authbind")
 FIRST_CPU, LAST_CPU = 0, (os.cpu_count() or 1) - 1
 _MODES = {"preload": "preload", "supervised": "supervise"}
+_PYBINDD = support.PREFIX + "/sbin/pybindd"
+_PACKAGES = ("authbind", "nginx-common", "socat", "wrk", "libc6", "musl")
 _INSTALLED = ("bin/pybind", "lib/pybind", "libexec/pybind", "share/pybind")
 
 
@@ -97,6 +107,56 @@ class Loop:
         self._process.wait()
 
 
+class Pybindd:
+    """A running pybindd: its control group, its process, the seconds until it was ready."""
+
+    def __init__(self, cgroup: pathlib.Path) -> None:
+        path = str(support.scratch_dir() / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(path)
+            notify.settimeout(120)
+            began = time.monotonic()
+            self.process = subprocess.Popen(
+                [_PYBINDD, "--cgroup", cgroup], env={**ENVIRON, "NOTIFY_SOCKET": path},
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            while b"READY=1" not in notify.recv(4096):
+                pass
+        self.cgroup, self.start_s = cgroup, time.monotonic() - began
+
+    def resident(self) -> int:
+        """Return the resident memory of the process in bytes."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) << 10
+
+
+@contextlib.contextmanager
+def pybindd() -> Iterator[Pybindd]:
+    """Run a pybindd that serves a new control group."""
+    cgroup = pathlib.Path(tempfile.mkdtemp(prefix="pybind-bench-", dir=find_cgroup()))
+    try:
+        running = Pybindd(cgroup)
+        try:
+            yield running
+        finally:
+            running.process.terminate()
+            running.process.wait()
+    finally:
+        while (cgroup / "cgroup.procs").read_text():
+            time.sleep(0.01)
+        cgroup.rmdir()
+
+
+def entering(cgroup: pathlib.Path | None) -> Callable[[], None]:
+    """Return a function that a new process calls to enter the control group, if there is one."""
+
+    def enter() -> None:
+        if cgroup:
+            (cgroup / "cgroup.procs").write_text("0")
+
+    return enter
+
+
 def as_nobody(function: Callable[[], Any]) -> Any:
     """Return the result of `function` in a child process that has become nobody for good."""
 
@@ -152,3 +212,38 @@ def off_the_overlay() -> Iterator[list[str]]:
         for path in mounted:
             subprocess.run(["umount", "--lazy", path], check=False)
         shutil.rmtree(copies, ignore_errors=True)
+
+
+def facts() -> dict[str, Any]:
+    """Return kernel, processors, memory, load, versions and the date (UTC)."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*:\s*(.*)$", cpuinfo, re.M)
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "cpu": model.group(1) if model else "unknown",
+        "virtual": "hypervisor" in cpuinfo,
+        "memory_gib": round(memory()["MemTotal"] / 2**30, 1),
+        "load_before": [round(value, 2) for value in os.getloadavg()],
+        "system": platform.freedesktop_os_release()["PRETTY_NAME"]
+        if hasattr(platform, "freedesktop_os_release")
+        else "unknown",
+        "versions": {
+            "pybind": pybind.__version__,
+            "python": platform.python_version(),
+            **{package: _version(package) for package in _PACKAGES},
+        },
+    }
+
+
+def memory() -> dict[str, int]:
+    """Return /proc/meminfo, in bytes."""
+    text = pathlib.Path("/proc/meminfo").read_text()
+    return {name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.M)}
+
+
+def _version(package: str) -> str:
+    command = ["dpkg-query", "-W", "-f", "${Version}", package]
+    found = subprocess.run(command, capture_output=True, text=True)
+    return found.stdout if found.returncode == 0 else "not installed"

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from bench import machine, world
-from bench.outcome import Outcome, Promise
-from bench.paired import Series, paired
-from bench.running import entering, pybindd
+from bench import world
+from bench.figures import Outcome, Promise, Series, paired
 
 if TYPE_CHECKING:
     import pathlib
@@ -43,7 +41,7 @@ def _start_loop(
     count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
     ids = {"uid": 0, "gid": 0} if way == "native" and port < _UNPRIVILEGED_FROM else {}
     before = world.pinned(world.FIRST_CPU) if pinned else []
-    enter = entering(cgroup if way == "kernel" else None)
+    enter = world.entering(cgroup if way == "kernel" else None)
     return world.Loop([*before, *argv], count, preexec_fn=enter, **ids)
 
 
@@ -88,7 +86,7 @@ def _measured(
 ) -> dict[str, list[float]]:
     with contextlib.ExitStack() as stack:
         judged = any(way == "kernel" for way, *_ in ways.values())
-        cgroup = stack.enter_context(pybindd()).cgroup if judged else None
+        cgroup = stack.enter_context(world.pybindd()).cgroup if judged else None
         loops = stack.enter_context(_running(program, ways, cgroup))
         return paired({name: loop.bind for name, loop in loops.items()}, rounds, reference)
 
@@ -108,7 +106,7 @@ def _running(
 
 
 def _heaps_that_fit() -> tuple[list[int], list[str]]:
-    free = machine.memory()["MemAvailable"] / 2**30 / _MEMORY_SPARE
+    free = world.memory()["MemAvailable"] / 2**30 / _MEMORY_SPARE
     heaps = [heap for at, heap in enumerate(HEAPS_GIB) if _ALIVE * sum(HEAPS_GIB[: at + 1]) <= free]
     left = [str(heap) for heap in HEAPS_GIB if heap not in heaps]
     note = f"heaps of {', '.join(left)} GiB left out: {free:.0f} GiB of memory are available"

@@ -21,8 +21,7 @@ import reference
 import support
 
 from bench import world
-from bench.outcome import Outcome, Promise
-from bench.paired import Series, paired
+from bench.figures import Outcome, Promise, Series, paired
 
 BY_FILES = "decision, by the number of byport files"
 BY_LINES = "decision, by the lines of a rule file (the last one grants)"

@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import support
 
 from bench import world
-from bench.outcome import Outcome, Promise
-from bench.paired import Series, paired
-from bench.running import Pybindd, entering, pybindd
+from bench.figures import Outcome, Promise, Series, paired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +56,9 @@ def _table_bytes() -> int:
 def _start_loop(way: str, port: int, cgroup: pathlib.Path | None, uid: int) -> world.Loop:
     """Start a bind_loop in a control group, or outside of all."""
     argv = [*world.wrapper(way.rpartition(", ")[2]), world.compiled("bind_loop"), str(port), "0"]
-    return world.Loop(argv, _COUNTS.get(way, _BINDS), uid=uid, gid=uid, preexec_fn=entering(cgroup))
+    return world.Loop(
+        argv, _COUNTS.get(way, _BINDS), uid=uid, gid=uid, preexec_fn=world.entering(cgroup)
+    )
 
 
 def run(rounds: int) -> Outcome:
@@ -67,13 +67,13 @@ def run(rounds: int) -> Outcome:
     world.grant(80)
     binds: dict[str, list[float]] = {}
     free: dict[str, list[float]] = {}
-    with pybindd() as few:
+    with world.pybindd() as few:
         found = _paired(rounds, few, {NATIVE: 0, FEW: 1, PRELOAD: 1, AUTHBIND: 1}, NATIVE, 80)
         binds.update(found)
         free.update(_paired(rounds, few, {WITHOUT: 1, WITH: 1}, WITHOUT, 8080))
     effect = _effects()
     _make_flags(_LARGE)
-    with pybindd() as many:
+    with world.pybindd() as many:
         large = _paired(rounds, many, {NATIVE: 0, MANY: 1}, NATIVE, 80)
         large_free = _paired(rounds, many, {WITHOUT: 1, WITH_MANY: 1}, WITHOUT, 8080)
     notes += _starts()
@@ -98,7 +98,7 @@ def run(rounds: int) -> Outcome:
 
 
 def _paired(
-    rounds: int, running: Pybindd, ways: dict[str, int], reference: str, port: int
+    rounds: int, running: world.Pybindd, ways: dict[str, int], reference: str, port: int
 ) -> dict[str, list[float]]:
     """Let ways take turns: 0 is root outside the group, 1 nobody."""
     outside = {NATIVE, WITHOUT, PRELOAD, AUTHBIND}
@@ -138,7 +138,7 @@ def _starts() -> list[str]:
 
 def _start(title: str) -> str:
     before = _table_bytes()
-    with pybindd() as running:
+    with world.pybindd() as running:
         tables = (_table_bytes() - before) / 2**20
         return (
             f"{title}: ready after {running.start_s:.2f} s, {running.resident() >> 20} MiB of its "
@@ -174,7 +174,7 @@ def _effects() -> dict[str, list[float]]:
         ),
     }  # fmt: skip
     found: dict[str, list[float]] = {}
-    with pybindd() as running, _prober(running.cgroup) as probe:
+    with world.pybindd() as running, _prober(running.cgroup) as probe:
         for name, (take, give, port) in changes.items():
             times = []
             for _ in range(_CHANGES // 2 if name.startswith("mv") else _CHANGES):

@@ -11,8 +11,7 @@ from functools import partial
 import support
 
 from bench import world
-from bench.outcome import Outcome, Promise
-from bench.paired import Series, paired
+from bench.figures import Outcome, Promise, Series, paired
 
 TITLE = "launch of true"
 ROUNDS = 15

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import support
 
 from bench import world
-from bench.outcome import Outcome, Promise
-from bench.paired import AGAIN, Series, paired
+from bench.figures import AGAIN, Outcome, Promise, Series, paired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

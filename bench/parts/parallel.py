@@ -8,8 +8,7 @@ from functools import partial
 import support
 
 from bench import world
-from bench.outcome import Outcome
-from bench.paired import Series, paired
+from bench.figures import Outcome, Series, paired
 
 PROCESSES = (1, 10, 100)
 ROUNDS = 12

@@ -7,28 +7,28 @@ import re
 import pytest
 
 from bench import __main__ as command
-from bench import outcome, paired, report
+from bench import figures
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def series(**values):
-    return paired.Series("title", "s", "a", values)
+    return figures.Series("title", "s", "a", values)
 
 
 def test_ways_take_turns():
     """Each way once in a round, the reference twice, every other round backwards."""
     ran = []
     ways = {name: lambda name=name: ran.append(name) or len(ran) for name in "ab"}
-    found = paired.paired(ways, 3, "a")
+    found = figures.paired(ways, 3, "a")
     assert "".join(ran) == "aba" * 3
-    assert found == {"a": [1, 6, 7], "b": [2, 5, 8], paired.AGAIN: [3, 4, 9]}
+    assert found == {"a": [1, 6, 7], "b": [2, 5, 8], figures.AGAIN: [3, 4, 9]}
 
 
 def test_another_reference_may_stand_for_the_second_run():
     """A way of the name AGAIN runs in place of the reference's second run."""
-    ways = {"a": lambda: 1, paired.AGAIN: lambda: 2}
-    assert paired.paired(ways, 2, "a") == {"a": [1, 1], paired.AGAIN: [2, 2]}
+    ways = {"a": lambda: 1, figures.AGAIN: lambda: 2}
+    assert figures.paired(ways, 2, "a") == {"a": [1, 1], figures.AGAIN: [2, 2]}
 
 
 def test_ratios_are_made_within_a_round():
@@ -40,11 +40,11 @@ def test_ratios_are_made_within_a_round():
 
 def test_noise():
     """Noise is a factor, of the reference against itself only; the spread its largest."""
-    even = series(a=[1.0] * 5, **{paired.AGAIN: [1.0, 0.5, 2.0, 1.0, 2.0]})
+    even = series(a=[1.0] * 5, **{figures.AGAIN: [1.0, 0.5, 2.0, 1.0, 2.0]})
     assert even.noise() == 2
-    assert series(a=[1.0] * 3, **{paired.AGAIN: [1.0, 0.25, 2.0]}).spread() == 4
+    assert series(a=[1.0] * 3, **{figures.AGAIN: [1.0, 0.25, 2.0]}).spread() == 4
     assert series(a=[1.0, 2.0]).spread() is None
-    assert series(a=[1.0], **{paired.AGAIN: [1.0]}).noise() is None
+    assert series(a=[1.0], **{figures.AGAIN: [1.0]}).noise() is None
     assert series(a=[1.0, 2.0]).noise() is None
 
 
@@ -60,19 +60,19 @@ def test_noise():
 )
 def test_promises(value, limits, word):
     """A promise is kept within its limits; what was not measured is not kept."""
-    promise = outcome.Promise("text", value, **limits)
+    promise = figures.Promise("text", value, **limits)
     assert promise.kept == (word == "kept")
-    assert report.promises([promise]).startswith(f"{word} ")
+    assert figures.promises([promise]).startswith(f"{word} ")
 
 
 def test_results_are_read_as_written(tmp_path):
     """JSON carries all that the plots need; a part that is written leaves the others."""
-    promise = outcome.Promise("text", 1.5, at_most=2)
-    found = outcome.Outcome([series(a=[1.0, 2.0], b=[3.0, 4.0])], [promise], ["note"])
+    promise = figures.Promise("text", 1.5, at_most=2)
+    found = figures.Outcome([series(a=[1.0, 2.0], b=[3.0, 4.0])], [promise], ["note"])
     path = tmp_path / "new" / "x.json"
-    outcome.write(path, "bind", found, {"cpus": 2})
-    outcome.write(path, "again", found, {"cpus": 4})
-    assert outcome.read(path) == {"again": (found, {"cpus": 4}), "bind": (found, {"cpus": 2})}
+    figures.write(path, "bind", found, {"cpus": 2})
+    figures.write(path, "again", found, {"cpus": 4})
+    assert figures.read(path) == {"again": (found, {"cpus": 4}), "bind": (found, {"cpus": 2})}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_results_are_read_as_written(tmp_path):
 )
 def test_quantities(value, unit, text):
     """Three digits, in the unit that suits."""
-    assert report.quantity(value, unit) == text
+    assert figures.quantity(value, unit) == text
 
 
 def test_figures_show_each_part():

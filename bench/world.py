@@ -83,10 +83,10 @@ def compiled(name: str, *flags: str) -> str:
 
 
 class Loop:
-    """A running src/bind_loop.c, which binds `count` times whenever it is asked to."""
+    """A running `binds loop` (src/binds.c), which binds `count` times whenever it is asked to."""
 
     def __init__(self, argv: list[str], count: int, **options: Any) -> None:
-        """Start argv, a bind_loop with the commands before it; options of support.as_user()."""
+        """Start argv, a `binds loop` with the commands before it; options of support.as_user()."""
         self._count = count
         self._process = support.as_user(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options

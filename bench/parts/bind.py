@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long does one bind(2) take, by the way it is served and by the size of the program?
 
-The programs (src/bind_loop.c) fill their heap once, and stay alive while they take turns.
+The programs (`binds loop`) fill their heap once, and stay alive while they take turns.
 The ways that a promise compares are alive at the same time and take turns together.
 """
 
@@ -34,8 +34,8 @@ _MEMORY_SPARE = 1.15  # for page tables and the rest of the machine
 def _start_loop(
     program: str, way: str, heap_gib: int, port: int, pinned: bool, cgroup: pathlib.Path | None
 ) -> world.Loop:
-    """Start a bind_loop; `native` runs as root, all others as nobody, `kernel` in the group."""
-    argv = [*world.wrapper(way), program, str(port), str(heap_gib << 10)]
+    """Start a `binds loop`; `native` runs as root, all others as nobody, `kernel` in the group."""
+    argv = [*world.wrapper(way), program, "loop", str(port), str(heap_gib << 10)]
     if way == _EMPTY:
         argv.append(world.compiled("empty", "-static", "-nostdlib"))
     count = _BINDS_LONG if way == "authbind" and heap_gib else _BINDS
@@ -53,7 +53,7 @@ def name_of(way: str, heap_gib: int | str) -> str:
 def run(rounds: int) -> Outcome:
     """Measure; ratios are to the preload library without a heap."""
     world.grant(80)
-    program = world.compiled("bind_loop")
+    program = world.compiled("binds")
     heaps, notes = _heaps_that_fit()
     small = name_of("preload", 0)
     both = {name_of(way, heap): (way, heap, 80, False) for heap in heaps

@@ -54,8 +54,9 @@ def _table_bytes() -> int:
 
 
 def _start_loop(way: str, port: int, cgroup: pathlib.Path | None, uid: int) -> world.Loop:
-    """Start a bind_loop in a control group, or outside of all."""
-    argv = [*world.wrapper(way.rpartition(", ")[2]), world.compiled("bind_loop"), str(port), "0"]
+    """Start a `binds loop` in a control group, or outside of all."""
+    loop = [world.compiled("binds"), "loop", str(port), "0"]
+    argv = [*world.wrapper(way.rpartition(", ")[2]), *loop]
     return world.Loop(
         argv, _COUNTS.get(way, _BINDS), uid=uid, gid=uid, preexec_fn=world.entering(cgroup)
     )

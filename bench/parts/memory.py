@@ -46,7 +46,7 @@ class _Left(NamedTuple):
 def run(rounds: int) -> Outcome:
     """Measure; ratios are to the program alone."""
     world.grant(80)
-    program = world.compiled("bind_loop")
+    program = world.compiled("binds")
     ways = {
         ALONE: _plain,
         PRELOADED: lambda: _wrapped("preload"),
@@ -125,7 +125,7 @@ def _cat(way: str) -> Iterator[int]:
 
 def _helpers(program: str, binds: int) -> tuple[_Sizes, _Sizes]:
     """Return the sizes of the front and of the supervisor after that many binds."""
-    command = [*world.wrapper("supervised"), program, "80", "0"]
+    command = [*world.wrapper("supervised"), program, "loop", "80", "0"]
     front = support.as_user(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert front.stdout.readline() == "ready\n"

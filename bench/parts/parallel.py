@@ -23,7 +23,7 @@ def title_of(processes: int) -> str:
 def run(rounds: int) -> Outcome:
     """Measure; ratios are to the preload library."""
     world.grant(80)
-    program = world.compiled("bind_many")
+    program = world.compiled("binds")
     series = []
     for processes in PROCESSES:
         ways = {way: partial(_rate, way, program, processes) for way in world.SERVED}
@@ -34,7 +34,7 @@ def run(rounds: int) -> Outcome:
 
 def _rate(way: str, program: str, processes: int) -> float:
     count = _BINDS // processes
-    argv = [*world.wrapper(way), program, str(processes), str(count)]
+    argv = [*world.wrapper(way), program, "many", str(processes), str(count)]
     result = support.run(argv)
     if result.returncode != 0:
         raise ChildProcessError(f"{argv}: status {result.returncode}\n{result.stderr}")

@@ -122,7 +122,7 @@ def service(rules):
 
 
 def test_confined_service():
-    """A service in a domain of its own needs the three rules of docs/selinux.md, and no other."""
+    """A service in a domain of its own needs the three rules of docs/troubleshooting.md, and no other."""
     said = service("")
     assert "bound 80" not in said, said
     said = service(HELPERS)

@@ -9,8 +9,7 @@ import sys
 
 import pytest
 import support
-from cases import CASES, GROUPS, RELIABILITY
-from casetable import HEAD
+from casetable import CASES, GROUPS, HEAD, RELIABILITY
 
 ROW = re.compile(r"^\| (R?\d+) \| (.*?) \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 

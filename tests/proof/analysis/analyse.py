@@ -2,7 +2,7 @@
 """Runs the analyses that hold for all values: analyse.py.
 
 Frama-C's Eva analyses the names (names.c), and main() with everything but the rules
-(decoder.c). lengths.c tries every length of a name. angr follows parts of the rule parser
+(decoder.c). names.c also tries every length of a name. angr follows parts of the rule parser
 on symbols (symbolic.py, in a virtual environment below build/). Prints one line of JSON,
 and exits 1 after an alarm.
 """
@@ -66,7 +66,7 @@ def lengths():
     """Spell a name of each length; return {names: how many, longest: bytes}."""
     program = BUILD / "lengths"
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", *SANITIZERS]
-    sources = [HERE / "lengths.c", HELPER / "names.c"]
+    sources = [HERE / "names.c", HELPER / "names.c"]
     subprocess.run(["gcc", *flags, *sources, "-o", program], check=True)
     return json.loads(subprocess.run([program], check=True, stdout=subprocess.PIPE).stdout)
 

@@ -5,12 +5,12 @@ import contextlib
 import os
 import pathlib
 import pwd
-import shutil
 import signal
 import socket
 import subprocess
 
 import support
+from launching import need
 
 EXAMPLES = support.REPOSITORY / "examples"
 SRV = pathlib.Path("/srv/app")  # the folder that the examples name
@@ -21,13 +21,6 @@ INIT_SYSTEMS = support.REPOSITORY / "build/init-systems"
 def app():
     """Return the passwd(5) entry of the user that the examples name."""
     return pwd.getpwnam("app")
-
-
-def need(program, package):
-    """Return PROGRAM's path. If it is missing, fail the test and name its package."""
-    path = shutil.which(program)
-    assert path, f"{program} is missing: apt-get install {package}"
-    return path
 
 
 def init_systems():

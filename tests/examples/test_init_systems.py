@@ -1,22 +1,148 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""examples/sysv with a real Java server and start-stop-daemon, as root and as app."""
+"""examples/sysv, openrc and runit with a real Java server, under the real init systems.
+
+The script of sysv runs with start-stop-daemon, as root and as app. OpenRC and runit are
+unpacked, not installed.
+"""
 
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 
 import placing
 import pytest
 import support
-from placing import as_app, as_root
+from placing import as_app, as_root, java
 
 SCRIPT = pathlib.Path("/etc/init.d/app")
 PIDFILE = pathlib.Path("/run/app/app.pid")
+# A mount namespace in which OpenRC lies at its installed paths, as in a container. The
+# process namespace stays that of the sandbox, which ends leftover processes.
+OPENRC = r"""
+for dir in sbin bin lib; do
+    mount -t overlay -o "lowerdir=$1/usr/$dir:/usr/$dir" overlay "/usr/$dir"
+done
+cp "$1/etc/rc.conf" /etc/
+mkdir -p /run/openrc /etc/runlevels/default
+touch /run/openrc/softlevel /etc/insserv.conf
+for dir in daemons exclusive starting started stopping inactive wasinactive failed hotplugged \
+    scheduled options tmp; do
+    mkdir -p "/run/openrc/$dir"
+done
+shift
+exec "$@"
+"""
 
 
-@pytest.fixture(autouse=True)
-def installed(granted):
+@pytest.fixture
+def openrc(granted):
+    """Return a function that runs the example's script with one action."""
+    script = placing.install("openrc/app", SCRIPT)
+    (placing.SRV / "app.log").unlink(missing_ok=True)
+
+    def run(action):
+        return as_root(
+            ["unshare", "--mount", "sh", "-c", OPENRC, "sh", placing.init_systems(), script, action]
+        )
+
+    yield run
+    run("stop")
+    script.unlink()
+    placing.end_all()
+
+
+def test_openrc(openrc):
+    """Java serves as app on port 80 through start, status, a crash, restart and stop."""
+    started = openrc("start")
+    assert started.returncode == 0, started
+    placing.answers()
+    (first,) = java()
+    assert placing.ids(first) == (placing.app().pw_uid, 0)
+    assert openrc("status").returncode == 0
+
+    os.kill(first, signal.SIGKILL)
+    support.wait_for(lambda: java() not in ([], [first]), "supervise-daemon to start it again")
+    placing.answers()
+
+    second = java()
+    assert openrc("restart").returncode == 0
+    placing.answers()
+    assert java() != second
+
+    assert openrc("stop").returncode == 0
+    assert java() == []
+    assert placing.free()
+    assert openrc("status").returncode == 3
+
+
+def test_openrc_refused(openrc):
+    """Without the grant start fails and prints what repairs it."""
+    support.clear_config()
+    done = openrc("start")
+    assert done.returncode == 1
+    assert " may not bind port 80/tcp" in done.stdout + done.stderr
+    assert ": sudo pybindctl grant " in done.stdout + done.stderr
+    assert openrc("status").returncode == 3
+
+
+@pytest.fixture
+def runit(granted):
+    """Start runsv on the example as its header says; return a function that calls sv."""
+    programs = placing.init_systems() / "usr/bin"
+    service = support.scratch_dir() / "app"
+    placing.install("runit/app/run", service / "run")
+    log = (service / "log.txt").open("w+b")
+    env = {"PATH": f"{programs}:/usr/bin:/bin"}
+    runsv = subprocess.Popen(["runsv", service], env=env, stdout=log, stderr=log)
+
+    def run(action):
+        return as_root(["sv", action, service], env=env)
+
+    with log, runsv:
+        support.wait_for((service / "supervise/ok").exists, "runsv")
+        yield run, service
+        run("force-stop")
+        runsv.terminate()
+        runsv.wait()
+        placing.end_all()
+
+
+def test_runit(runit):
+    """runsv's own process is the server, through up, a crash, restart and down."""
+    run, service = runit
+    placing.answers()
+    (first,) = java()
+    assert int((service / "supervise/pid").read_text()) == first
+    assert placing.ids(first) == (placing.app().pw_uid, 0)
+    assert f"run: {service}: (pid {first})" in run("status").stdout
+
+    os.kill(first, signal.SIGKILL)
+    support.wait_for(lambda: java() not in ([], [first]), "runsv to start it again")
+    placing.answers()
+    second = java()
+    assert run("restart").returncode == 0
+    support.wait_for(lambda: java() not in ([], second), "the restart")
+    placing.answers()
+    assert run("stop").returncode == 0
+    assert java() == []
+    assert placing.free()
+
+
+def test_runit_refused(runit):
+    """A refusal is in the log of runsv, and `once` tries only once."""
+    run, service = runit
+    placing.answers()
+    assert run("stop").returncode == 0
+    support.clear_config()
+    run("once")
+    support.wait_for(lambda: " may not bind port 80/tcp" in (service / "log.txt").read_text(), "it")
+    support.wait_for(lambda: run("status").stdout.startswith("down"), "runsv to give up")
+
+
+@pytest.fixture
+def sysv(granted):
     """Install the script as its header says; afterwards stop the server."""
     placing.need("start-stop-daemon", "dpkg")
     placing.install("sysv/app", SCRIPT)
@@ -31,7 +157,7 @@ def pid():
     return int(PIDFILE.read_text())
 
 
-def test_root_starts_it_at_boot():
+def test_root_starts_it_at_boot(sysv):
     """Started by root, Java serves as app on port 80; status, restart and stop work."""
     assert as_root([SCRIPT, "status"]).returncode == 3
     assert as_root([SCRIPT, "start"]).returncode == 0
@@ -58,7 +184,7 @@ def test_root_starts_it_at_boot():
     assert as_root([SCRIPT, "stop"]).returncode == 0
 
 
-def test_the_delegated_user_restarts_it():
+def test_the_delegated_user_restarts_it(sysv):
     """After a start by root, app can restart, stop and start the server with its own rights."""
     assert as_root([SCRIPT, "start"]).returncode == 0
     placing.answers()
@@ -78,7 +204,7 @@ def test_the_delegated_user_restarts_it():
     assert placing.free()
 
 
-def test_nobody_else(host):
+def test_nobody_else(sysv):
     """Any other user is refused and changes nothing."""
     assert as_root([SCRIPT, "start"]).returncode == 0
     for action in ("stop", "restart", "status"):
@@ -95,7 +221,7 @@ def victim():
         process.kill()
 
 
-def test_a_forged_pidfile_kills_nobody(victim):
+def test_a_forged_pidfile_kills_nobody(sysv, victim):
     """app writes the PID of root's process into its pidfile, and root's stop does not kill it.
 
     Control: start-stop-daemon with root's rights kills the process, which is why the
@@ -112,7 +238,7 @@ def test_a_forged_pidfile_kills_nobody(victim):
     support.wait_for(lambda: victim.poll() is not None, "the naive way to kill it")
 
 
-def test_a_link_as_pidfile_overwrites_nothing(host):
+def test_a_link_as_pidfile_overwrites_nothing(sysv):
     """If app makes its pidfile a link to a file of root's, root's start does not write it."""
     precious = pathlib.Path("/etc/precious")
     precious.write_text("precious")
@@ -124,7 +250,7 @@ def test_a_link_as_pidfile_overwrites_nothing(host):
     assert precious.read_text() == "precious"
 
 
-def test_a_refusal_is_printed():
+def test_a_refusal_is_printed(sysv):
     """Without the grant start fails, names the repair, and leaves nothing behind."""
     support.clear_config()
     done = as_root([SCRIPT, "start"])
@@ -134,7 +260,7 @@ def test_a_refusal_is_printed():
     assert as_root([SCRIPT, "status"]).returncode == 3
 
 
-def test_a_busy_port_is_in_the_log():
+def test_a_busy_port_is_in_the_log(sysv):
     """A busy port makes start fail too, and the reason is in the log."""
     with socket.socket() as holder:
         holder.bind(("0.0.0.0", 80))
@@ -145,7 +271,7 @@ def test_a_busy_port_is_in_the_log():
     assert "port 80/tcp is held by root" in (placing.SRV / "app.log").read_text()
 
 
-def test_a_supervised_program():
+def test_a_supervised_program(sysv):
     """The pidfile also finds and stops the front of a supervised static program."""
     busybox = placing.need("busybox", "busybox-static")
     placing.install("sysv/app", SCRIPT, ("DAEMON=/usr/bin/java", f"DAEMON={busybox}"),
@@ -161,7 +287,7 @@ def test_a_supervised_program():
     assert placing.free()
 
 
-def test_wrong_use(host):
+def test_wrong_use(sysv):
     """A missing or unknown action gets the usage and status 2."""
     for words in ([], ["reload-it"]):
         done = as_app([SCRIPT, *words])

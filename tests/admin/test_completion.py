@@ -74,6 +74,7 @@ def test_commands(script):
 def test_options(script):
     """The offered options are those of the command."""
     assert complete(script, "pybindctl grant --") == ["--yes", "--json", "--help"]
+    assert complete(script, "pybindctl grant -") == ["--yes", "--json", "--help"]
     assert complete(script, "pybindctl import authbind --ap") == ["--apply"]
     assert "--prune" in complete(script, "pybindctl apply -")
 

@@ -64,7 +64,9 @@ def _describe(words: tuple[str, ...], command: click.Command, ctx: click.Context
     for param in command.get_params(click.Context(command, ctx, help_option_names=["--help"])):
         if isinstance(param, click.Option):
             kind = "" if param.is_flag else _kind(param)
-            names = (*param.opts, *param.secondary_opts)
+            # click 8.1.8 to 8.4 keeps the first context's help option, whose names have no order.
+            helps = "--help" in param.opts
+            names = ("--help",) if helps else (*param.opts, *param.secondary_opts)
             options.append(OptionWords(names, param.help or "", kind))
         else:
             arguments.append(_kind(param))

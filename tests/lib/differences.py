@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one list of the deliberate differences between pybind's judgement and authbind's.
 
-pybind.5 shows the list, and test_differential.py allows no other difference. Each
+pybind.5 shows the list, and tests/proof/compat allows no other difference. Each
 predicate looks only at the file that decides: a wide excuse would hide a fault of
 the helper.
 

@@ -41,7 +41,7 @@ PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovide
 COMPAT_CASES = "6000"
 KERNEL_CASES = "4000"
 COMPARISONS = {
-    COMPAT: "tests/proof/compat/test_differential.py::test_only_named_differences",
+    COMPAT: "tests/proof/compat/test_authbind.py::test_only_named_differences",
     KERNEL: "tests/kernel/test_verdicts.py::test_only_named_differences",
 }
 EVERYTHING_OF_KERNEL = (KERNEL, "tests/kernel")

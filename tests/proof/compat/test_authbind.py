@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian's authbind command and ours run the same command lines, side by side.
+"""authbind is the oracle: its helper for permission files, its command for command lines.
 
-Each allowed difference is a row of DIFFERENCES, with the name under which authbind(1)
-gives the reason.
+The helpers judge generated permission files. PYBIND_COMPAT_CASES sets the number of
+questions, PYBIND_COMPAT_SEED their seed. tests/lib/differences.py lists the only allowed
+differences.
+
+Debian's authbind command and ours run the same command lines, side by side. Each allowed
+difference is a row of COMMAND_DIFFERENCES, with the name under which authbind(1) gives the
+reason.
 """
 
 import grp
@@ -10,10 +15,80 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import subprocess
 
+import comparing
 import pytest
 import support
+from ask import AUTHBIND_HELPER
+from differences import DIFFERENCES
+
+CASES = int(os.environ.get("PYBIND_COMPAT_CASES", "50000"))
+SEED = int(os.environ.get("PYBIND_COMPAT_SEED", "20240229"))
+CASES_FOR_COUNTS = 20000  # with fewer cases a rare difference may not occur
+WORKERS = 2
+WORKER = pathlib.Path(__file__).resolve().parents[2] / "lib/comparing.py"
+GIVE_UP_S = 300 + CASES // 50  # many times the duration on an idle machine
+LONG = pytest.mark.bound(2 * GIVE_UP_S)
+
+
+@pytest.fixture(scope="module")
+def findings():
+    """Run the workers once; return the sum of their findings."""
+    return comparing.run_workers(WORKER, SEED, CASES, [()] * WORKERS, GIVE_UP_S)
+
+
+def _table(findings):
+    """Return a table of the named differences.
+
+    held: in how many cases the difference could count. explained: how many differing answers
+    had it among their explanations. alone: how many had no other explanation.
+    """
+    lines = [f"seed {SEED}, {findings['cases']} cases, {dict(findings['verdicts'])}"]
+    lines.append(f"{'':24}{'held':>8}{'explained':>11}{'alone':>8}")
+    for name in (difference.identifier for difference in DIFFERENCES):
+        counts = [findings[counter][name] for counter in ("held", "explained", "alone")]
+        lines.append("{:24}{:8}{:11}{:8}".format(name, *counts))
+    return "\n".join(lines)
+
+
+def test_authbind_helper_is_there():
+    """authbind's real helper is installed; without that helper the comparison means nothing."""
+    status = pathlib.Path(AUTHBIND_HELPER).stat()
+    assert status.st_uid == 0
+    assert status.st_mode & stat.S_ISUID, "apt-get install --reinstall authbind"
+
+
+@LONG
+@pytest.mark.hostile(55)
+def test_only_named_differences(findings):
+    """The workers found no unnamed difference, no other error than EACCES, no wrong deciding file."""
+    print(_table(findings))
+    assert findings["cases"] >= CASES
+    comparing.assert_none_failed(findings, f"tests/lib/comparing.py {SEED} NUMBER 1 1")
+
+
+@LONG
+def test_each_difference_is_needed(findings):
+    """Each named difference occurred, and was at least once the only explanation."""
+    if findings["cases"] < CASES_FOR_COUNTS:
+        return
+    dead = [d.identifier for d in DIFFERENCES if not findings["alone"][d.identifier]]
+    assert not dead, f"never the only explanation: {dead}\n{_table(findings)}"
+
+
+@LONG
+def test_verdicts_are_mixed(findings):
+    """Each of the four pairs of answers occurs in more than 2 % of the cases."""
+    if findings["cases"] < CASES_FOR_COUNTS:
+        return
+    shares = {name: count / findings["cases"] for name, count in findings["verdicts"].items()}
+    assert len(shares) == 4
+    assert min(shares.values()) > 0.02, shares
+
+
+# The commands.
 
 REAL, OURS = "/usr/bin/authbind", support.PREFIX + "/bin/authbind"
 THEIR_CONFIG = pathlib.Path("/etc/authbind")
@@ -42,7 +117,7 @@ int main(int argc, char **argv) {
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def installed():
     """Install our command as an administrator does, and remove it afterwards."""
     assert os.access(REAL, os.X_OK), "apt-get install authbind"
@@ -51,8 +126,8 @@ def installed():
     subprocess.run(["rm", "-rf", THEIR_CONFIG], check=True)
 
 
-@pytest.fixture(autouse=True)
-def granted(grant80):
+@pytest.fixture
+def granted(installed, grant80):
     """Grant port 80 in both trees, to the same group."""
     shutil.rmtree(THEIR_CONFIG, ignore_errors=True)
     for name in ("byport", "byaddr", "byuid"):
@@ -62,8 +137,8 @@ def granted(grant80):
 
 
 @pytest.fixture(scope="module")
-def folder():
-    """Return a folder with the programs of the table; `authbind` links to the one under test."""
+def programs():
+    """Return a folder with the programs of the table."""
     path = support.scratch_dir()
     (path / "bind").write_text("#!/usr/bin/python3\n" + BIND)
     for depth in range(2, 6):  # binds once it has been executed by `depth` shells
@@ -83,6 +158,12 @@ def folder():
     os.chown(path / "setgid", 0, grp.getgrnam("games").gr_gid)
     (path / "setgid").chmod(0o2755)
     return path
+
+
+@pytest.fixture
+def folder(programs, granted):
+    """Return that folder. Port 80 is granted, and both commands are installed."""
+    return programs
 
 
 def run_both(words, folder, before=(), environ=None):
@@ -140,7 +221,7 @@ def test_same(folder, words):
 
 NO_NEW_PRIVS = ("/usr/bin/setpriv", "--no-new-privs", "/usr/bin/env")
 DENIED, BOUND, NOTHING = (0, "errno 13\n"), (0, "bound\n"), (255, "")
-DIFFERENCES = [
+COMMAND_DIFFERENCES = [
     # name in authbind(1), command line, before it, theirs, ours
     ("any-program", ["./static"], (), DENIED, BOUND),
     ("any-program", ["--depth", "1", "./static", "./bind", "80"], (), BOUND, BOUND),
@@ -154,7 +235,7 @@ DIFFERENCES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "words", "before", "theirs", "own"), DIFFERENCES)
+@pytest.mark.parametrize(("name", "words", "before", "theirs", "own"), COMMAND_DIFFERENCES)
 def test_differences(folder, name, words, before, theirs, own):
     """Each difference is what authbind(1) says it is."""
     real, ours = run_both(words, folder, before)
@@ -186,7 +267,12 @@ def test_every_difference_is_in_the_manual():
     """authbind(1) lists the names of this file and no others."""
     page = (support.REPOSITORY / "man/authbind.1").read_text()
     listed = re.findall(r"^\.It Sy (\S+)$", page, re.M)
-    assert set(listed) == {"judged-by", "environment", "messages", *(d[0] for d in DIFFERENCES)}
+    assert set(listed) == {
+        "judged-by",
+        "environment",
+        "messages",
+        *(d[0] for d in COMMAND_DIFFERENCES),
+    }
 
 
 @pytest.mark.parametrize("command", [REAL, OURS])

@@ -42,6 +42,7 @@ DISKS = {
         "docker.io ?name(^docker-cli$) iptables nftables",  # Debian 12 has the client in docker.io
         "",
     ),
+    "board": (f"{RUNTIME} nginx-light caddy default-jdk-headless dbus-user-session", ""),
     "workshop": (
         f"{RUNTIME} gcc libc6-dev linux-libc-dev make musl-tools nginx-light gunicorn nodejs socat "
         "default-jdk-headless g++ libboost-dev caddy golang-go uvicorn libsystemd-dev authbind acl "
@@ -106,6 +107,8 @@ JOBS = {
             "pybindd", "the kernel judges", ("kernel.py::TestJudges",), "small", systems=EVERYWHERE, default=True
         ),
         Job("servers", "servers, started from a login", ("servers.py",)),
+        Job("board", "another architecture: pages, and the time of a bind", ("board.py",), "board",
+            systems=("bookworm-arm64",)),
         Job("units", "services, units of a user, ways to become the user", ("units.py",)),
         Job("conditions", "/proc, Yama, namespaces, IPv6, limits", ("conditions.py::TestSettings",)),
         Job("files", "file systems, and modes of folders", ("files.py",), disks=1),

@@ -21,13 +21,16 @@ EXPLAINED: "dict[tuple[str, str], str]" = {
 
 
 def read(out):
-    """Return the results of a job: {"kernel", "release", "python", "checks"}.
+    """Return the results of a job: {"kernel", "release", "python", "checks", "figures"}.
 
     checks: [{"check": words, "outcome": passed, failed or skipped, "said": reason}]
+    figures: [words], which the job measured; the key is missing if there are none
     """
     result = json.loads((out / "about.json").read_text())
     lines = (out / "checks").read_text().splitlines() if (out / "checks").exists() else []
     result["checks"] = [json.loads(line) for line in lines]
+    if (out / "figures").exists():
+        result["figures"] = (out / "figures").read_text().splitlines()
     return result
 
 
@@ -78,7 +81,7 @@ def tables(kept):
 
 
 def checks(job, kept, systems):
-    """Return the rows of one job's checks, and the explanation of each that failed."""
+    """Return the rows of one job's checks, the explanation of each failure, and the figures."""
     ran = [name for name in systems if job in kept[name]]
     outcomes = {
         name: {check["check"]: check for check in kept[name][job]["checks"]} for name in ran
@@ -94,6 +97,8 @@ def checks(job, kept, systems):
         if failed:
             notes.append(f"- {check} ({', '.join(failed)}): {explanation(job, check)}")
         notes += [f"- {check}: {reason.removeprefix('Skipped: ')}." for reason in sorted(skipped)]
+    for name in ran:
+        notes += [f"- {name}: {words}." for words in kept[name][job].get("figures", ())]
     return [*lines, *([""] if notes else []), *notes]
 
 

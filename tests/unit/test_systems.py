@@ -74,7 +74,7 @@ def test_tables():
     run = {"kernel": "6.1", "python": "3.11", "date": "2026-11-26"}
     kept = {
         "bookworm": {"short": {**run, "checks": [passed, failed, skipped]}},
-        "trixie": {"short": {**run, "checks": [passed]}},
+        "trixie": {"short": {**run, "checks": [passed], "figures": ["a bind: 9 us"]}},
     }
     lines = record.tables(kept).splitlines()
     assert "| Debian 12 | 6.1 | 3.11 | 2026-11-26 | **1 of 2** |" in lines
@@ -83,6 +83,7 @@ def test_tables():
     assert "| c | **no** |  |" in lines
     assert "| d | - |  |" in lines
     assert "- d: not here." in lines
+    assert "- trixie: a bind: 9 us." in lines
     assert record.unexplained(kept) == [("bookworm", "short", "c")]
 
 

@@ -46,6 +46,12 @@ WITHOUT_PYBIND = "base-files base-passwd busybox-static netbase"
 WITH_CONTENT = ("/etc/pybind", "/srv/www")
 
 
+def figure(text):
+    """Put a measured figure below the job's table."""
+    with (pathlib.Path(os.environ["RESULTS"]) / "figures").open("a") as file:
+        file.write(text + "\n")
+
+
 def package():
     """Return the path of the package under test."""
     (path,) = FILES.glob("pybind-ports_*.deb")

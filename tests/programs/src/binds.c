@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * binds CASE [WORD]...: calls bind(2) in one of the ways of programs, and checks what
- * comes of it.
+ * binds [CASE [WORD]...]: calls bind(2) in one of the ways of programs, and checks what
+ * comes of it.  Without CASE it is once.
  *   once [COUNT [MODULE]]  binds and closes a socket COUNT times; with MODULE a
  *                          function of that module calls bind; prints "bound"
  *   heap [GIB]             with a heap of that size, in 4 KiB pages
@@ -240,6 +240,7 @@ static const struct named_case cases[] = {
 
 int main(int argc, char **argv)
 {
-    (void)argc;
+    if (argc == 1)
+        return once(argv + 1);
     return run_case(cases, sizeof cases / sizeof *cases, argv);
 }

@@ -2,6 +2,7 @@
 """Fixtures of the tests of pybindd."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import subprocess
@@ -39,24 +40,39 @@ def granted(daemon, user):
     return user
 
 
-@pytest.fixture(scope="module")
-def others():
-    """Compile and load programs of other tools; return a function that attaches one."""
-    binary = support.scratch_dir() / "other.bpf.o"
-    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-    command = ["clang", "-target", "bpf", "-O2", "-g", include, "-c", "-o", binary, OTHERS]
-    subprocess.run(command, check=True)
-    libbpf = Libbpf()
-    handle = libbpf.open_and_load(str(binary))
+class Others:
+    """The programs of other tools (src/other.bpf.c), compiled and loaded."""
+
+    def __init__(self):
+        binary = support.scratch_dir() / "other.bpf.o"
+        include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
+        command = ["clang", "-target", "bpf", "-O2", "-g", include, "-c", "-o", binary, OTHERS]
+        subprocess.run(command, check=True)
+        self._libbpf = Libbpf()
+        self._handle = self._libbpf.open_and_load(str(binary))
 
     @contextlib.contextmanager
-    def attached(name, cgroup):
+    def attached(self, name, cgroup):
+        """Attach a program to a control group for a while."""
         fd = os.open(cgroup, os.O_RDONLY)
-        link = libbpf.attach(handle, name, fd)
+        link = self._libbpf.attach(self._handle, name, fd)
         try:
             yield
         finally:
-            libbpf.detach(link)
+            self._libbpf.detach(link)
             os.close(fd)
 
-    return attached
+    def program(self, name):
+        """Return the descriptor of a program, which libbpf owns."""
+        library = ctypes.CDLL("libbpf.so.1")
+        library.bpf_object__find_program_by_name.restype = ctypes.c_void_p
+        found = library.bpf_object__find_program_by_name(
+            ctypes.c_void_p(self._handle), name.encode()
+        )
+        return library.bpf_program__fd(ctypes.c_void_p(found))
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Return the programs of other tools."""
+    return Others()

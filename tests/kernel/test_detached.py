@@ -11,17 +11,14 @@ import os
 import signal
 import socket
 import struct
-import subprocess
 
 import cgroups
 import pytest
 import running
-import support
 from running import worker
 from support import CONFIG, flag, wait_for
 
 from pybind import pybindd as client
-from pybind.kernel.bpf import Libbpf
 
 LINK_CGROUP = 3  # enum bpf_link_type
 _INFO = struct.Struct(
@@ -106,7 +103,7 @@ def test_case_72_detached_after_a_bind_failed(daemon, user, others):
     """What a failed bind left is not held against another socket, while bind4 is detached."""
     flag("byport/80")
     daemon.sync()
-    with links(daemon.cgroup) as ours, others("grants", daemon.cgroup):
+    with links(daemon.cgroup) as ours, others.attached("grants", daemon.cgroup):
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 80))
             assert user.bind() == errno.EADDRINUSE
@@ -115,38 +112,23 @@ def test_case_72_detached_after_a_bind_failed(daemon, user, others):
             assert user.bind("127.0.0.1", 82) == 0
 
 
-def test_case_72_another_program_in_the_link(daemon, user):
+def test_case_72_another_program_in_the_link(daemon, user, others):
     """A link that got another program does not count as ours."""
     flag("byport/80")
     daemon.sync()
-    libbpf = Libbpf()
     with stopped(daemon), links(daemon.cgroup) as found:
-        program = other_program(libbpf)
+        program = others.program("allows")
         assert ctypes.CDLL("libbpf.so.1").bpf_link_update(found[BIND4], program, None) == 0
         assert not user.may()
     wait_for(user.may, "the programs to be attached again")
     assert "another process had taken bind4 away; attached again" in daemon.log
 
 
-def other_program(libbpf):
-    """Return the descriptor of another tool's program for bind4, which allows all."""
-    binary = support.scratch_dir() / "other.bpf.o"
-    include = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-    source = support.REPOSITORY / "tests/kernel/src/other.bpf.c"
-    command = ["clang", "-target", "bpf", "-O2", "-g", include, "-c", "-o", binary, source]
-    subprocess.run(command, check=True)
-    handle = libbpf.open_and_load(str(binary))
-    library = ctypes.CDLL("libbpf.so.1")
-    library.bpf_object__find_program_by_name.restype = ctypes.c_void_p
-    found = library.bpf_object__find_program_by_name(ctypes.c_void_p(handle), b"allows")
-    return library.bpf_program__fd(ctypes.c_void_p(found))
-
-
-def test_case_72_kept_out(daemon, user):
+def test_case_72_kept_out(daemon, user, others):
     """If a program allows no other beside it, log and status say so, and pybindd tries again."""
     flag("byport/80")
     daemon.sync()
-    library, program = ctypes.CDLL("libbpf.so.1"), other_program(Libbpf())
+    library, program = ctypes.CDLL("libbpf.so.1"), others.program("allows")
     cgroup_fd = os.open(daemon.cgroup, os.O_RDONLY)
     try:
         with stopped(daemon):

@@ -16,28 +16,14 @@ from support import flag, rules
 CGROUP_INET4_BIND = 8  # enum bpf_attach_type
 
 
-def _find_program(name):
-    library = ctypes.CDLL("libbpf.so.1", use_errno=True)
-    at = ctypes.c_uint32(0)
-    while library.bpf_prog_get_next_id(at.value, ctypes.byref(at)) == 0:
-        fd = library.bpf_prog_get_fd_by_id(at.value)
-        info = (ctypes.c_ubyte * 256)()
-        size = ctypes.c_uint32(len(info))
-        library.bpf_obj_get_info_by_fd(fd, info, ctypes.byref(size))
-        if bytes(info[64:80]).rstrip(b"\0").decode() == name[:15]:
-            return library, fd
-        os.close(fd)
-    raise AssertionError(f"no program {name}")
-
-
 def test_case_78_denied(daemon, user, others):
     """A bind that another program denies stays denied."""
     flag("byport/80")
     daemon.sync()
     assert user.may()
-    with others("denies", daemon.cgroup):
+    with others.attached("denies", daemon.cgroup):
         assert user.bind() == errno.EPERM
-    with others("allows", daemon.cgroup):
+    with others.attached("allows", daemon.cgroup):
         assert user.may()
     assert user.may()
 
@@ -47,7 +33,7 @@ def test_case_78_rewritten(daemon, user, others, name):
     """If another program rewrites the judged address, bind(2) fails with EPERM."""
     rules(f"byuser/{support.UID}", "127.0.0.1,80")
     daemon.sync()
-    with others(name, daemon.cgroup):
+    with others.attached(name, daemon.cgroup):
         assert user.bind() == errno.EPERM
         assert user.bind("127.0.0.1", 22) == errno.EACCES
     assert user.may()
@@ -58,11 +44,11 @@ def test_case_78_rewritten_with_no_place_for_a_note(daemon, user, others):
     """When threads took every place for a note, the socket keeps the note, and all is the same."""
     rules(f"byuser/{support.UID}", "127.0.0.1,80")
     daemon.sync()
-    with others("grants", daemon.cgroup):
+    with others.attached("grants", daemon.cgroup):
         # No other thread's note is held against a bind.
         assert take_places(daemon, port=82) == 0
         assert user.bind("127.0.0.1", 82) == 0
-    with others("rewrites_port", daemon.cgroup):
+    with others.attached("rewrites_port", daemon.cgroup):
         # The threads have used up the user's share of the log for this second.
         logged = lambda: user.bind() == errno.EPERM and "after it was judged" in daemon.log  # noqa: E731
         support.wait_for(logged, "the log's reason")
@@ -73,7 +59,7 @@ def test_case_78_rewritten_mapped(daemon, user, others):
     """The same holds for a v4-mapped address."""
     rules(f"byuser/{support.UID}", "any,80")
     daemon.sync()
-    with others("rewrites_port6", daemon.cgroup):
+    with others.attached("rewrites_port6", daemon.cgroup):
         assert user.bind("::1") == errno.EPERM
         assert user.bind("::ffff:127.0.0.1") == errno.EPERM
     assert user.may("::1")
@@ -81,7 +67,7 @@ def test_case_78_rewritten_mapped(daemon, user, others):
 
 def test_case_78_rewritten_before(others):
     """If a program rewrites the address before ours runs, ours judges the new address."""
-    with cgroups.group() as cgroup, others("rewrites_port", cgroup):
+    with cgroups.group() as cgroup, others.attached("rewrites_port", cgroup):
         daemon = running.Pybindd(cgroup)
         try:
             flag("byport/80")
@@ -122,7 +108,7 @@ def test_case_78_rewritten_while_two_bind(daemon, others, other, places):
     address, _, port = other.partition(",")
     where = [f'-DADDRESS="{address}"', f"-DPORT={port}"]
     program = support.compile_c(RACE, "-pthread", *where)
-    with others("rewrites_port", daemon.cgroup):
+    with others.attached("rewrites_port", daemon.cgroup):
         said = run_in(daemon.cgroup, [program])
     bound, refused = map(int, said.split())
     assert bound == 0
@@ -180,7 +166,7 @@ def test_case_78_granted_by_another(daemon, user, others):
     """A grant of another program works as without pybindd, also on a socket judged by us."""
     flag("byport/81")
     daemon.sync()
-    with others("grants", daemon.cgroup):
+    with others.attached("grants", daemon.cgroup):
         assert user.bind() == 0
     assert user.bind() == errno.EACCES
 
@@ -204,7 +190,7 @@ def test_case_78_exclusive(others):
     with cgroups.group() as cgroup:
         below = cgroup / "below"
         below.mkdir()
-        library, program = _find_program("allows")
+        library, program = ctypes.CDLL("libbpf.so.1"), others.program("allows")
         fd = os.open(cgroup, os.O_RDONLY)
         try:
             assert library.bpf_prog_attach(program, fd, CGROUP_INET4_BIND, 0) == 0
@@ -216,4 +202,3 @@ def test_case_78_exclusive(others):
             assert library.bpf_prog_detach2(program, fd, CGROUP_INET4_BIND) == 0
         finally:
             os.close(fd)
-            os.close(program)

@@ -62,7 +62,10 @@ def guard(start: Callable[[], int], name: str = "pybind", failure: int | None = 
         )
         status = STATUS_REFUSED
     except OSError as error:
-        _say(f"{error.filename or 'system call'}: {error.strerror}", name=name)
+        place = error.filename or "system call"
+        if isinstance(place, bytes):
+            place = fsdecode(place)
+        _say(f"{place}: {error.strerror}", name=name)
         status = STATUS_REFUSED
     return status if failure is None else failure
 

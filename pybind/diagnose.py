@@ -27,7 +27,8 @@ def lost_capability() -> tuple[str, ...]:
     if status.get("NoNewPrivs") == "1":
         return (
             "no_new_privs is set for this process, so no program it starts can gain a capability "
-            "(systemd: NoNewPrivileges= and most sandboxing options; docker: no-new-privileges)",
+            "(systemd: NoNewPrivileges=; before systemd 254, and in a user's unit, most sandboxing "
+            "options; docker: no-new-privileges)",
             "start pybind outside, around what sets it: pybind --mode supervise ... -- COMMAND",
             "or, for a program that takes open sockets: pybind --listen ... -- COMMAND",
             "or, in a unit: AmbientCapabilities=CAP_NET_BIND_SERVICE",
@@ -56,7 +57,7 @@ def _about_the_file() -> tuple[str, ...]:
             f"{suspect}: another user could have replaced the helper, and it must gain nothing",
             "to install it anew: sudo " + REINSTALL,
         )
-    if posix.statvfs(HELPER).f_flag & posix.ST_NOSUID:
+    if mount_flags(HELPER) & posix.ST_NOSUID:
         return (
             f"{HELPER} is on a file system mounted nosuid ({mount_point(HELPER)})",
             "repair: sudo " + remount(HELPER, "suid"),
@@ -111,11 +112,7 @@ def cannot_start(error: int) -> tuple[str, ...]:
         )
     if error != EACCES:
         return (text,)
-    try:
-        noexec = posix.statvfs(HELPER).f_flag & posix.ST_NOEXEC  # type: ignore[attr-defined,unused-ignore] # not in the stub of mypy
-    except OSError:
-        noexec = 0
-    if noexec:
+    if mount_flags(HELPER) & posix.ST_NOEXEC:  # type: ignore[attr-defined,unused-ignore] # not in the stub of mypy
         mount = mount_point(HELPER)
         return (
             f"{text}; its file system is mounted noexec ({mount})",
@@ -205,6 +202,18 @@ def _read(path: str) -> str:
         return ""
 
 
+def mount_flags(path: bytes | str) -> int:
+    """Return the ST_ flags of the file system of `path` (statvfs(3)); 0 if they stay unknown.
+
+    SELinux has a permission of its own for this look (filesystem getattr). A domain that
+    lacks it may still start the program.
+    """
+    try:
+        return posix.statvfs(path).f_flag
+    except OSError:
+        return 0
+
+
 def mount_point(path: str) -> str:
     """Return where the file system of `path` is mounted (proc_pid_mountinfo(5)).
 
@@ -223,6 +232,12 @@ def _mount_of(path: str) -> Mount | None:
     real = realpath(path)
     mounts = [m for m in read() if (real + "/").startswith(m.path.rstrip("/") + "/")]
     return max(reversed(mounts), key=lambda mount: len(mount.path)) if mounts else None
+
+
+def hidden_by_tmpfs(path: str) -> bool:
+    """Tell whether a tmpfs(5) is mounted at just this path. Raises OSError."""
+    mount = _mount_of(path)
+    return mount is not None and mount.path == path and mount.kind == "tmpfs"
 
 
 def remount(path: str, option: str) -> str:

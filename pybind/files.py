@@ -17,6 +17,7 @@ from .model import Reply
 from .paths import CONFIG_DIR
 
 SETUP = "repair: " + repairs.SETUP
+_ELSEWHERE = "start pybind where it is not, or mount nothing there"
 
 
 def flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
@@ -25,11 +26,7 @@ def flag(path: str, reply: Reply, uid: int) -> tuple[str, ...]:
         return ("to put it aside: " + repairs.put_aside(path),)
     if reply.reason == _wire.REASON_FLAG_ERROR:
         return unsearchable(path, uid) or (os.strerror(reply.cause), describe(path))
-    try:
-        noexec = os.statvfs(path).f_flag & os.ST_NOEXEC
-    except OSError:
-        noexec = 0
-    if noexec:
+    if diagnose.mount_flags(path) & os.ST_NOEXEC:
         mount = diagnose.mount_point(path)
         return (
             f"its file system is mounted noexec, where no file is executable ({mount})",
@@ -74,6 +71,10 @@ def folder(reply: Reply, uid: int) -> tuple[str, ...]:
     """
     text = _wire.REASON_TEXTS[reply.reason]
     if reply.reason == _wire.REASON_CONFIG_MISSING:
+        above = os.path.dirname(CONFIG_DIR)
+        if diagnose.hidden_by_tmpfs(above):
+            cause = f"an empty file system is mounted over {above} (systemd: TemporaryFileSystem=)"
+            return f"{CONFIG_DIR}: {text}; {cause}", _ELSEWHERE
         return f"{CONFIG_DIR}: {text}", SETUP
     asked = f"{CONFIG_DIR}/{reply.name}".rstrip("/")
     if reply.reason == _wire.REASON_CONFIG_ERROR:
@@ -120,7 +121,7 @@ def _reveal(path: str, status: os.stat_result) -> tuple[str, ...]:
     if not stat.S_IMODE(status.st_mode) and diagnose.mount_point(path) == path:
         return (
             f"{text}; something is mounted over it (systemd: InaccessiblePaths=)",
-            "start pybind where it is not, or mount nothing there",
+            _ELSEWHERE,
         )
     return text, f"repair: sudo chmod 0755 {shlex.quote(path)}"
 

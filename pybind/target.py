@@ -7,7 +7,7 @@ Follows `#!` like execve(2), and reads ELF headers (elf(5)). Never guesses from 
 from __future__ import annotations
 
 from ._lean import exists, fsdecode, posix, stat, struct
-from .diagnose import CAP_NET_BIND_SERVICE
+from .diagnose import CAP_NET_BIND_SERVICE, mount_flags
 from .errors import ProgramNotExecutable, ProgramNotFound
 from .model import Target
 from .paths import LIBRARY, STARTERS
@@ -160,7 +160,7 @@ def _raises_privileges(path: bytes) -> tuple[str, bool] | None:
     value tells whether the program can bind privileged ports itself.
     """
     status = posix.stat(path)
-    if _no_new_privs() or posix.statvfs(path).f_flag & posix.ST_NOSUID:
+    if _no_new_privs() or mount_flags(path) & posix.ST_NOSUID:
         return None
     if status.st_mode & stat.S_ISUID and status.st_uid != posix.getuid():
         return f"that is setuid to uid {status.st_uid}", status.st_uid == 0

@@ -144,10 +144,7 @@ def to_open(path: str, access: Access) -> str:
 
 def noexec(folder: str) -> bool:
     """Tell whether a folder is mounted noexec: then every flag file in it refuses."""
-    try:
-        return bool(os.statvfs(path_of(folder)).f_flag & os.ST_NOEXEC)
-    except OSError:
-        return False
+    return bool(diagnose.mount_flags(path_of(folder)) & os.ST_NOEXEC)
 
 
 def on_noexec(folder: str) -> Trouble:

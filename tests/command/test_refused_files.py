@@ -113,6 +113,24 @@ def test_unsafe_directory(grant80, marked, folder):
     assert pybind("--port", "80", path).returncode == 0
 
 
+def test_hidden_by_an_empty_file_system(grant80, marked):
+    """The message names what a unit mounts over the folder above, and no setup."""
+    path, started = marked
+    above = CONFIG.parent
+    # The program and the names of users are still to be found there.
+    kept = {name: (above / name).read_bytes() for name in ("passwd", "group")}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", above], check=True)
+    try:
+        for name, content in kept.items():
+            (above / name).write_bytes(content)
+        message = refused(pybind("--port", "80", path), "TemporaryFileSystem=", f"over {above}")
+        assert "setup" not in message
+        assert not started()
+    finally:
+        subprocess.run(["umount", above], check=True)
+    assert pybind("--port", "80", path).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("kind", "where"),
     [

@@ -13,9 +13,10 @@ import types
 import pytest
 
 import pybind
-from pybind import _wire, diagnose, explain, holders, pybindd
+from pybind import _wire, cli, diagnose, explain, holders, pybindd, target
 from pybind.admin.asking import in_kernel
 from pybind.admin.commands import grant
+from pybind.errors import STATUS_REFUSED
 from pybind.kernel import layout, records
 from pybind.model import Address, Reply, Step, address_word
 from pybind.paths import HELPER
@@ -107,6 +108,29 @@ def test_kernel_without_file_capabilities(monkeypatch, system):
     assert "command line" in repair
     monkeypatch.setattr(diagnose, "_read", lambda _: "BOOT_IMAGE=/vmlinuz quiet\n")
     assert "none of the known causes" in diagnose.lost_capability()[0]
+
+
+def test_unknown_mount_flags(monkeypatch):
+    """A security module may forbid statvfs(2): the flags are unknown, and nothing ends."""
+
+    def forbidden(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    known = target.classify(b"/usr/bin/env")
+    monkeypatch.setattr(diagnose.posix, "statvfs", forbidden)
+    assert target.classify(b"/usr/bin/env") == known
+    assert diagnose.mount_flags(HELPER) == 0
+
+
+@pytest.mark.parametrize("place", [b"/usr/bin/env", "/usr/bin/env"])
+def test_system_errors_name_the_file(capfd, place):
+    """A file's name is printed as a person types it, though the launch has bytes."""
+
+    def start():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+
+    assert cli.guard(start) == STATUS_REFUSED
+    assert capfd.readouterr().err == "pybind: /usr/bin/env: Permission denied\n"
 
 
 @pytest.mark.parametrize(

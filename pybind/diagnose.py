@@ -123,6 +123,21 @@ def cannot_start(error: int) -> tuple[str, ...]:
     return (
         f"{text}; a sandbox or a security module forbids it (systemd: NoExecPaths=; SELinux, "
         "AppArmor)",
+        *_denials(),
+    )
+
+
+def died() -> tuple[str, ...]:
+    """Return lines: why the helper ended without an answer, and where to look."""
+    return (
+        f"{HELPER} died before it answered: a signal ended it, a file system did not answer, or "
+        "a security module forbade its first steps",
+        *_denials(),
+    )
+
+
+def _denials() -> tuple[str, ...]:
+    return (
         "AppArmor: sudo journalctl -k -g DENIED",
         "SELinux: sudo ausearch -m avc -ts recent",
     )

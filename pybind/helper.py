@@ -159,7 +159,9 @@ def _decode(data: bytes) -> Reply:
                 "repair: sudo " + REINSTALL,
             )
     if len(data) not in (_REPLY_SIZE, _CHECK_SIZE):
-        raise HelperUnusable(f"{HELPER} died before it answered")
+        from . import diagnose  # only after a failure
+
+        raise HelperUnusable(*diagnose.died())
     _, _, reason, error, cause, line, fault, flags, name = struct.unpack_from(
         _wire.REPLY_FORMAT, data
     )

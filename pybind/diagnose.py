@@ -9,7 +9,7 @@ file last.
 from __future__ import annotations
 
 import fcntl
-from errno import EACCES, EAGAIN, ENOENT, ENOMEM, EPERM
+from errno import EACCES, EAFNOSUPPORT, EAGAIN, ENOENT, ENOMEM, EPERM
 
 from ._lean import TYPE_CHECKING, posix
 from .paths import HELPER, REINSTALL
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .mountinfo import Mount
 
 CAP_NET_BIND_SERVICE = 10
+# What the helper's AF_UNIX socket can fail with, if it is denied.
+NO_UNIX_SOCKETS = (EAFNOSUPPORT, EACCES, EPERM)
 _NS_GET_USERNS = 0xB701  # linux/nsfs.h
 
 
@@ -184,14 +186,14 @@ def user_namespace() -> tuple[str, ...]:
     )
 
 
-def no_unix_sockets() -> tuple[str, ...]:
-    """Return lines about a helper that was denied its AF_UNIX socket."""
+def no_unix_sockets(error: int) -> tuple[str, ...]:
+    """Return lines about a helper that was denied its AF_UNIX socket, with an errno of the above."""
     if own_status().get("NoNewPrivs") == "1":
         return lost_capability()
-    return (
-        "a filter denies the helper a socket of AF_UNIX (Address family not supported by protocol)",
-        "in a unit: RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
-    )
+    text = f"denies the helper a socket of AF_UNIX ({posix.strerror(error)})"
+    if error == EAFNOSUPPORT:
+        return f"a filter {text}", "in a unit: RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    return f"a security module or a filter {text}", *_denials()
 
 
 def binds_alone() -> bool:

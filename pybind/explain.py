@@ -92,8 +92,8 @@ def refusal(verdict: Verdict, *, uid: int | None = None) -> list[str]:
     if reply.reason == _wire.REASON_NO_CAPABILITY:
         head = f"{_port(address)} is granted to {user(uid)}, but cannot be bound: "
         return [head + "the helper has no CAP_NET_BIND_SERVICE", *diagnose.lost_capability()]
-    if reply.reason == _wire.REASON_NETNS_UNKNOWN and reply.cause == errno.EAFNOSUPPORT:
-        head, *rest = diagnose.no_unix_sockets()
+    if reply.reason == _wire.REASON_NETNS_UNKNOWN and reply.cause in diagnose.NO_UNIX_SOCKETS:
+        head, *rest = diagnose.no_unix_sockets(reply.cause)
         return [f"{_may_not(address, uid)}: {head}", *rest]
     head, *rest = _by_rules(reply, uid)
     return [f"{_may_not(address, uid)}: {head}", *rest]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Refusals that no permission file causes: by the helper, the process or the program."""
 
+import errno
 import os
 import pathlib
 import shutil
@@ -201,14 +202,22 @@ def test_hardly_any_descriptor(grant80, limit):
     refused(done, "allow more: ulimit -n")
 
 
-def test_no_sockets_of_af_unix(grant80):
-    """The message blames a filter that forbids AF_UNIX, and not the kernel's version."""
+@pytest.mark.parametrize(
+    ("error", "who", "look"),
+    [
+        (errno.EAFNOSUPPORT, "a filter", "RestrictAddressFamilies=AF_UNIX"),
+        (errno.EACCES, "a security module or a filter", "AppArmor: sudo journalctl"),
+    ],
+    ids=["EAFNOSUPPORT", "EACCES"],
+)
+def test_no_sockets_of_af_unix(grant80, error, who, look):
+    """The message blames what forbids AF_UNIX, and not the kernel's version."""
     filtered = support.REPOSITORY / "tests/programs/src/filtered.py"
-    done = as_root("/usr/bin/python3", filtered, 97, "socket=1", support.UID,
+    done = as_root("/usr/bin/python3", filtered, error, "socket=1", support.UID,
                    support.PYBIND, "-p", "80", "true")  # fmt: skip
     said = told(done)
-    assert "a filter denies the helper a socket of AF_UNIX" in said[0]
-    assert "RestrictAddressFamilies=AF_UNIX" in said[1]
+    assert f"{who} denies the helper a socket of AF_UNIX ({os.strerror(error)})" in said[0]
+    assert look in said[1]
     assert os.uname().release not in done.stderr
 
 

@@ -40,6 +40,7 @@ HELPERS = """
 (allow app_t self (capability (net_bind_service)))
 (allow app_t self (process (getcap setcap)))
 (allow app_t self (unix_stream_socket (create connect getattr getopt setopt read write)))
+(allow app_t self (unix_dgram_socket (create connect getattr getopt setopt read write)))
 """
 
 

@@ -123,10 +123,10 @@ def service(rules):
     world.run("semodule", "-i", module, timeout=900)
     world.unit(
         "own.service",
-        "[Service]\nType=oneshot\nUser=alice\nSELinuxContext=system_u:system_r:app_t:s0\n"
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nUser=alice\nSELinuxContext=system_u:system_r:app_t:s0\n"
         f"ExecStart=/usr/bin/pybind -v --port 80 -- /usr/bin/python3 {PROGRAM}\n",
     )
-    world.systemctl("start", "own.service", status=None)
+    world.systemctl("restart", "own.service", status=None)
     identity = world.systemctl("show", "-P", "InvocationID", "own.service").strip()
     return world.run(
         unconfined("journalctl"), "-b", "-o", "cat", f"_SYSTEMD_INVOCATION_ID={identity}"

@@ -125,7 +125,8 @@ def test_service_in_which_no_helper_works(option):
     if reason:
         refused_service(option, reason)
         return
-    world.unit("server.service", SERVICE.format(options=option))
+    unbuffered = "\nEnvironment=PYTHONUNBUFFERED=1"  # so that the journal has its line at once
+    world.unit("server.service", SERVICE.format(options=option + unbuffered))
     world.systemctl("start", "server.service")
     world.wait_for(
         lambda: "Serving HTTP" in world.journal("server.service"), "the server to serve there"

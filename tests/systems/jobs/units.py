@@ -128,11 +128,13 @@ def test_service_in_which_no_helper_works(option):
     unbuffered = "\nEnvironment=PYTHONUNBUFFERED=1"  # so that the journal has its line at once
     world.unit("server.service", SERVICE.format(options=option + unbuffered))
     world.systemctl("start", "server.service")
-    world.wait_for(
-        lambda: "Serving HTTP" in world.journal("server.service"), "the server to serve there"
-    )
-    assert world.fetch() is None
-    world.systemctl("stop", "server.service")
+    try:
+        world.wait_for(
+            lambda: "Serving HTTP" in world.journal("server.service"), "the server to serve there"
+        )
+        assert world.fetch() is None
+    finally:
+        world.systemctl("stop", "server.service")
 
 
 def test_example_service():

@@ -191,6 +191,9 @@ endif
 	$(INSTALL) -m 0755 $(BUILD)/pybind $(DESTDIR)$(PREFIX)/bin/pybind
 	$(INSTALL) -m 0644 $(BUILD)/start.py $(DESTDIR)$(SHARE)/start.py
 	for name in $(MODULES); do $(INSTALL) -m 0644 $$name $(DESTDIR)$(SHARE)/$$name || exit 1; done
+	@# Removes at once what this version does not have: an old folder would hide a module of its name.
+	cd $(DESTDIR)$(SHARE) && find pybind -depth \( -name '*.py' -o -type d \) | while IFS= read -r name; do \
+	  [ -f '$(CURDIR)'/"$$name" ] || [ -f '$(CURDIR)'/"$$name/__init__.py" ] || rm -rf "$$name"; done
 	$(INSTALL) -m 0644 $(BUILD)/startctl.py $(DESTDIR)$(SHARE)/startctl.py
 	$(INSTALL) -m 0755 $(BUILD)/pybindctl $(DESTDIR)$(PREFIX)/bin/pybindctl
 	@# Earlier versions had pybindctl in sbin.
@@ -212,9 +215,6 @@ endif
 	for name in $(EXAMPLES); do mode=0644; [ ! -x examples/$$name ] || mode=0755; \
 	  $(INSTALL) -D -m $$mode examples/$$name $(DESTDIR)$(DOCDIR)/examples/$$name || exit 1; \
 	  $(OWN_PATHS) $(DESTDIR)$(DOCDIR)/examples/$$name; done
-	@# Removes modules and folders that this version does not have any more.
-	cd $(DESTDIR)$(SHARE) && find pybind -depth \( -name '*.py' -o -type d ! -name __pycache__ \) | \
-	  while IFS= read -r name; do [ -e '$(CURDIR)'/"$$name" ] || rm -rf "$$name"; done
 ifneq ($(DESTDIR),)
 	@echo "staged: run 'setcap cap_net_bind_service=p $(HELPER)' after unpacking"
 endif

@@ -62,7 +62,7 @@ struct pb_request {
     X(SOCKET_KIND, 4, "not a TCP, UDP or MPTCP socket") \
     X(SOCKET_FAMILY, 5, "address family is not the socket's") \
     X(NETNS, 6, "socket of another network namespace") \
-    X(NETNS_UNKNOWN, 7, "kernel cannot tell network namespaces apart (before Linux 5.14)") \
+    X(NETNS_UNKNOWN, 7, "network namespaces cannot be told apart (before Linux 5.14, or AF_UNIX is denied)") \
     X(PORT_ZERO, 8, "port 0 is never privileged") \
     X(CONFIG_MISSING, 9, "the permission directory does not exist") \
     X(CONFIG_UNSAFE, 10, "a permission directory is not safely root's") \

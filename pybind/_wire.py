@@ -51,7 +51,7 @@ REASON_TEXTS = {
     4: "not a TCP, UDP or MPTCP socket",
     5: "address family is not the socket's",
     6: "socket of another network namespace",
-    7: "kernel cannot tell network namespaces apart (before Linux 5.14)",
+    7: "network namespaces cannot be told apart (before Linux 5.14, or AF_UNIX is denied)",
     8: "port 0 is never privileged",
     9: "the permission directory does not exist",
     10: "a permission directory is not safely root's",

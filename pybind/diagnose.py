@@ -187,7 +187,7 @@ def user_namespace() -> tuple[str, ...]:
 
 
 def no_unix_sockets(error: int) -> tuple[str, ...]:
-    """Return lines about a helper that was denied its AF_UNIX socket, with an errno of the above."""
+    """Return lines about a helper that was denied its AF_UNIX socket; error: of NO_UNIX_SOCKETS."""
     if own_status().get("NoNewPrivs") == "1":
         return lost_capability()
     text = f"denies the helper a socket of AF_UNIX ({posix.strerror(error)})"

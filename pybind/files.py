@@ -73,8 +73,12 @@ def folder(reply: Reply, uid: int) -> tuple[str, ...]:
     if reply.reason == _wire.REASON_CONFIG_MISSING:
         above = os.path.dirname(CONFIG_DIR)
         if diagnose.hidden_by_tmpfs(above):
-            cause = f"an empty file system is mounted over {above} (systemd: TemporaryFileSystem=)"
-            return f"{CONFIG_DIR}: {text}; {cause}", _ELSEWHERE
+            cause = f"a tmpfs is mounted over {above} (systemd: TemporaryFileSystem=)"
+            return (
+                f"{CONFIG_DIR}: {text}; {cause}",
+                _ELSEWHERE,
+                "or, if the host has it so: " + repairs.SETUP,
+            )
         return f"{CONFIG_DIR}: {text}", SETUP
     asked = f"{CONFIG_DIR}/{reply.name}".rstrip("/")
     if reply.reason == _wire.REASON_CONFIG_ERROR:

@@ -7,8 +7,8 @@ another thread of the program may rewrite the memory (docs/hostile.md, case 57).
 A process that may be in a Landlock domain (landlock(7)) is not served: its domain may
 forbid it to bind, and the helper is outside of the domain. The kernel does not tell who
 is in a domain. A process's ancestors do not tell it either, because CLONE_PARENT and
-subreapers hide them. So after the first landlock_restrict_self(2) of the tree, only those
-processes are served that are older than that call and did not restrict themselves.
+subreapers hide them. So after the first landlock_restrict_self(2) of the tree, a process is
+served only if it is older than that call and did not restrict itself.
 """
 
 from __future__ import annotations

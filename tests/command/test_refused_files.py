@@ -113,19 +113,19 @@ def test_unsafe_directory(grant80, marked, folder):
     assert pybind("--port", "80", path).returncode == 0
 
 
-def test_hidden_by_an_empty_file_system(grant80, marked):
-    """The message names what a unit mounts over the folder above, and no setup."""
+def test_hidden_by_a_tmpfs(grant80, marked):
+    """The message names what a unit mounts over the folder above, and then setup."""
     path, started = marked
-    above = CONFIG.parent
-    # The program and the names of users are still to be found there.
-    kept = {name: (above / name).read_bytes() for name in ("passwd", "group")}
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", above], check=True)
+    above, copy = CONFIG.parent, support.scratch_dir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", copy], check=True)
+    subprocess.run(["cp", "-a", f"{above}/.", copy], check=True)
+    shutil.rmtree(copy / CONFIG.name)
+    subprocess.run(["mount", "--move", copy, above], check=True)
     try:
-        for name, content in kept.items():
-            (above / name).write_bytes(content)
         message = refused(pybind("--port", "80", path), "TemporaryFileSystem=", f"over {above}")
-        assert "setup" not in message
         assert not started()
+        repair(message, "files.folder: sudo pybindctl setup")
+        assert (CONFIG / "byport").is_dir()
     finally:
         subprocess.run(["umount", above], check=True)
     assert pybind("--port", "80", path).returncode == 0

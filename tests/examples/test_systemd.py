@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """examples/systemd under a real systemd: the units, with their sandbox and their restarts.
 
-The last tests run the commands of the units without systemd, which needs control groups:
+systemd needs control groups. The last tests run the commands of the units without systemd:
 there setpriv does what systemd would do to the process of a service.
 """
 

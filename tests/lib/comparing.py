@@ -3,9 +3,9 @@
 
     tools/sandbox unshare --mount --net /usr/bin/python3 tests/lib/comparing.py SEED 17 1 1
 
-tries configuration 17 of a seed again. Such a program is a worker: it takes the configurations
-FIRST, FIRST + STEP and so on of generate.py until CASES requests were compared, and prints its
-Tally as JSON. run_workers() starts several, and returns the sum of their findings. A worker
+tries configuration 17 of a seed again. Such a program is a worker. It takes the configurations
+FIRST, FIRST + STEP and so on of generate.py, until CASES requests were compared. At the end
+it prints its Tally as JSON. run_workers() starts several, and returns the sum of their findings. A worker
 needs its own mount and network namespaces: it mounts a tmpfs on /etc and makes every address
 local. The comparison of the kernel with the helper is a worker too (tests/kernel/judging.py).
 """

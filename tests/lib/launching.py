@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs that tests serve: needed ones, built ones, real servers, and pybind before them.
+"""The programs that tests serve, and pybind before them.
 
-A start is a list of words, without pybind. The real servers are for tests of every way to
-serve them: each takes the port, and what is built for them is built once in a run.
+Some programs the system must have, some are built from src, and some are real servers.
+A start is a list of words, without pybind. A real server takes the port as an argument.
+What a server needs is built once in a run.
 """
 
 import functools

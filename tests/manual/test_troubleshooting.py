@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The answers of pybind-troubleshooting(7): tools that interfere with pybind, and upgrades.
 
-A test of a tool shows how a tracer, container, su, sudo or security module stops a granted
-program, what pybind says, and that the documented way out works. Upgrades and removals
-happen under running servers.
+A tracer, a container, su, sudo or a security module stops a granted program. The test shows
+what pybind says, and that the documented way out works. Upgrades and removals happen under
+running servers.
 """
 
 import contextlib
@@ -304,6 +304,23 @@ def test_upgrade(grant80, make, mode):
         assert server.ask("bind") == "done: bound"
         make("install")
         assert server.ask("bind") == "done: bound"
+
+
+def test_upgrade_from_another_tree(make):
+    """What the version before had in place of a module, or beside it, is gone afterwards."""
+    package = pathlib.Path(support.PREFIX, "share/pybind/pybind")
+    pybindctl = [f"{support.PREFIX}/bin/pybindctl", "--help"]
+    hiding = package / "admin/output"  # a folder goes before a module of its name
+    compiled = package / "admin/__pycache__/gone.cpython-39.pyc"
+    old = [hiding / "__init__.py", package / "gone.py", package / "gone/deep/module.py", compiled]
+    for path in old:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    assert support.run(pybindctl).returncode != 0
+    make("install")
+    assert not [path for path in [*old, hiding, package / "gone"] if path.exists()]
+    assert support.run(pybindctl).returncode == 0
+    assert list((package / "admin/__pycache__").glob("output.*.pyc"))
 
 
 @pytest.mark.parametrize("mode", ["preload", "supervise"])

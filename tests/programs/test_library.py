@@ -2,8 +2,8 @@
 """The preload library by itself: the variables that it reads and changes, and what it asks.
 
 The tests set the variables themselves, because pybind writes only well-formed ones. The last
-tests are about the refused binds that the library asks the helper about: there src/library.c
-plays a kernel that refuses every bind with EACCES, because a real one refuses few of these.
+tests are about the refused binds that the library asks the helper about. A real kernel
+refuses few of these, so src/library.c plays a kernel that refuses every bind with EACCES.
 PYBIND_VERBOSE=1 shows whether a helper was asked.
 """
 

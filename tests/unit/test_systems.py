@@ -36,6 +36,20 @@ def test_each_check_has_words_of_its_own(name):
     assert len(set(words)) == len(words)
 
 
+def test_no_check_is_left_out():
+    """Every check below jobs/ belongs to a job: a function of a named file, or of a named class."""
+    named = {name.partition("::")[0] for name in FILES}
+    for name in named:
+        body = ast.parse((JOBS / name).read_text()).body
+        places = [name] if checks(name) else []
+        for node in body:
+            if isinstance(node, ast.ClassDef) and checks(f"{name}::{node.name}"):
+                places.append(f"{name}::{node.name}")
+        assert set(places) <= set(FILES), name
+    others = {path.name for path in JOBS.glob("*.py")} - named
+    assert not [name for name in others if checks(name)]
+
+
 def test_catalogue():
     """Each job has a disk and a bound, and runs only on systems of the catalogue."""
     for job in catalogue.JOBS.values():

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The common parts of the commands that change grants: SPECs, writing, the report.
 
-permissions/changing/editing.py plans the changes. They are written, and a running pybindd
-has put them in force before a command returns: after `pybindctl revoke`, the kernel grants
-the port no more. Afterwards the helper is asked whether the ports can be bound.
+permissions/changing/editing.py plans the changes, and this module writes them. A command
+then waits until a running pybindd has put them in force, or says that pybindd did not.
+Afterwards the helper is asked whether the ports can be bound.
 """
 
 from __future__ import annotations

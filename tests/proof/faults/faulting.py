@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes system calls of the installed binaries fail, and puts stand-ins in the helper's place.
 
-strace runs as root. Under a user's strace the helper gains no capability. Under root's strace, with -u, it
-does: a tracer with CAP_SYS_PTRACE is permitted (capabilities(7)). strace counts the
-calls of each process separately, from its first execve(2) on.
+strace runs as root. Under a user's strace the helper gains no capability. Under root's
+strace, with -u, it does: a tracer with CAP_SYS_PTRACE is permitted (capabilities(7)). strace
+counts the calls of each process separately, from its first execve(2) on.
 """
 
 import contextlib

@@ -2,9 +2,9 @@
 """Each step of the preload library fails or is late, in a program that was granted port 80.
 
 The program, binds.c, checks that bind and socket agree, that nothing is left, and that its
-next bind works. The tables here have the expected result of bind. At the end, strace delays
-the process of a bind before it closes its copies of the program's descriptors: other binds
-and execve(2) wait for it, but not for ever.
+next bind works. The tables here have the expected result of bind. In the last tests, strace
+delays the process of a bind before it closes its copies of the program's descriptors. Other
+binds and execve(2) wait for it, but not for ever.
 """
 
 import collections

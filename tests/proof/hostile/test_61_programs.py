@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs that bind in odd ways: around the library, in a sandbox, while they fork or execute."""
+"""Programs that bind in odd ways: around the library, in a sandbox, while they fork or execute.
+
+The helper before its main(), and the start scripts, are here too (cases 64 and 67).
+"""
 
 import contextlib
 import errno

@@ -2,9 +2,9 @@
 """Faults put in by hand: what an entry is, and those in how the helper meets its caller.
 
 A fault replaces one piece of text, which must occur exactly once in its file. The entry
-names the test that notices the fault: a node of pytest, COMPAT (the comparison with
-authbind's helper and the model), KERNEL (that of the kernel with helper and model) or FUZZ
-(the kept inputs of the fuzz targets).
+names the test that notices the fault. The name is a node of pytest, or one of three words.
+COMPAT is the comparison with authbind's helper and the model. KERNEL is the comparison of
+the kernel with helper and model. FUZZ stands for the kept inputs of the fuzz targets.
 
 The entries here are about requests, capabilities and sockets. mutants_rules.py has those in
 the helper's reading of files, mutants_kernel.py those in pybindd's programs, and

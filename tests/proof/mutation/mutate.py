@@ -8,10 +8,10 @@ against its mutant. With `search`, for a new mutant of the helpers, every test t
 notice runs. Prints a line for each survivor and a line of JSON. Exits 1 if a mutant
 survives or does not apply.
 
-SUBJECT is helpers (the helper and pybindd's programs) or pybindctl. If the kernel takes no such programs, their
-mutants are left out. A fault of pybindctl is put into the installed package and into a
-copy of the repository, from which the tests run: some tests call pybindctl, others import
-it.
+SUBJECT is helpers (the helper and pybindd's programs) or pybindctl. If the kernel takes no
+such programs, their mutants are left out. Some tests call pybindctl, and others import it.
+So a fault of pybindctl is put into the installed package, and into a copy of the repository
+from which the tests run.
 """
 
 import json

@@ -11,8 +11,8 @@
  *
  * while_binding forked N: forks N children, one after the other, while a thread binds.
  * Each child binds a busy port and must get the error at once.  The processor time of
- * this bind is bounded: other processes do not change it, but a child that waits for
- * its parent's thread uses it up.  Prints the longest duration of a bind in
+ * this bind is bounded.  Other processes do not change that time, but a child that
+ * waits for its parent's thread uses it up.  Prints the longest duration of a bind in
  * microseconds.
  *
  * while_binding HOW N: executes itself N times by HOW (execve, execv, execvp or

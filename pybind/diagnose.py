@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CAP_NET_BIND_SERVICE = 10
 # What the helper's AF_UNIX socket can fail with, if it is denied.
 NO_UNIX_SOCKETS = (EAFNOSUPPORT, EACCES, EPERM)
+_GAVE_UP = 1  # the helper's exit status if it cannot do what makes it harmless
 _NS_GET_USERNS = 0xB701  # linux/nsfs.h
 
 
@@ -129,13 +130,16 @@ def cannot_start(error: int) -> tuple[str, ...]:
     )
 
 
-def died() -> tuple[str, ...]:
-    """Return lines: why the helper ended without an answer, and where to look."""
-    return (
-        f"{HELPER} died before it answered: a signal ended it, a file system did not answer, or "
-        "a security module forbade its first steps",
-        *_denials(),
-    )
+def died(status: int | None) -> tuple[str, ...]:
+    """Return lines: that the helper ended without an answer, and where to look if it gave up.
+
+    status: that of waitpid(2), if it is known.
+    """
+    text = f"{HELPER} died before it answered"
+    if status is None or posix.waitstatus_to_exitcode(status) != _GAVE_UP:
+        return (text,)
+    why = "a filter or a security module forbade its first steps"
+    return f"{text}: {why}", *_denials()
 
 
 def _denials() -> tuple[str, ...]:

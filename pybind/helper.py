@@ -72,11 +72,14 @@ def finish(ours: socket.socket) -> Reply:
 
     Raises HelperUnusable.
     """
+    return _decode(_received(ours))
+
+
+def _received(ours: socket.socket) -> bytes:
     try:
-        data = ours.recv(_CHECK_SIZE + 1)
+        return ours.recv(_CHECK_SIZE + 1)
     except ConnectionError:  # the helper ended and had not read the request
-        data = b""
-    return _decode(data)
+        return b""
 
 
 def _start(request: bytes, socket_fd: int | None) -> tuple[int, socket.socket]:
@@ -99,18 +102,20 @@ def _start(request: bytes, socket_fd: int | None) -> tuple[int, socket.socket]:
 def _ask(request: bytes, socket_fd: int | None) -> Reply:
     pending = signal.sigpending()
     pid, ours = _start(request, socket_fd)
+    status = None
     try:
         # This cannot block for ever: the helper's own alarm(2) ends the helper.
-        return finish(ours)
+        data = _received(ours)
     finally:
         ours.close()
         try:  # noqa: SIM105 # contextlib is not for the launch path
-            posix.waitpid(pid, 0)
+            _, status = posix.waitpid(pid, 0)
         except ChildProcessError:  # our caller ignores SIGCHLD, so the kernel has reaped it
             pass
         # Where the caller blocks SIGCHLD, the helper's would stay pending over execve(2).
         if signal.SIGCHLD in signal.sigpending() - pending:
             signal.sigtimedwait([signal.SIGCHLD], 0)
+    return _decode(data, status)
 
 
 def _spawn(reply_fd: int, socket_fd: int | None) -> int:
@@ -149,7 +154,7 @@ def _no_descriptor() -> HelperUnusable:
     )
 
 
-def _decode(data: bytes) -> Reply:
+def _decode(data: bytes, status: int | None = None) -> Reply:
     if len(data) >= _HEAD_SIZE:
         magic, version, head = struct.unpack_from(_HEAD_FORMAT, data)
         if magic != _wire.MAGIC or version != _wire.VERSION or head == _wire.REASON_VERSION:
@@ -161,7 +166,7 @@ def _decode(data: bytes) -> Reply:
     if len(data) not in (_REPLY_SIZE, _CHECK_SIZE):
         from . import diagnose  # only after a failure
 
-        raise HelperUnusable(*diagnose.died())
+        raise HelperUnusable(*diagnose.died(status))
     _, _, reason, error, cause, line, fault, flags, name = struct.unpack_from(
         _wire.REPLY_FORMAT, data
     )

@@ -221,6 +221,19 @@ def test_no_sockets_of_af_unix(grant80, error, who, look):
     assert os.uname().release not in done.stderr
 
 
+def test_helper_that_gives_up(grant80):
+    """A helper that may not make itself harmless ends; the message says where to look."""
+    filtered = support.REPOSITORY / "tests/programs/src/filtered.py"
+    done = as_root("/usr/bin/python3", filtered, errno.EPERM, "close_range", support.UID,
+                   support.PYBIND, "-p", "80", "true")  # fmt: skip
+    said = told(done)
+    assert said[0].startswith(f"{HELPER} died before it answered: a filter or a security module")
+    assert said[1:] == [
+        "AppArmor: sudo journalctl -k -g DENIED",
+        "SELinux: sudo ausearch -m avc -ts recent",
+    ]
+
+
 # -- what stands around pybind and keeps the capability away: pybind goes outside of it
 
 

@@ -2,7 +2,7 @@
 """Many binds from many processes: nothing leaks, and no answer is wrong.
 
 PYBIND_SOAK_PRELOAD and PYBIND_SOAK_SUPERVISED set the number of binds in each mode;
-`make prove` takes 1,000,000 and 100,000.
+`make prove` sets 1,000,000 and 100,000.
 """
 
 import os
@@ -21,7 +21,7 @@ BINDS = {
     "supervise": int(os.environ.get("PYBIND_SOAK_SUPERVISED", "4000")),
 }
 GIVE_UP_S = 120 + sum(BINDS.values()) // 100  # many times the usual duration
-GROWTH_KIB = 4096  # allocators vary, but 100,000 lost objects of 50 bytes are more than this
+GROWTH_KIB = 4096  # allocators vary by less; 100,000 lost objects of 50 bytes are more
 FOUND = r"binds (\d+) wrong 0 descriptors 0 memory 0 leftovers 0\n"
 pytestmark = pytest.mark.usefixtures("grant80")
 
@@ -33,7 +33,7 @@ def data_size(pid):
 
 
 def held(pid):
-    """Return (number of descriptors, children) of a process."""
+    """Return how many descriptors and how many children a process has."""
     return len(os.listdir(f"/proc/{pid}/fd")), len(supervising.children(pid))
 
 
@@ -43,13 +43,13 @@ def holds_no_more(pid, before):
 
 
 def wait_ready(process):
-    """Wait until all processes are there."""
+    """Wait until the program has started all processes of its next round."""
     supervising.wait_line(process.stdout)
     assert process.stdout.readline() == b"ready\n"
 
 
 def soak(process):
-    """Let the processes run once; return the number of their binds."""
+    """Let one round run, fail on a wrong answer or a leak, and return the number of binds."""
     process.stdin.write(b"x")
     process.stdin.flush()
     supervising.wait_line(process.stdout, GIVE_UP_S)
@@ -60,7 +60,7 @@ def soak(process):
 
 
 def stop(process):
-    """End the program by the end of its input; check that no more output comes."""
+    """Close the program's input, which ends the program; check that no output or process is left."""
     out, err = process.communicate(timeout=support.PATIENCE_S)
     assert (process.returncode, out, err) == (0, b"", b"")
     support.wait_for(lambda: not supervising.processes(), "every process to end")
@@ -81,13 +81,13 @@ def test_soak(mode):
         soak(process)  # in the first round buffers still grow
         wait_ready(process)
         watched = process.pid
-        if mode == "supervise":  # the started process is the front
+        if mode == "supervise":  # this test started the front; the supervisor is its child
             (watched,) = supervising.children(process.pid)
         before, size = held(watched), data_size(watched)
         made = soak(process)
         assert made >= BINDS[mode]
-        if mode == "supervise":  # in the other mode the processes of the program check themselves
-            support.wait_for(lambda: holds_no_more(watched, before), f"{before} again")
+        if mode == "supervise":  # in mode preload, soak.c does this check itself
+            support.wait_for(lambda: holds_no_more(watched, before), f"held() at most {before}")
         growth = data_size(watched) - size
         assert growth < GROWTH_KIB
         stop(process)

@@ -149,6 +149,18 @@ def test_nested(grant80, program):
             "a supervisor is already there")  # fmt: skip
 
 
+def test_no_supervisor_is_there(grant80, program):
+    """A container with a filter and no_new_privs is not taken for a supervisor."""
+    filtered = support.REPOSITORY / "tests/programs/src/filtered.py"
+    options = {"capture_output": True, "text": True, "timeout": support.PATIENCE_S}
+    around = ["/usr/bin/python3", filtered, "38", "reboot", str(UID), "setpriv", "--no-new-privs"]
+    supervised = [*around, PYBIND, "-v", "--mode", "supervise"]
+    for ports in (["-p", "80"], []):
+        done = subprocess.run([*supervised, *ports, *program], check=False, **options)
+        refused(done, "no_new_privs is set")
+        assert "a supervisor is already there" not in done.stderr
+
+
 @pytest.fixture
 def may_sudo():
     """Let UID use sudo without a password; the file ends with the sandbox."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .mountinfo import Mount
 
 CAP_NET_BIND_SERVICE = 10
+FIRST_UNPRIVILEGED = "/proc/sys/net/ipv4/ip_unprivileged_port_start"  # ip(7)
 # What the helper's AF_UNIX socket can fail with, if it is denied.
 NO_UNIX_SOCKETS = (EAFNOSUPPORT, EACCES, EPERM)
 _GAVE_UP = 1  # the helper's exit status if it cannot do what makes it harmless
@@ -209,7 +210,7 @@ def binds_alone() -> bool:
 def first_unprivileged_port() -> int:
     """Return ip_unprivileged_port_start of this network namespace (ip(7)); else 1024."""
     try:
-        with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", "rb") as file:
+        with open(FIRST_UNPRIVILEGED, "rb") as file:
             return int(file.read())
     except OSError:
         return 1024

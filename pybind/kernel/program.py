@@ -12,13 +12,13 @@ import ctypes
 import os
 from collections.abc import Callable, Iterable
 
+from .. import diagnose
 from . import layout
 from .bpf import ARRAY, HASH, INNER_MAP, Libbpf, map_memory
 from .table import Table, empty
 
 LEASE_NS = 5 * 10**9
 PROGRAMS = ("post_bind4", "post_bind6", "bind4", "bind6")  # those that confirm come first
-_FIRST_FREE_PORT = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _HELD_MAX = 1 << 20
 _INDEX = ctypes.c_uint32
 
@@ -109,7 +109,7 @@ class Program:
         self._set_ports(self._slot)
 
     def _set_ports(self, slot: int) -> None:
-        with open(_FIRST_FREE_PORT) as file:
+        with open(diagnose.FIRST_UNPRIVILEGED) as file:
             ports = max(self._ports[slot], int(file.read()))
         _INDEX.from_buffer(self._control, layout.PORTS + 4 * slot).value = ports
 

@@ -16,6 +16,7 @@ import socket
 from typing import NamedTuple
 
 from .. import _wire, helper
+from ..diagnose import FIRST_UNPRIVILEGED
 from ..errors import HelperUnusable
 from ..model import Address, Reply
 from ..plan import limits_exclude
@@ -25,7 +26,6 @@ from .reported import Sandboxes, address_of, decode, is_bound, restricts_itself
 _HELPERS_MAX = 64  # at the same time; each needs up to four descriptors
 _WAITING_MAX = 256  # further notifications wait in the kernel
 _OTHER_FDS = 24  # descriptors for everything else
-_SYSCTL = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 _GONE = (errno.ESRCH, errno.ENOENT)  # the thread was killed meanwhile
 _NOT_LISTED = {
     "port": _wire.WORD_PORT,
@@ -67,7 +67,7 @@ class Binds:
         self._poll = poll
         self._sysctl_fd = -1
         with contextlib.suppress(OSError):
-            self._sysctl_fd = os.open(_SYSCTL, os.O_RDONLY | os.O_CLOEXEC)
+            self._sysctl_fd = os.open(FIRST_UNPRIVILEGED, os.O_RDONLY | os.O_CLOEXEC)
         self._sandboxes = Sandboxes()
         self._waiting: list[_Pending] = []
         self._running: dict[int, _Running] = {}  # by pidfd of the helper

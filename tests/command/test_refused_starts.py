@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 
+import launching
 import printed
 import pytest
 import support
@@ -212,9 +213,7 @@ def test_hardly_any_descriptor(grant80, limit):
 )
 def test_no_sockets_of_af_unix(grant80, error, who, look):
     """The message blames what forbids AF_UNIX, and not the kernel's version."""
-    filtered = support.REPOSITORY / "tests/programs/src/filtered.py"
-    done = as_root("/usr/bin/python3", filtered, error, "socket=1", support.UID,
-                   support.PYBIND, "-p", "80", "true")  # fmt: skip
+    done = launching.run_filtered(error, "socket=1", support.PYBIND, "-p", "80", "true")
     said = told(done)
     assert f"{who} denies the helper a socket of AF_UNIX ({os.strerror(error)})" in said[0]
     assert look in said[1]
@@ -223,9 +222,7 @@ def test_no_sockets_of_af_unix(grant80, error, who, look):
 
 def test_helper_that_gives_up(grant80):
     """A helper that may not make itself harmless ends; the message says where to look."""
-    filtered = support.REPOSITORY / "tests/programs/src/filtered.py"
-    done = as_root("/usr/bin/python3", filtered, errno.EPERM, "close_range", support.UID,
-                   support.PYBIND, "-p", "80", "true")  # fmt: skip
+    done = launching.run_filtered(errno.EPERM, "close_range", support.PYBIND, "-p", "80", "true")
     said = told(done)
     assert said[0].startswith(f"{HELPER} died before it answered: a filter or a security module")
     assert said[1:] == [

@@ -118,6 +118,17 @@ def run_granted(*program, **options):
     return result
 
 
+def run_filtered(error, calls, *program, uid=support.UID, **options):
+    """Run a program as uid, or as root, under a filter that answers calls with an errno.
+
+    The filter is like that of a container engine, and comes without no_new_privs. calls:
+    CALL[=FIRST][,CALL]..., see src/filtered.py.
+    """
+    argv = ["/usr/bin/python3", SRC / "filtered.py", error, calls, uid, *program]
+    return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
+                          timeout=support.PATIENCE_S, **options)  # fmt: skip
+
+
 @functools.cache
 def java_classes():
     """Return the folder with the compiled src/Answer.java."""

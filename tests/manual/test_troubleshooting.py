@@ -7,10 +7,12 @@ running servers.
 """
 
 import contextlib
+import errno
 import pathlib
 import re
 import subprocess
 
+import launching
 import printed
 import pytest
 import support
@@ -151,12 +153,9 @@ def test_nested(grant80, program):
 
 def test_no_supervisor_is_there(grant80, program):
     """A container with a filter and no_new_privs is not taken for a supervisor."""
-    filtered = support.REPOSITORY / "tests/programs/src/filtered.py"
-    options = {"capture_output": True, "text": True, "timeout": support.PATIENCE_S}
-    around = ["/usr/bin/python3", filtered, "38", "reboot", str(UID), "setpriv", "--no-new-privs"]
-    supervised = [*around, PYBIND, "-v", "--mode", "supervise"]
+    supervised = ("setpriv", "--no-new-privs", PYBIND, "-v", "--mode", "supervise")
     for ports in (["-p", "80"], []):
-        done = subprocess.run([*supervised, *ports, *program], check=False, **options)
+        done = launching.run_filtered(errno.ENOSYS, "reboot", *supervised, *ports, *program)
         refused(done, "no_new_privs is set")
         assert "a supervisor is already there" not in done.stderr
 

@@ -189,9 +189,8 @@ def test_filter_reports_bind_and_landlock_only(arch, nr, first, reported):
 
 def filtered(calls, *program, uid=support.UID):
     """Run PROGRAM as a user under a filter that answers calls with EPERM, like Docker's."""
-    argv = ["/usr/bin/python3", launching.SRC / "filtered.py", errno.EPERM, calls, uid, *program]
-    return subprocess.run([*map(str, argv)], capture_output=True, text=True, cwd="/",
-                          timeout=support.PATIENCE_S, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})  # fmt: skip
+    path = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    return launching.run_filtered(errno.EPERM, calls, *program, uid=uid, env=path)
 
 
 @pytest.mark.parametrize("call", ["pidfd_getfd", "process_vm_readv"])

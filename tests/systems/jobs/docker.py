@@ -3,21 +3,7 @@
 
 import pytest
 import world
-from world import IMAGE, SERVE_INSIDE
-
-SUPERVISED = [
-    "pybind",
-    "--port",
-    "80",
-    "--",
-    "busybox",
-    "httpd",
-    "-f",
-    "-p",
-    "80",
-    "-h",
-    "/srv/www",
-]
+from world import IMAGE, SERVE_INSIDE, SUPERVISED_INSIDE
 
 
 def docker(*options):
@@ -65,12 +51,14 @@ def test_pybind_inside_without_rights(option, reason):
 
 def test_supervised_is_refused():
     """A static program under docker's own seccomp profile: refused, with the option that helps."""
-    assert "SYS_PTRACE" in world.run(*docker("--network", "host"), *SUPERVISED, status=125)
+    assert "SYS_PTRACE" in world.run(*docker("--network", "host"), *SUPERVISED_INSIDE, status=125)
 
 
 def test_supervised_with_the_option():
     """The same with --cap-add SYS_PTRACE serves."""
-    world.container_serves([*docker("--network", "host", "--cap-add", "SYS_PTRACE"), *SUPERVISED])
+    world.container_serves(
+        [*docker("--network", "host", "--cap-add", "SYS_PTRACE"), *SUPERVISED_INSIDE]
+    )
 
 
 def test_doctor():

@@ -127,10 +127,7 @@ def service(rules):
         f"ExecStart=/usr/bin/pybind -v --port 80 -- /usr/bin/python3 {PROGRAM}\n",
     )
     world.systemctl("restart", "own.service", status=None)
-    identity = world.systemctl("show", "-P", "InvocationID", "own.service").strip()
-    return world.run(
-        unconfined("journalctl"), "-b", "-o", "cat", f"_SYSTEMD_INVOCATION_ID={identity}"
-    )
+    return world.invocation("own.service", unconfined("journalctl"))
 
 
 def test_confined_service():

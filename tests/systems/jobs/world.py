@@ -32,8 +32,10 @@ PAGE = "a page of alice's"
 IMAGE = "localhost/test"  # of containers
 ARCHIVE = pathlib.Path("/var/tmp/image.tar")
 PUBLISHED = "127.0.0.1:80:8080"
+BUSYBOX_INSIDE = ["busybox", "httpd", "-f", "-p", "80", "-h", "/srv/www"]
 SERVE = ["busybox", "httpd", "-f", "-p", "8080", "-h", "/srv/www"]
 SERVE_INSIDE = ["pybind", "--port", "80", "--", "python3", "-c", BIND.format(port=80)]
+SUPERVISED_INSIDE = ["pybind", "--port", "80", "--", *BUSYBOX_INSIDE]
 # The packages whose files make the image: Python, a shell, a few tools and pybind.
 PACKAGES = (
     "base-files base-passwd libc6 libc-bin dash coreutils libacl1 libattr1 libselinux1 libgmp10 libssl3 libssl3t64 "
@@ -111,6 +113,11 @@ def fetch(url="http://127.0.0.1/"):
             return answer.read().decode(errors="replace")
     except (OSError, urllib.error.URLError):
         return None
+
+
+def wait_for_page(server, page=PAGE):
+    """Wait until port 80 answers with the page; server: words for the failure."""
+    wait_for(lambda: page in (fetch() or ""), server)
 
 
 def free(port):
@@ -234,6 +241,12 @@ def journal(name, user=False):
     """Return the messages of a unit in this boot."""
     which = ("_UID=1000", f"USER_UNIT={name}") if user else ("-u", name)
     return run("journalctl", "-b", "--no-pager", "-o", "cat", *which, status=None)[-3000:]
+
+
+def invocation(name, journalctl="journalctl"):
+    """Return what the present or last invocation of a system's unit said."""
+    identity = systemctl("show", "-P", "InvocationID", name).strip()
+    return run(journalctl, "-b", "-o", "cat", f"_SYSTEMD_INVOCATION_ID={identity}")
 
 
 def real(path):

@@ -112,9 +112,7 @@ def refused_service(option, reason):
     ended = "the unit to fail or to serve"
     world.wait_for(lambda: world.failed("server.service") or world.fetch(), ended)
     assert world.systemctl("show", "-P", "ExecMainStatus", "server.service").strip() == "125"
-    identity = world.systemctl("show", "-P", "InvocationID", "server.service").strip()
-    said = world.run("journalctl", "-b", "-o", "cat", f"_SYSTEMD_INVOCATION_ID={identity}")
-    assert reason in said
+    assert reason in world.invocation("server.service")
     world.systemctl("reset-failed", "server.service", status=None)
 
 
@@ -190,7 +188,7 @@ def test_script_of_system_v():
     script.chmod(0o755)
     world.run("chown", "-R", "app:", "/srv/app")
     world.run(script, "start")
-    world.wait_for(lambda: "from java" in (world.fetch() or ""), "the script's server")
+    world.wait_for_page("the script's server", "from java")
     assert world.holder()[::2] == ("app", 0)
     world.login("app", "/etc/init.d/app status")
     world.login("app", "/etc/init.d/app stop")

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import world
-from world import IMAGE, PUBLISHED, SERVE, SERVE_INSIDE
+from world import BUSYBOX_INSIDE, IMAGE, PUBLISHED, SERVE, SERVE_INSIDE, SUPERVISED_INSIDE
 
 HOME = "/home/alice"
 SESSION = {
@@ -17,7 +17,6 @@ SESSION = {
     "XDG_RUNTIME_DIR": "/run/user/1000",
     "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1000/bus",
 }
-INSIDE = ["busybox", "httpd", "-f", "-p", "80", "-h", "/srv/www"]
 
 
 def alice(*command):
@@ -86,7 +85,7 @@ class TestPybind:
                 "pybind", "--", "podman", "run", "-d", "--name", "c", "-p", PUBLISHED, IMAGE, *SERVE
             )
         )
-        world.wait_for(lambda: world.PAGE in (world.fetch() or ""), "the container")
+        world.wait_for_page("the container")
 
     def test_published_by_a_unit(self):
         """A unit of the user serves a rootless container, with `podman unshare true` before it."""
@@ -95,11 +94,7 @@ class TestPybind:
             f"ExecStart=/usr/bin/pybind -- /usr/bin/podman run --rm --replace --name c -p {PUBLISHED} "
             f"{IMAGE} {' '.join(SERVE)}\n"
         )
-        world.unit("container.service", text, user=True)
-        world.run("chown", "-R", "alice:", f"{HOME}/.config")
-        world.systemctl("start", "container.service", user=True)
-        world.wait_for(lambda: world.PAGE in (world.fetch() or ""), "the container")
-        world.systemctl("stop", "container.service", user=True)
+        unit_of_alice_serves(text)
 
     def test_other_port_is_refused(self):
         """Rootless, a port that was not granted is refused under pybind."""
@@ -163,54 +158,26 @@ while True:
     )
     def test_pybind_inside_without_rights(self, option, reason):
         """pybind inside a container of root's, {}: refused, with the reason."""
-        said = world.run(
-            "podman",
-            "run",
-            "--rm",
-            "--network",
-            "host",
-            option,
-            "-u",
-            "alice",
-            IMAGE,
-            *SERVE_INSIDE,
-            status=125,
-        )
-        assert reason in said
+        command = ["podman", "run", "--rm", "--network", "host", option, "-u", "alice"]
+        assert reason in world.run(*command, IMAGE, *SERVE_INSIDE, status=125)
 
     def test_supervised_inside_of_roots(self):
         """A static program, supervised inside a container of root's, serves."""
-        inside = [
-            "pybind",
-            "--port",
-            "80",
-            "--",
-            "busybox",
-            "httpd",
-            "-f",
-            "-p",
-            "80",
-            "-h",
-            "/srv/www",
-        ]
-        command = [
-            "podman",
-            "run",
-            "--rm",
-            "--name",
-            "c",
-            "--network",
-            "host",
-            "-u",
-            "alice",
-            IMAGE,
-            *inside,
-        ]
-        world.container_serves(command)
+        command = ["podman", "run", "--rm", "--name", "c", "--network", "host", "-u", "alice"]
+        world.container_serves([*command, IMAGE, *SUPERVISED_INSIDE])
 
     def test_doctor_inside(self):
         """`pybindctl doctor` inside a container of root's finds nothing broken."""
         world.run("podman", "run", "--rm", "--network", "host", IMAGE, "pybindctl", "doctor")
+
+
+def unit_of_alice_serves(text):
+    """Write a unit of alice's, which must serve the page, and stop it."""
+    world.unit("container.service", text, user=True)
+    world.run("chown", "-R", "alice:", f"{HOME}/.config")
+    world.systemctl("start", "container.service", user=True)
+    world.wait_for_page("the container")
+    world.systemctl("stop", "container.service", user=True)
 
 
 def refused(*command):
@@ -232,36 +199,38 @@ class TestPybindd:
     def test_published(self):
         """`podman run -p 80:80`."""
         world.container_serves(
-            alice("podman", "run", "--rm", "--name", "c", "-p", "80:80", IMAGE, *INSIDE)
+            alice("podman", "run", "--rm", "--name", "c", "-p", "80:80", IMAGE, *BUSYBOX_INSIDE)
         )
 
     def test_published_detached(self):
         """`podman run -d -p 80:80`, and `podman restart`."""
-        world.run(*alice("podman", "run", "-d", "--name", "c", "-p", "80:80", IMAGE, *INSIDE))
-        world.wait_for(lambda: world.PAGE in (world.fetch() or ""), "the container")
+        world.run(
+            *alice("podman", "run", "-d", "--name", "c", "-p", "80:80", IMAGE, *BUSYBOX_INSIDE)
+        )
+        world.wait_for_page("the container")
         world.run(*alice("podman", "restart", "-t", "1", "c"))
-        world.wait_for(lambda: world.PAGE in (world.fetch() or ""), "the container, started again")
+        world.wait_for_page("the container, started again")
 
     def test_host_network(self):
         """`podman run --network host`."""
         world.container_serves(
-            alice("podman", "run", "--rm", "--name", "c", "--network", "host", IMAGE, *INSIDE)
+            alice(
+                "podman", "run", "--rm", "--name", "c", "--network", "host", IMAGE, *BUSYBOX_INSIDE
+            )
         )
 
     def test_other_port_is_refused(self):
         """A port that was not granted is refused, published or on the host's network."""
-        refused(*alice("podman", "run", "--rm", "--name", "c", "-p", "81:80", IMAGE, *INSIDE))
-        inside = [word.replace("80", "81") if word == "80" else word for word in INSIDE]
+        refused(
+            *alice("podman", "run", "--rm", "--name", "c", "-p", "81:80", IMAGE, *BUSYBOX_INSIDE)
+        )
+        inside = ["81" if word == "80" else word for word in BUSYBOX_INSIDE]
         refused(*alice("podman", "run", "--rm", "--name", "c", "--network", "host", IMAGE, *inside))
 
     def test_by_a_unit(self):
         """A unit of the user with `podman run -p 80:80`."""
         text = (
             "[Service]\n"
-            f"ExecStart=/usr/bin/podman run --rm --replace --name c -p 80:80 {IMAGE} {' '.join(INSIDE)}\n"
+            f"ExecStart=/usr/bin/podman run --rm --replace --name c -p 80:80 {IMAGE} {' '.join(BUSYBOX_INSIDE)}\n"
         )
-        world.unit("container.service", text, user=True)
-        world.run("chown", "-R", "alice:", f"{HOME}/.config")
-        world.systemctl("start", "container.service", user=True)
-        world.wait_for(lambda: world.PAGE in (world.fetch() or ""), "the container")
-        world.systemctl("stop", "container.service", user=True)
+        unit_of_alice_serves(text)
